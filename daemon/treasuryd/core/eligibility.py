@@ -27,7 +27,7 @@ class Surroundings:
     reachable: bool = True
     room: Mapping[AccountId, int] = field(default_factory=dict)  # free places in the pipeline
     funds: Mapping[AccountId, BaseUnits] = field(default_factory=dict)  # not yet promised to an intent
-    fee: BaseUnits | None = BaseUnits(0)  # of this item; None: above the ceiling
+    fee: BaseUnits | None  # of this item; None: above the ceiling
 
 
 def reason_to_hold(
