@@ -57,6 +57,7 @@ class EventKind(StrEnum):
     STOPPED = "stopped"
     RELOADED = "settings_reloaded"
     RELOAD_REFUSED = "settings_reload_refused"
+    REQUEST_FAILED = "request_failed"  # a request ended in an error of ours; the caller got its id
 
 
 class Severity(StrEnum):
