@@ -290,6 +290,14 @@ class Signer(Protocol):
 
     async def marks(self) -> Mapping[AccountId, Marks]: ...
 
+    async def recall(self, sealed: Mapping[AccountId, Marks]) -> Many[AccountId]:
+        """
+        Hold its marks against what the store has sealed; answers the accounts whose memory is behind (R11, §8).
+
+        Such an account signs and attests nothing, across restarts too, until `adopt` has reached what was sealed.
+        """
+        ...
+
     async def bindings(self, account: AccountId, *, first: Nonce, limit: int) -> Many[Binding]:
         """What is bound from nonce `first` on, in nonce order."""
         ...
