@@ -69,6 +69,14 @@ def written(rows: Rows[T]) -> list[T]:
     return [row for row in rows if not isinstance(row, NotWritten)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a batch of changes came to: facts, many rows to one event, and the changes that were not written."""
+
+    events: tuple[Event, ...] = ()
+    unwritten: tuple[NotWritten, ...] = ()  # `row` is the place in the batch
+
+
 class Store(Protocol):
     """
     What we intend and what came of it, for the executor. A verb takes a batch, is one transaction, durable on return.
@@ -107,14 +115,20 @@ class Store(Protocol):
         ...
 
     async def view(self, held: Held, *, at: Moment, limit: int) -> View:
-        """Read what a tick decides from; every list at most `limit` rows."""
+        """
+        Read what a tick decides from; every list at most `limit` rows per account, so that none starves another.
+
+        Candidates leave out what only a person, a limit or funds can change (stored holds, amounts above
+        `rules.max_transfer` or above the account's balance in the frame less what is promised), and accounts that
+        are not active: nothing unaffordable stands before the affordable (D8).
+        """
         ...
 
     async def stage(self, drafts: Many[Draft], held: Held, *, at: Moment) -> Rows[Intent]:
         """Check again inside (R10), number from our table (R2), bind; one row that fails falls out alone."""
         ...
 
-    async def unstage(self, refused: Many[Refused], held: Held) -> Rows[Event]:
+    async def unstage(self, refused: Many[Refused], held: Held) -> "Recorded":
         """Void staged rows that the signer will never bind (R5 c): nonces return, the first is held `refused`."""
         ...
 
@@ -122,8 +136,8 @@ class Store(Protocol):
         """Store the exact bytes of staged variants; answers the intents with all their variants, ready to send."""
         ...
 
-    async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> Rows[Event]:
-        """Write what was seen and decided, each change by compare-and-set."""
+    async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> "Recorded":
+        """Write what was seen and decided, each change by compare-and-set; a change that changes nothing is silent."""
         ...
 
     async def note(self, snapshot: Snapshot) -> None:
