@@ -110,6 +110,10 @@ class Store(Protocol):
         """What is pinned and believed of the chain."""
         ...
 
+    async def sealed_marks(self, accounts: Many[AccountId]) -> Mapping[AccountId, Marks]:
+        """The highest nonce, disbursement and term whose bytes this store has sealed: the signer knows no less (R11)."""
+        ...
+
     async def watched(self, held: Held, *, settled: Epoch, limit: int) -> Many[Address]:
         """Destinations of the open intents and of the next candidates: what a frame must show (§5.1)."""
         ...

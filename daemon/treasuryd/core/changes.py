@@ -162,6 +162,14 @@ class FrozenNow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedNow:
+    """The store is older than the signer's memory (R12, protocol.md §8): the account acts on nothing until resolved."""
+
+    account: AccountId
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
     """An account is seen for the first time, or thawed: its next nonce is seeded from the chain (R2)."""
 
@@ -199,6 +207,7 @@ Change = (
     | BaselineMoved
     | Booked
     | FrozenNow
+    | QuarantinedNow
     | Adopted
     | FinalizeDue
     | ChainMoved
