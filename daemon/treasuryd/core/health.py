@@ -9,13 +9,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from treasuryd.core.model import Account, AccountId, AccountState, BreakerMode, BreakerReport, BreakerState, Height
+from treasuryd.core.model import (
+    Account,
+    AccountId,
+    AccountState,
+    BreakerMode,
+    BreakerReport,
+    BreakerState,
+    Height,
+)
 
 POLLS_UNTIL_STALE: Final = 3  # interfaces.md §3
 # A tick that seals a thousand payments takes longer than three of the development configuration's polls (0.6 s);
 # in production (5 s polls) this floor never matters.
 STALE_FLOOR_SECONDS: Final = 3.0
-LOOP_SILENT_SECONDS: Final = 10.0  # one lease TTL: past it the watchdog ends a leader anyway (protocol.md §6.5)
+LOOP_SILENT_SECONDS: Final = (
+    10.0  # one lease TTL: past it the watchdog ends a leader anyway (protocol.md §6.5)
+)
 
 
 class Verdict(StrEnum):
@@ -124,7 +134,11 @@ def executor_check(facts: Facts) -> Check:
     if facts.stopping:
         return Check(name=name, verdict=Verdict.FAIL, reason="the executor is stopping")
     if not facts.task_alive:
-        return Check(name=name, verdict=Verdict.FAIL, reason="the executor's task is gone; the process is about to exit")
+        return Check(
+            name=name,
+            verdict=Verdict.FAIL,
+            reason="the executor's task is gone; the process is about to exit",
+        )
     return Check(name=name, verdict=Verdict.OK, reason="the executor's task is running")
 
 
@@ -144,9 +158,13 @@ def tick_check(facts: Facts) -> Check:
 def store_check(facts: Facts) -> Check:
     """The store must answer reads now and must not have failed the executor."""
     if facts.store_error is not None:
-        return Check(name="store", verdict=Verdict.FAIL, reason=f"the store cannot be read: {facts.store_error}")
+        return Check(
+            name="store", verdict=Verdict.FAIL, reason=f"the store cannot be read: {facts.store_error}"
+        )
     if facts.store_failing:
-        return Check(name="store", verdict=Verdict.FAIL, reason="the executor's last write to the store failed")
+        return Check(
+            name="store", verdict=Verdict.FAIL, reason="the executor's last write to the store failed"
+        )
     return Check(name="store", verdict=Verdict.OK, reason="the store answers")
 
 
@@ -157,7 +175,9 @@ def chain_check(facts: Facts) -> Check:
     if believed is None or age is None:
         return Check(name=name, verdict=Verdict.DEGRADED, reason="the chain has not been read yet")
     if age > facts.chain_max_age_seconds:
-        reason = f"no new block for {age:.0f} s (limit {facts.chain_max_age_seconds:.0f} s), height {believed}"
+        reason = (
+            f"no new block for {age:.0f} s (limit {facts.chain_max_age_seconds:.0f} s), height {believed}"
+        )
         return Check(name=name, verdict=Verdict.DEGRADED, reason=reason)
     if reported is not None and reported > believed:
         reason = f"an endpoint claims height {reported}, believed is {believed}"
@@ -185,7 +205,9 @@ def lease_check(facts: Facts) -> Check:
     if missing:
         reason = f"standby: the lease of {', '.join(missing)} is not ours"
         return Check(name="lease", verdict=Verdict.DEGRADED, reason=reason)
-    return Check(name="lease", verdict=Verdict.OK, reason=f"holds {len(facts.led)} of {len(facts.owned)} leases")
+    return Check(
+        name="lease", verdict=Verdict.OK, reason=f"holds {len(facts.led)} of {len(facts.owned)} leases"
+    )
 
 
 def account_check(facts: Facts) -> Check:

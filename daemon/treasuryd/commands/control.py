@@ -1,0 +1,118 @@
+"""What an operator may order about accounts and breakers: freeze, thaw, announce, force, release (protocol.md R14, §7)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from treasuryd.commands.fields import Person
+from treasuryd.commands.office import Office
+from treasuryd.core.events import Event
+from treasuryd.core.model import (
+    Account,
+    AccountId,
+    Address,
+    BaseUnits,
+    BreakerMode,
+    BreakerOverride,
+    BreakerReport,
+    CallClass,
+    Endpoint,
+    Height,
+    Nonce,
+)
+from treasuryd.errors import Refusal, Rejected
+
+ALL_ENDPOINTS: Final = Endpoint("*")
+MODES: Final = {
+    "open": BreakerMode.FORCED_OPEN,
+    "closed": BreakerMode.FORCED_CLOSED,
+    "auto": BreakerMode.AUTO,
+    "metrics_only": BreakerMode.METRICS_ONLY,
+}
+
+
+async def freeze(office: Office, account: AccountId, by: Person) -> Event:
+    """Stop staging, signing and sending for an account; stored, survives restarts."""
+    await one_account(office, account)
+    event = await office.world.desk.freeze(account, by=office.approval(who=by.who, reason=by.reason))
+    office.told(event)
+    return event
+
+
+async def thaw(office: Office, account: AccountId, by: Person) -> Event:
+    """
+    Let a frozen account act again.
+
+    Raises: Rejected (from the store) while a foreign nonce is neither burned nor gone from the chain, "in n blocks".
+    """
+    found = await one_account(office, account)
+    chain = await office.world.desk.chain_state()
+    burned = burned_count(found, believed=chain.believed, depth=office.rules.finality_depth)
+    approval = office.approval(who=by.who, reason=by.reason)
+    event = await office.world.desk.thaw(account, by=approval, burned=burned)
+    office.told(event)
+    return event
+
+
+def burned_count(account: Account, *, believed: Height, depth: int) -> Nonce:
+    """The highest nonce of `account` that a kept frame at or below the finality depth shows as used; 0 without one."""
+    frames = (*account.kept, *((account.baseline,) if account.baseline is not None else ()))
+    holdings = [
+        frame.holdings.get(Address(account.id)) for frame in frames if frame.height <= believed - depth
+    ]
+    return max((holding.nonce for holding in holdings if holding is not None), default=Nonce(0))
+
+
+async def announce(office: Office, account: AccountId, amount: BaseUnits, by: Person) -> Event:
+    """Announce an expected deposit, so that it does not cast doubt on a payment (protocol.md §5.1 item 3)."""
+    await one_account(office, account)
+    approval = office.approval(who=by.who, reason=by.reason)
+    event = await office.world.desk.announce(account, amount, by=approval)
+    office.told(event)
+    return event
+
+
+async def force_breaker(
+    office: Office, endpoint: Endpoint, call_class: CallClass, mode: BreakerMode, by: Person
+) -> Sequence[BreakerReport]:
+    """
+    Force a breaker open or closed, or give it back to the machine; `*` means every endpoint.
+
+    The send breaker of `*` forced open is the kill switch. The order is stored first, then applied.
+    Answers with all breakers as they stand afterwards.
+    """
+    known = sorted({report.endpoint for report in office.world.chain.breakers()})
+    if endpoint != ALL_ENDPOINTS and endpoint not in known:
+        raise Rejected(
+            f"there is no endpoint {endpoint[:80]!r}",
+            field="endpoint",
+            hint=f"Known endpoints: {', '.join(known)}; * means all.",
+            kind=Refusal.NOT_FOUND,
+        )
+    approval = office.approval(who=by.who, reason=by.reason)
+    override = BreakerOverride(
+        endpoint=endpoint,
+        call_class=call_class,
+        mode=mode,
+        reason=approval.reason,
+        who=approval.who,
+        at=approval.at,
+    )
+    event = await office.world.desk.force_breaker(override)
+    office.world.chain.force(await office.world.desk.overrides())
+    office.told(event)
+    return office.world.chain.breakers()
+
+
+async def one_account(office: Office, account: AccountId) -> Account:
+    """The account as stored; refuses a name that the store does not know, naming those it does."""
+    accounts = await office.world.desk.accounts()
+    for found in accounts:
+        if found.id == account:
+            return found
+    known = ", ".join(sorted(found.id for found in accounts)) or "none yet"
+    raise Rejected(
+        f"there is no account {account[:80]!r}",
+        field="account",
+        hint=f"Known accounts: {known}.",
+        kind=Refusal.NOT_FOUND,
+    )

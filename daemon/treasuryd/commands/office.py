@@ -1,0 +1,64 @@
+"""What every command works with: the ports, the running executor and the operator's rules, in one frozen value."""
+
+from dataclasses import dataclass
+
+from treasuryd.core.events import Event
+from treasuryd.core.model import AccountId, Approval, DisbursementId, NotWritten, Rules
+from treasuryd.errors import Refusal, Rejected
+from treasuryd.ports import Engine, Rows, World
+
+MAX_IDS = 1_000  # items that one command may name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """
+    Made once by `main`.
+
+    `accounts` are those of the configuration; the first pays what names none. `chain_id` is the configured one, which
+    every vote is bound to. `batch_expires_seconds` is how long an unsealed batch is kept.
+    """
+
+    world: World
+    engine: Engine
+    rules: Rules
+    accounts: tuple[AccountId, ...]
+    chain_id: int
+    batch_expires_seconds: float = 3_600.0
+
+    def approval(self, *, who: str, reason: str) -> Approval:
+        """A person's word, as of now."""
+        return Approval(who=who, reason=reason, at=self.world.clock.unix_seconds())
+
+    def told(self, *events: Event) -> None:
+        """Tell the observer what a command did, and have the executor look at once."""
+        self.world.observer.saw(*events)
+        self.engine.wake()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one item of a command over many."""
+
+    id: DisbursementId
+    done: bool
+    what: str  # the event's name, or the machine word of the refusal
+    detail: str = ""
+
+
+def outcomes(office: Office, ids: tuple[DisbursementId, ...], rows: Rows[Event]) -> tuple[Outcome, ...]:
+    """Pair the items of a command with its rows, and tell the observer of those that were done."""
+    done = [row for row in rows if not isinstance(row, NotWritten)]
+    if done:
+        office.told(*done)
+    return tuple(
+        Outcome(id=item, done=False, what=row.reason, detail=row.detail)
+        if isinstance(row, NotWritten)
+        else Outcome(id=item, done=True, what=str(row.kind), detail=row.detail)
+        for item, row in zip(ids, rows, strict=True)
+    )
+
+
+def no_such(item: int) -> Rejected:
+    """The refusal for an id that the store does not hold."""
+    return Rejected(f"disbursement {item} not found", field="id", kind=Refusal.NOT_FOUND)
