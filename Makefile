@@ -1,0 +1,52 @@
+# treasuryd: everything a newcomer, a developer or the pipeline calls.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CONFIG ?= config/dev.toml
+ARGS ?=
+
+.PHONY: help venv run demo devnet test lint format bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## the environment: the newest Python from 3.11 on, packages pinned by hash
+
+$(STAMP): requirements.lock pyproject.toml tools/bootstrap.sh
+	@sh tools/bootstrap.sh $(VENV)
+	@touch $(STAMP)
+
+run: $(STAMP) ## run the daemon with the embedded development chain and pay the sample batch
+	$(BIN)/treasuryd run --config $(CONFIG) --submit config/samples/batch.json $(ARGS)
+
+demo: $(STAMP) ## the same, with a summary table, and an end
+	$(BIN)/treasuryd demo $(ARGS)
+
+devnet: $(STAMP) ## the development chain alone
+	$(BIN)/treasuryd devnet $(ARGS)
+
+lint: $(STAMP) ## format check, ruff, mypy strict, import contracts
+	$(BIN)/ruff format --check daemon tests tools
+	$(BIN)/ruff check daemon tests tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## write the format
+	$(BIN)/ruff format daemon tests tools
+	$(BIN)/ruff check --fix daemon tests tools
+
+test: lint ## lint, then every test; warnings are errors
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
+	$(BIN)/python tools/bench.py $(ARGS)
+
+lock: ## pin every package by hash again (needs uv)
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
+	    --python-version 3.11 pyproject.toml --group dev -o requirements.lock
+
+clean: ## forget environment, caches and development state
+	rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
