@@ -13,7 +13,7 @@ from treasuryd.errors import Refusal, Rejected
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("at", "what"), product(State, Fact))
+@pytest.mark.parametrize(("at", "what"), list(product(State, Fact)))
 def test_an_intent_follows_its_table_and_nothing_else(at: State, what: Fact) -> None:
     """Every pair of state and fact is either an arrow or a clear refusal."""
     if what in INTENT[at]:
@@ -24,7 +24,7 @@ def test_an_intent_follows_its_table_and_nothing_else(at: State, what: Fact) -> 
         assert Refusal.CONFLICT is refusal.value.kind
 
 
-@pytest.mark.parametrize(("at", "what"), product(Status, Turn))
+@pytest.mark.parametrize(("at", "what"), list(product(Status, Turn)))
 def test_a_disbursement_follows_its_table_and_nothing_else(at: Status, what: Turn) -> None:
     """Every pair of status and turn is either an arrow or a clear refusal."""
     if what in DISBURSEMENT[at]:
