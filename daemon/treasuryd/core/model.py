@@ -447,6 +447,8 @@ class Variant:
     tx_hash: TxHash | None = None
     sent_at: UnixSeconds | None = None  # last time it may have left
     attempts: int = 0
+    last_meaning: Meaning | None = None  # what the last reply to it meant; None before the first
+    pooled: bool = False  # some reply left open whether a pool holds it (core/submission.may_be_pooled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -681,8 +683,29 @@ class IncludedBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """
+    What the store knows of one account's nonces above its baseline's count and up to the frame's.
+
+    Together they say which consumed nonces are a stranger's although `View.consumed` may be cut and some were placed
+    before: by a partly settled tick, or by a baseline that a reorg took back.
+    """
+
+    consumed: int = 0  # staged, signed and broadcast ones; `View.consumed` may list fewer
+    placed: int = 0  # included, final and ambiguous ones, and void ones whose nonce was burned
+    cost: int = 0  # of the placed: amounts and fees charged, for a cancel its one unit and fee (base units)
+    burned: Nonce = Nonce(0)  # the highest nonce of this account that is final, or void by a burned nonce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What another account of this store may have paid to a destination in the interval (§5.1 item 1)."""
+    """
+    What one more intent may have paid to a destination in the interval (§5.1 item 1).
+
+    One for each intent (of every account of the store, this one's placed ones too; live, included or final) to a
+    destination of `View.consumed` that is not listed there itself, with a nonce above the one that the lowest
+    baseline shows of its account.
+    """
 
     account: AccountId
     nonce: Nonce
@@ -721,7 +744,8 @@ class View:
     consumed: tuple[Intent, ...] = ()  # live and not included, nonce <= the frame's count; nonce order
     cancelling: tuple[Intent, ...] = ()  # live, cancel requested, no cancel variant yet
     blocks: tuple[IncludedBlock, ...] = ()
-    claims: tuple[Claim, ...] = ()  # live or included intents of accounts not in this view, same destinations
+    intervals: Mapping[AccountId, Interval] = field(default_factory=dict)  # of the accounts that have a baseline
+    claims: tuple[Claim, ...] = ()  # what else may have paid the destinations of `consumed`
     announced: tuple[Announced, ...] = ()
     unburned: Mapping[AccountId, int] = field(
         default_factory=dict
