@@ -309,7 +309,7 @@ def _receipts(fields: Fields, amount: int) -> tuple[ExpectedReceipt, ...]:
     for row in fields.objects("expected_receipts", listed):
         row.only({"account", "amount"})
         account = row.text("account", limit=MAX_ADDRESS_BYTES, required=True)
-        share = row.integer("amount", 0, MAX_AMOUNT, unit="base units", strings=True)
+        share = row.integer("amount", 1, MAX_AMOUNT, unit="base units", strings=True)
         found.append(ExpectedReceipt(account=account, amount=BaseUnits(share)))
     total = sum(receipt.amount for receipt in found)
     if found and len(fields.errors) == before and amount and total != amount:
