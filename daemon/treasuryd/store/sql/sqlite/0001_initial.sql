@@ -24,7 +24,7 @@ CREATE TABLE disbursement (
     account TEXT NOT NULL CHECK (account <> ''),
     destination TEXT NOT NULL CHECK (destination <> ''),
     amount INTEGER NOT NULL CHECK (amount > 0),
-    memo TEXT NOT NULL CHECK (length(memo) <= 8192),
+    memo TEXT NOT NULL CHECK (length(CAST(memo AS BLOB)) <= 8192),
     scheduled_epoch INTEGER NOT NULL CHECK (scheduled_epoch >= 0),
     idempotency_key TEXT NOT NULL UNIQUE,
     request_digest TEXT NOT NULL,
@@ -215,7 +215,10 @@ CREATE TABLE account (
     thaw_above INTEGER,
     booked INTEGER NOT NULL DEFAULT 0,     -- the balance by our books: sum of balance_event.delta
     chain_balance INTEGER,                 -- of the baseline; NULL: unknown
-    chain_nonce INTEGER                    -- of the baseline
+    chain_nonce INTEGER,                   -- of the baseline
+    sealed_nonce INTEGER NOT NULL DEFAULT 0, -- the highest whose bytes were sealed: the signer knows no less (R11)
+    sealed_disbursement INTEGER NOT NULL DEFAULT 0,
+    sealed_term INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE frame (                       -- kept frames; the highest of an account is its baseline

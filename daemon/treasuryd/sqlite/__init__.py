@@ -1,0 +1,1 @@
+"""One database file: how it is opened, and the two ways in which a transaction runs on it."""

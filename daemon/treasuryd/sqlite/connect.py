@@ -1,0 +1,248 @@
+"""
+How a database file is opened: version gate, pragmas, identity; and what its errors mean to us (protocol.md §11).
+
+A verb is a plain function `(connection, …) -> result`. It runs whole inside one transaction on one thread, fetches
+everything it reads, and leaves no cursor open.
+"""
+
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+from treasuryd.errors import Corrupt, Refusal, Rejected, Transient
+
+Connection = sqlite3.Connection
+P = ParamSpec("P")
+R = TypeVar("R")
+Version = tuple[int, int, int]
+
+OLDEST: Final[Version] = (3, 38, 0)  # STRICT tables are of 3.37, JSON functions built in of 3.38
+CACHED_STATEMENTS: Final = 512  # more than this package has, so that none is ever prepared twice
+MEMORY: Final = ":memory:"
+
+
+class Driver(Protocol):
+    """
+    Runs verbs, each as one transaction.
+
+    Guarantees: whatever is cancelled meanwhile, a verb has settled (committed or rolled back) before control returns.
+    Raises: Transient when the file stayed locked by somebody else beyond the busy timeout: nothing was written;
+        Corrupt on any other storage error: the process ends, nothing more may be written through this driver.
+    """
+
+    async def write(
+        self, verb: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """BEGIN IMMEDIATE, the verb, COMMIT; rolled back if it raises. Durable on return."""
+        ...
+
+    async def read(
+        self, verb: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run the verb on one consistent snapshot, on a connection that cannot write."""
+        ...
+
+    async def close(self) -> None:
+        """Let what is under way settle and close; repeating it is harmless."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """
+    One database file.
+
+    `application_id` names what kind of file it is (1 … 2^31-1); a file of another kind is refused.
+    `busy_timeout_seconds` (0 … 60) bounds the wait for another process's transaction: less than the lease's TTL.
+    `cache_bytes` bounds SQLite's page cache, `journal_bytes` what the rollback journal or WAL keeps between commits.
+    """
+
+    path: Path | str
+    application_id: int
+    busy_timeout_seconds: float = 5.0
+    cache_bytes: int = 64 * 2**20
+    journal_bytes: int = 64 * 2**20
+
+
+def journal_mode_for(version: Version) -> str:
+    """
+    Name the journal mode that is safe with a version of the library.
+
+    SQLite 3.7.0 to 3.51.2 may lose commits in WAL mode when two processes write (fixed in 3.51.3, 3.50.7, 3.44.6):
+    there the rollback journal is used. PERSIST and not DELETE: it was the fastest of the three when measured, and its
+    end of commit is a synced write, where DELETE unlinks a file without syncing the directory.
+    """
+    fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+    return "wal" if fixed else "persist"
+
+
+def open_writer(
+    database: Database, *, factory: type[Connection] = Connection, version: Version | None = None
+) -> Connection:
+    """
+    Open (and create where missing) a file for writing.
+
+    Args: factory makes the connection (the simulator's has crash points); version replaces the library's in tests.
+    Raises: Rejected for a file of another kind or a library that is too old; Corrupt when it cannot be opened.
+    """
+    found = version or sqlite3.sqlite_version_info
+    if found < OLDEST:
+        raise Rejected(
+            f"SQLite {'.'.join(map(str, found))} is too old; {'.'.join(map(str, OLDEST))} is needed",
+            hint="Run a Python that is built with a newer SQLite.",
+        )
+    with storage_errors(database.path):
+        connection = _open(database, factory)
+        try:
+            _prepare(connection, database)
+            _identify(connection, database)
+            _set_journal_mode(connection, database, journal_mode_for(found))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_reader(database: Database) -> Connection:
+    """
+    Open a second connection that cannot write; the writer was opened before.
+
+    It is `query_only` rather than opened read-only: so it can roll back what another, killed process left half written.
+    """
+    with storage_errors(database.path):
+        connection = _open(database, Connection)
+        _prepare(connection, database)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+
+def journal_mode(connection: Connection) -> str:
+    """The journal mode in force, for `/health`."""
+    return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def transaction(
+    connection: Connection,
+    verb: Callable[Concatenate[Connection, P], R],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run a verb between BEGIN IMMEDIATE and COMMIT; whatever it raises, nothing of it stays."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = verb(connection, *args, **kwargs)
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+    return result
+
+
+def snapshot(
+    connection: Connection,
+    verb: Callable[Concatenate[Connection, P], R],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run a reading verb on one consistent state of the file."""
+    connection.execute("BEGIN DEFERRED")
+    try:
+        return verb(connection, *args, **kwargs)
+    finally:
+        roll_back(connection)
+
+
+def roll_back(connection: Connection) -> None:
+    """End a transaction without a trace; an error of the storage may have ended it already."""
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):  # what brought us here says more than this would
+            connection.rollback()
+
+
+@contextmanager
+def storage_errors(path: Path | str) -> Iterator[None]:
+    """Translate what SQLite raises into what its caller does next; see `Driver`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Transient(
+                f"the database {path} stayed locked: {name}",
+                hint="Another process holds a transaction open on it (a shell, a backup tool?); end that process. "
+                "Nothing was written.",
+            ) from error
+        raise Corrupt(f"the database {path} failed: {name}: {error}", hint=_hint(code)) from error
+
+
+def _hint(code: int | None) -> str:
+    primary = None if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_FULL:
+        return "The disk is full: make room and start again. Nothing of this change was written."
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return "The file is damaged: stop, keep a copy, run `PRAGMA integrity_check`, restore the newest good backup."
+    if primary in (
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+    ):
+        return "Check that the state folder exists and that this user may write into it."
+    if primary == sqlite3.SQLITE_IOERR:
+        return "The disk failed: look into the kernel's log. The process ends; what was acknowledged stays."
+    return "The process ends and the service manager starts it anew; what was acknowledged stays."
+
+
+def _open(database: Database, factory: type[Connection]) -> Connection:
+    return sqlite3.connect(
+        database.path,
+        timeout=database.busy_timeout_seconds,
+        isolation_level=None,  # transactions begin and end where we say so
+        check_same_thread=False,  # a driver uses each connection from one thread at a time
+        cached_statements=CACHED_STATEMENTS,
+        factory=factory,
+    )
+
+
+def _prepare(connection: Connection, database: Database) -> None:
+    """Settings of a connection; none of them is stored in the file."""
+    connection.execute("PRAGMA synchronous = FULL")  # R1; NORMAL loses acknowledged commits in a power cut
+    if sys.platform == "darwin":
+        connection.execute("PRAGMA fullfsync = ON")  # there fsync alone does not reach the disk
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA locking_mode = NORMAL")  # an exclusive one would lock the readers out
+    connection.execute(f"PRAGMA cache_size = -{max(1, database.cache_bytes // 1024)}")
+    connection.execute(f"PRAGMA journal_size_limit = {database.journal_bytes}")
+
+
+def _identify(connection: Connection, database: Database) -> None:
+    """Refuse a file that is somebody else's; an empty one becomes ours."""
+    found = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    if found == database.application_id:
+        return
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    if found or tables:
+        raise Rejected(
+            f"{database.path} is not ours: its application id is {found:#010x}, not {database.application_id:#010x}",
+            hint="Point the setting at the right state folder; this file was not touched.",
+            kind=Refusal.CONFLICT,
+        )
+    connection.execute(f"PRAGMA application_id = {database.application_id}")
+
+
+def _set_journal_mode(connection: Connection, database: Database, wanted: str) -> None:
+    """Set the journal mode; a file in memory knows its own alone."""
+    got = str(connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0])
+    if got not in (wanted, "memory"):
+        raise Corrupt(
+            f"{database.path} is in journal mode {got} and could not be set to {wanted}",
+            hint="Another process with another version of SQLite has it open, or the file system has no shared memory.",
+        )
