@@ -43,7 +43,8 @@ CREATE TABLE disbursement (
     unmet INTEGER NOT NULL DEFAULT 0 CHECK (unmet >= 0),
     live_intent INTEGER REFERENCES intent (id), -- compare-and-set by staging and by every cancel (R10)
     cancel_requested TEXT,                 -- the reason given; never cleared
-    hold TEXT,                             -- stored holds only
+    hold TEXT CHECK (hold IN ('dependency_failed', 'dependency_missing', 'dependency_circular', 'needs_release',
+        'refused', 'poisoned', 'restored', 'approval_lost', 'ambiguous')), -- stored holds only
     hold_detail TEXT NOT NULL DEFAULT '',
     -- what came of it
     tx_hash TEXT,
@@ -94,8 +95,8 @@ CREATE TABLE proposal (
     disbursement_id INTEGER PRIMARY KEY REFERENCES disbursement (id),
     title TEXT NOT NULL,
     summary TEXT NOT NULL,
-    deps TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(deps)),               -- JSON array of ids
-    attachments TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(attachments)), -- JSON array of {"name","uri"}
+    deps TEXT NOT NULL DEFAULT '[]',        -- JSON array of ids
+    attachments TEXT NOT NULL DEFAULT '[]', -- JSON array of {"name","uri"}
     operators_ppm INTEGER NOT NULL CHECK (operators_ppm BETWEEN 0 AND 1000000),
     builders_ppm INTEGER NOT NULL CHECK (builders_ppm BETWEEN 0 AND 1000000),
     vote_window_epochs INTEGER NOT NULL CHECK (vote_window_epochs >= 0),

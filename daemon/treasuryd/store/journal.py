@@ -1,0 +1,287 @@
+"""
+The journal: append-only, hash-chained, one chain per account and one for people's commands (protocol.md §3).
+
+One entry per verb and chain, in the transaction of the change itself, carrying every row's change. `JournalCopy` writes
+each entry once more outside the store.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from urllib.parse import quote, unquote
+
+import orjson
+from blake3 import blake3
+
+from treasuryd.core.model import AccountId, UnixSeconds
+from treasuryd.errors import Corrupt
+from treasuryd.sqlite.connect import Connection
+from treasuryd.store.rows import SHARED
+
+PEOPLE: Final = "people"  # the chain of people's commands
+GENESIS: Final = "0" * 64  # what the first entry of a chain is chained to
+COPY_ROWS: Final = 1_000  # entries read at once
+TAIL_BYTES: Final = 64 * 2**20  # the longest entry that is looked for at the end of a copy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry as stored; `body` is the JSON text itself."""
+
+    chain: str
+    seq: int
+    at: UnixSeconds
+    verb: str
+    body: str
+    hash: str
+
+
+def chain_of(account: AccountId) -> str:
+    """Name of an account's chain."""
+    return f"account:{account}"
+
+
+def append(connection: Connection, chain: str, verb: str, body: Any, at: UnixSeconds) -> None:
+    """Write one entry within the running transaction. `body` is anything that JSON can say."""
+    head = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
+    seq, before = (1, GENESIS) if head is None else (head[0] + 1, head[1])
+    text = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+    connection.execute(
+        SHARED["journal_append"],
+        (chain, seq, at, verb, text.decode(), link(before, chain, seq, at, verb, text)),
+    )
+
+
+def link(before: str, chain: str, seq: int, at: float, verb: str, body: bytes) -> str:
+    """Hash of an entry: BLAKE3 over the hash before it, its head and its body."""
+    return blake3(before.encode() + orjson.dumps([chain, seq, float(at), verb]) + body).hexdigest()
+
+
+def entries(connection: Connection, chain: str, *, after: int = 0, limit: int = COPY_ROWS) -> list[Entry]:
+    """Read entries of a chain, oldest first."""
+    rows = connection.execute(SHARED["journal_of"], (chain, after, limit))
+    return [_entry(row) for row in rows.fetchall()]
+
+
+def verify(connection: Connection, chain: str) -> int:
+    """
+    Check a chain from its first entry on; answers how many entries it has.
+
+    Raises: Corrupt at the first entry that does not follow from the one before it.
+    """
+    before, seq = GENESIS, 0
+    while True:
+        page = entries(connection, chain, after=seq)
+        if not page:
+            return seq
+        for entry in page:
+            expected = link(before, chain, seq + 1, entry.at, entry.verb, entry.body.encode())
+            if entry.seq != seq + 1 or entry.hash != expected:
+                raise Corrupt(
+                    f"journal {chain}: entry {entry.seq} does not follow from entry {seq}",
+                    hint="Somebody changed the journal. Compare it with its outside copy before anything is paid.",
+                )
+            before, seq = entry.hash, entry.seq
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(chain=row[1], seq=row[2], at=row[3], verb=row[4], body=row[5], hash=row[6])
+
+
+# --- the copy outside the store -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyHead:
+    """The last whole entry of a chain's copy."""
+
+    seq: int
+    hash: str
+
+
+class JournalCopy:
+    """
+    Appends each committed entry to `<folder>/<chain>.log`; called after every commit, on the writing thread.
+
+    Guarantees: people's entries are synced before the call returns, all others handed to the system; what a crash left
+    out is caught up by the next call; a torn last line is cut off; a failure raises Corrupt, never silence.
+    Does not guarantee: that an entry stands there once only, where several processes share a folder; readers drop
+    repeats. A copy that goes on beyond the store (an old store was restored) is set aside, never written over:
+    `ahead` names such chains.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, BinaryIO] = {}
+        self._copied: int | None = None  # id of the last entry copied; None before the first call
+        self.ahead: Mapping[str, CopyHead] = {}
+
+    def __call__(self, connection: Connection) -> None:
+        """Copy what is new."""
+        try:
+            if self._copied is None:
+                self._copied = self._catch_up(connection)
+            self._copied = self._write(connection, self._copied)
+        except OSError as error:
+            raise Corrupt(
+                f"the journal's copy in {self._folder} failed: {error}",
+                hint="Make room on that disk, or correct the setting; the store itself is intact.",
+            ) from error
+
+    def close(self) -> None:
+        """Sync and close all files."""
+        for file in self._files.values():
+            os.fsync(file.fileno())
+            file.close()
+        self._files.clear()
+
+    def _write(self, connection: Connection, after: int) -> int:
+        touched: set[str] = set()
+        while True:
+            rows = connection.execute(SHARED["journal_since"], (after, COPY_ROWS)).fetchall()
+            for row in rows:
+                self._file(row[1]).write(line_of(_entry(row)))
+                touched.add(row[1])
+                after = row[0]
+            if len(rows) < COPY_ROWS:
+                break
+        for chain in touched:
+            self._files[chain].flush()
+        if PEOPLE in touched:
+            os.fsync(self._files[PEOPLE].fileno())
+        return after
+
+    def _catch_up(self, connection: Connection) -> int:
+        """Bring every chain's file to its head in the store; answers the highest id of an entry then copied."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        highest = 0
+        ahead: dict[str, CopyHead] = {}
+        stored = {row[0]: (row[1], row[2]) for row in connection.execute(SHARED["journal_heads"]).fetchall()}
+        for chain in copied_chains(self._folder):
+            head = copy_head(self._folder, chain)
+            if head is not None and not self._known(connection, chain, head):
+                ahead[chain] = head
+                self._set_aside(chain, head)
+        for chain, (last, last_id) in stored.items():
+            self._append_from(connection, chain, last)
+            highest = max(highest, last_id)
+        self.ahead = ahead
+        return highest
+
+    def _append_from(self, connection: Connection, chain: str, last: int) -> None:
+        head = copy_head(self._folder, chain)
+        seq = 0 if head is None else head.seq
+        file = self._file(chain)
+        while seq < last:
+            for entry in entries(connection, chain, after=seq):
+                file.write(line_of(entry))
+                seq = entry.seq
+        file.flush()
+        os.fsync(file.fileno())
+
+    @staticmethod
+    def _known(connection: Connection, chain: str, head: CopyHead) -> bool:
+        """Whether the store has the very entry that the copy ends with."""
+        found = entries(connection, chain, after=head.seq - 1, limit=1)
+        return bool(found) and found[0].hash == head.hash
+
+    def _set_aside(self, chain: str, head: CopyHead) -> None:
+        path = path_of(self._folder, chain)
+        path.rename(path.with_suffix(f".{head.seq}-{head.hash[:8]}.ahead"))
+        _sync_folder(self._folder)
+
+    def _file(self, chain: str) -> BinaryIO:
+        if chain not in self._files:
+            path = path_of(self._folder, chain)
+            new = not path.exists()
+            self._files[chain] = path.open("ab")
+            if new:
+                _sync_folder(self._folder)
+        return self._files[chain]
+
+
+def line_of(entry: Entry) -> bytes:
+    """One entry as a line: a JSON array of number, time, verb, hash and body, the body as it was hashed."""
+    head = orjson.dumps([entry.seq, float(entry.at), entry.verb, entry.hash])
+    return head[:-1] + b"," + entry.body.encode() + b"]\n"
+
+
+def entry_of(chain: str, line: bytes) -> Entry:
+    """
+    Read a line back, its body byte for byte.
+
+    Raises: Corrupt when it is not a whole line of ours.
+    """
+    try:
+        seq, at, verb, digest, _ = orjson.loads(line)
+        head = orjson.dumps([seq, at, verb, digest])
+        return Entry(
+            chain=chain,
+            seq=seq,
+            at=at,
+            verb=verb,
+            hash=digest,
+            body=line[len(head) :].rstrip(b"\n")[:-1].decode(),
+        )
+    except (ValueError, TypeError) as error:
+        raise Corrupt(f"the journal's copy of {chain} holds a line that is none of ours: {error}") from error
+
+
+def read_copy(folder: Path, chain: str) -> Iterator[Entry]:
+    """Read a chain's copy from the first entry on, verified, repeats dropped; ends before a torn last line."""
+    before, seq = GENESIS, 0
+    path = path_of(folder, chain)
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            entry = entry_of(chain, line)
+            if entry.seq <= seq:
+                continue
+            if entry.hash != link(before, chain, seq + 1, entry.at, entry.verb, entry.body.encode()):
+                raise Corrupt(f"the journal's copy of {chain}: entry {entry.seq} does not follow from {seq}")
+            before, seq = entry.hash, entry.seq
+            yield entry
+
+
+def path_of(folder: Path, chain: str) -> Path:
+    """Where a chain's copy lies; the name of an account may hold anything."""
+    return folder / f"{quote(chain, safe='')}.log"
+
+
+def copied_chains(folder: Path) -> list[str]:
+    """Chains that have a copy."""
+    return sorted(unquote(path.stem) for path in folder.glob("*.log"))
+
+
+def copy_head(folder: Path, chain: str) -> CopyHead | None:
+    """Find the last whole entry of a chain's copy, and cut off a torn line behind it."""
+    path = path_of(folder, chain)
+    if not path.exists():
+        return None
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = max(0, size - TAIL_BYTES)
+        file.seek(start)
+        tail = file.read()
+        whole = tail.rfind(b"\n") + 1
+        if whole < len(tail):
+            file.truncate(start + whole)
+        if not whole:
+            return None
+        last = tail[tail.rfind(b"\n", 0, whole - 1) + 1 : whole]
+    entry = entry_of(chain, last)
+    return CopyHead(seq=entry.seq, hash=entry.hash)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is durable once its folder is synced."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
