@@ -1,0 +1,1 @@
+"""The async shell: look, decide, perform, report. Thin: what it does was decided in `core/`."""

@@ -1,0 +1,101 @@
+"""Claims, renews and yields the leases: one statement for all accounts (protocol.md §6)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from treasuryd.core import lease
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.model import AccountId, Held, Lease, LeaseSeen, Moment, Owner
+from treasuryd.executor.mind import Mind
+from treasuryd.executor.reconcile import reconcile
+from treasuryd.ports import World, written
+
+
+@dataclass(slots=True, kw_only=True)
+class Keeper:
+    """
+    Keeps `mind.held` true.
+
+    Guarantees: what `mind.held` shows as valid was proved by a renewal or claim that was sent less than the renew
+        deadline ago; an account is reconciled with the signer before its first tick. Does not guarantee that a lease
+        is held: a standby looks and waits.
+    """
+
+    world: World
+    mind: Mind
+    owner: Owner
+    accounts: Sequence[AccountId]
+    timing: lease.Timing
+    alone: Callable[[], bool]  # whether we hold the folder's lock, which proves a predecessor in it dead
+    moment: Callable[[], Moment]
+    _watched: Mapping[AccountId, lease.Watched] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Renew and claim, for ever."""
+        while True:
+            await self.beat()
+            await self.world.clock.sleep(self.timing.renew_seconds)
+
+    async def beat(self) -> None:
+        """Renew what is held, then claim what may be taken."""
+        if self.mind.held.leases:
+            await self._renew()
+        wanted = [account for account in self.accounts if account not in self.mind.held.leases]
+        if wanted and not self.mind.stopping:
+            await self._claim(wanted)
+
+    async def yield_all(self) -> None:
+        """Give the leases back, so that they are taken at once; called when the workers have stopped (§6.7)."""
+        held, self.mind.held = self.mind.held, Held()
+        if held.leases:
+            await self.world.store.release(held)
+            self._tell(EventKind.LEASE_RELEASED, held.leases.values())
+
+    async def _renew(self) -> None:
+        sent_for, asked_at = self.mind.held, self.world.clock.boot_seconds()
+        answered = await self.world.store.renew(sent_for)
+        held, lost = lease.renewed(sent_for, answered, asked_at=asked_at, timing=self.timing)
+        # a tick may have found an account lost while the renewal was under way
+        self.mind.held = lease.without(held, sent_for.leases.keys() - self.mind.held.leases.keys())
+        self._tell(
+            EventKind.LEASE_LOST,
+            [row for account, row in sent_for.leases.items() if account in lost],
+            Severity.WARNING,
+        )
+
+    async def _claim(self, wanted: Sequence[AccountId]) -> None:
+        rows = await self.world.store.leases(wanted)
+        now = self.world.clock.boot_seconds()
+        self._watched = lease.watch(self._watched, rows, now=now)
+        alone = self.alone()
+        free = lease.takeable(
+            rows, self._watched, self.owner, held=self.mind.held, alone=alone, timing=self.timing, now=now
+        )
+        if free:
+            await self._take([row for row, _ground in free], alone=alone)
+
+    async def _take(self, rows: Sequence[LeaseSeen], *, alone: bool) -> None:
+        marks = await self.world.signer.marks()
+        asked_at = self.world.clock.boot_seconds()
+        claimed = written(
+            await self.world.store.claim(
+                rows,
+                lease.claimant(self.owner, alone=alone),
+                above={account: mark.term for account, mark in marks.items()},
+            )
+        )
+        if not claimed:
+            return
+        new = lease.claimed(Held(), claimed, asked_at=asked_at, timing=self.timing)
+        await reconcile(self.world, tuple(new.leases), new, at=self.moment())
+        self.mind.held = lease.claimed(self.mind.held, claimed, asked_at=asked_at, timing=self.timing)
+        self._tell(EventKind.LEASE_CLAIMED, claimed)
+        self.mind.wake()
+
+    def _tell(self, kind: EventKind, leases: Iterable[Lease], severity: Severity = Severity.INFO) -> None:
+        self.world.observer.saw(
+            *(
+                Event(kind=kind, severity=severity, account=held.account, fields={"term": held.term})
+                for held in leases
+            )
+        )

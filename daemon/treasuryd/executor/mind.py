@@ -1,0 +1,90 @@
+"""What the executor remembers between two ticks, and shows to web and commands: the `Engine` port, on the same loop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import anyio
+
+from treasuryd.core.epochs import Belief
+from treasuryd.core.model import (
+    AccountId,
+    BootSeconds,
+    Epoch,
+    Held,
+    Hold,
+    Lease,
+    Moment,
+    Snapshot,
+)
+from treasuryd.ports import Clock, Vitals
+
+
+@dataclass(slots=True, kw_only=True)
+class Mind:
+    """
+    The only mutable state of the executor; written by its tasks, read by everybody on the loop.
+
+    Guarantees: nothing in here is an input to a decision about money that the store does not check again.
+    """
+
+    clock: Clock
+    poll_seconds: float
+    held: Held = field(default_factory=Held)
+    belief: Belief | None = None
+    at: Moment | None = None
+    waiting: Mapping[Hold, int] = field(default_factory=dict)
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    finalized_by: Epoch | None = None  # settled epoch of the last look for items to finalize
+    reconciled: set[AccountId] = field(default_factory=set)
+    started: bool = False
+    stopping: bool = False
+    task_alive: bool = False
+    store_failing: bool = False
+    ticked_boot: BootSeconds | None = None
+    success_boot: BootSeconds | None = None
+    fed_boot: BootSeconds
+    _wake: anyio.Event = field(default_factory=anyio.Event)
+
+    # --- the Engine port ---------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Tick now; several wake-ups before the next tick are one."""
+        self._wake.set()
+
+    def moment(self) -> Moment | None:
+        """Epochs, heights and frame of the last tick that read the chain."""
+        return self.at
+
+    def leads(self) -> Mapping[AccountId, Lease]:
+        """Leases surely ours at this moment (protocol.md §6.3)."""
+        return self.held.leases if self.held.valid(self.clock.boot_seconds()) else {}
+
+    def vitals(self) -> Vitals:
+        """What the health verdicts are made from."""
+        now = self.clock.boot_seconds()
+        return Vitals(
+            started=self.started,
+            stopping=self.stopping,
+            task_alive=self.task_alive,
+            poll_seconds=self.poll_seconds,
+            last_tick_age_seconds=_age(now, self.ticked_boot),
+            last_success_age_seconds=_age(now, self.success_boot),
+            last_error=self.snapshot.last_error,
+            store_failing=self.store_failing,
+            reported_height=self.belief.reported if self.belief else None,
+            believed_height=self.at.believed if self.at else None,
+            chain_age_seconds=self.belief.age_seconds(now) if self.belief else None,
+            loop_fed_age_seconds=now - self.fed_boot,
+        )
+
+    # --- for the tasks -----------------------------------------------------------------------------------
+
+    async def rest(self, seconds: float) -> None:
+        """Wait until woken, at most `seconds`."""
+        with anyio.move_on_after(seconds):
+            await self._wake.wait()
+        self._wake = anyio.Event()
+
+
+def _age(now: BootSeconds, then: BootSeconds | None) -> float | None:
+    return None if then is None else now - then

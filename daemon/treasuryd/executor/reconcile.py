@@ -1,0 +1,48 @@
+"""When a lease is claimed: hold the store against the signer before anything is signed (protocol.md R11, R12, §8)."""
+
+from collections.abc import Sequence
+
+from treasuryd.core.changes import Change, QuarantinedNow
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.model import AccountId, Held, Moment, Nonce
+from treasuryd.ports import World
+
+
+async def reconcile(world: World, accounts: Sequence[AccountId], held: Held, *, at: Moment) -> None:
+    """
+    Quarantine every account whose store is older than the signer's memory, and tell the signer what was sealed.
+
+    Staging is durable before the signer is asked, so in one history the store always knows at least as much as the
+    signer: less means that the store was restored, cloned or failed over. The reverse, a signer that knows less than
+    was sealed, is the signer's to refuse (R11); it is told the marks so that it can.
+    """
+    staged = {account.id: account.high_water for account in await world.desk.accounts()}
+    marks = await world.signer.marks()
+    behind = [
+        account
+        for account in accounts
+        if account in marks and marks[account].nonce > staged.get(account, Nonce(0))
+    ]
+    changes: list[Change] = [
+        QuarantinedNow(
+            account=account,
+            detail=f"the signer bound nonce {marks[account].nonce}, this store knows "
+            f"{staged.get(account, 0)}: it is older than the world (protocol.md §8)",
+        )
+        for account in behind
+    ]
+    if changes:
+        recorded = await world.store.record(changes, held, at=at)
+        world.observer.saw(*recorded.events)
+    forgetful = await world.signer.recall(await world.store.sealed_marks(accounts))
+    world.observer.saw(*(_forgetful(account) for account in forgetful))
+
+
+def _forgetful(account: AccountId) -> Event:
+    return Event(
+        kind=EventKind.TICK_FAILED,
+        severity=Severity.PAGE,
+        account=account,
+        reason="signer_forgot",
+        detail="the signer knows less than this store has sealed: it signs nothing until it has imported (R11)",
+    )
