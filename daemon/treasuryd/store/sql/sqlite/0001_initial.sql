@@ -75,6 +75,7 @@ CREATE INDEX disbursement_executed ON disbursement (account, finalize_epoch) WHE
 CREATE INDEX disbursement_held ON disbursement (hold, id) WHERE hold IS NOT NULL;
 CREATE INDEX disbursement_waiting ON disbursement (account, id) WHERE unmet > 0;
 CREATE INDEX disbursement_unfinished ON disbursement (status, id) WHERE status <> 'finalized'; -- for people's lists
+CREATE INDEX disbursement_destination ON disbursement (destination, id); -- for people's lists by payee
 
 CREATE TABLE dependency (                  -- edges: `disbursement_id` waits for `needs`; these rows are `depends_on`
     disbursement_id INTEGER NOT NULL REFERENCES disbursement (id),
