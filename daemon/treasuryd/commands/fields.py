@@ -1,13 +1,14 @@
 """
 Small request bodies and queries, read strictly: every field has a type, a range and a name in the refusal.
 
-The content of disbursements is read by `core/intake.py`; this is for everything around it.
+The content of disbursements is read by `core/intake.py`, which collects every error; here the first one is raised.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from treasuryd.core.fields import Fields
 from treasuryd.core.model import DisbursementId
 from treasuryd.core.reading import is_whole_number, shown
 from treasuryd.errors import Rejected
@@ -35,10 +36,10 @@ def fields_of(
     """
     if not isinstance(source, dict):
         raise Rejected(f"a JSON object is needed, this is {shown(source)}", field="body")
-    for name in source:
-        if name not in allowed:
-            known = ", ".join(sorted(allowed)) or "none"
-            raise Rejected(f"unknown field {shown(name)}", field=str(name)[:80], hint=f"Known fields: {known}.")
+    wrong: list[Rejected] = []
+    Fields(source, where="", errors=wrong).only(allowed)
+    if wrong:
+        raise wrong[0]
     for name in required:
         if source.get(name) is None:
             raise Rejected(f"the field {name} is missing", field=name)
@@ -59,9 +60,7 @@ def text(fields: Mapping[str, object], name: str, *, limit: int, default: str | 
     return value.strip()
 
 
-def whole(
-    value: object, name: str, *, least: int = 0, most: int = MAX_ID, from_text: bool = False
-) -> int:
+def whole(value: object, name: str, *, least: int = 0, most: int = MAX_ID, from_text: bool = False) -> int:
     """
     Read one integer from `least` to `most`; a boolean, a float and (unless `from_text`) a text are none.
 

@@ -10,9 +10,9 @@ from treasuryd.commands.control import ALL_ENDPOINTS
 from treasuryd.commands.fields import MAX_ID, whole
 from treasuryd.commands.office import Office, no_such
 from treasuryd.commands.proposals import tallies
-from treasuryd.core import health
 from treasuryd.core.eligibility import Surroundings
 from treasuryd.core.explain import Explanation, Known, explain
+from treasuryd.core.health import Facts, Health, judge
 from treasuryd.core.model import (
     Account,
     AccountId,
@@ -100,8 +100,8 @@ class ExecutorStatus:
 class HealthReport:
     """The judgement and what it was made from; the stored parts are None when the store did not answer."""
 
-    health: health.Health
-    facts: health.Facts
+    verdict: Health
+    facts: Facts
     leases: tuple[LeaseSeen, ...]
     led: Mapping[AccountId, Lease]
     store: StoreFacts | None
@@ -145,7 +145,9 @@ def _statuses(value: object) -> tuple[Status, ...]:
     found = _STATUS_WORDS.get(value.lower()) if isinstance(value, str) else None
     if found is None:
         raise Rejected(
-            f"unknown status {shown(value)}", field="status", hint=f"Known: {', '.join(Status)}, scheduled, cancelled."
+            f"unknown status {shown(value)}",
+            field="status",
+            hint=f"Known: {', '.join(Status)}, scheduled, cancelled.",
         )
     return found
 
@@ -207,7 +209,7 @@ async def _known(office: Office, item: Disbursement) -> Known:
         intent=intents[-1] if intents else None,
         surroundings=await _surroundings(office, accounts, moment),
         accounts=accounts,
-        tallies=tallies(item, votes, office.rules.houses),
+        tallies=tallies(office, item, votes),
         last_error=office.engine.vitals().last_error,
     )
 
@@ -317,10 +319,10 @@ def breakers(office: Office) -> Sequence[BreakerReport]:
     return office.world.chain.breakers()
 
 
-def vital_facts(office: Office) -> health.Facts:
+def vital_facts(office: Office) -> Facts:
     """What liveness and readiness are judged from: memory alone, no store."""
     vitals = office.engine.vitals()
-    return health.Facts(
+    return Facts(
         started=vitals.started,
         stopping=vitals.stopping,
         task_alive=vitals.task_alive,
@@ -358,7 +360,7 @@ async def health_report(office: Office) -> HealthReport:
         said = str(error) or f"no answer within {HEALTH_SECONDS:g} s"
         failed = replace(facts, store_error=said[:200])
         return HealthReport(
-            health=health.judge(failed),
+            verdict=judge(failed),
             facts=failed,
             leases=(),
             led=office.engine.leads(),
@@ -370,7 +372,7 @@ async def health_report(office: Office) -> HealthReport:
         facts, accounts=accounts, held_for_person=store.held_for_person, ambiguous=store.ambiguous
     )
     return HealthReport(
-        health=health.judge(whole_facts),
+        verdict=judge(whole_facts),
         facts=whole_facts,
         leases=leases,
         led=office.engine.leads(),

@@ -23,6 +23,7 @@ from treasuryd.core.model import (
     Status,
     VariantKind,
 )
+from treasuryd.core.proposals import windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +91,7 @@ def rollback_ends(item: Disbursement, rules: Rules) -> Epoch | None:
     """First settled epoch at which an executed item's rollback window is over; None when it is not executed."""
     if item.executed_epoch is None:
         return None
-    wanted = item.proposal.rollback_window_epochs if item.proposal is not None else 0
-    return Epoch(item.executed_epoch + max(wanted, rules.min_rollback_window_epochs))
+    return Epoch(item.executed_epoch + windows(item.proposal, rules).rollback)
 
 
 def blocks_until_final(height: Height, known: Known) -> int | None:

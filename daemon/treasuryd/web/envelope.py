@@ -16,11 +16,13 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from treasuryd.commands.disbursements import Unsound
 from treasuryd.commands.office import Office
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.errors import Corrupt, Refusal, Rejected, TreasuryError
 from treasuryd.web.guard import GuardLimits, head_came
 
+Json = dict[str, Any]
 Exposition = Callable[[str], tuple[str, bytes]]
 """From the `Accept` header to (content type, body) of `/metrics`."""
 
@@ -29,6 +31,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024  # interfaces.md §1
 # Reading calls of `/rpc` need no token: strangers get a body that a thousand of them fit into.
 MAX_STRANGER_BODY_BYTES: Final = 1024 * 1024
+MAX_ERRORS: Final = 100  # of one request, in one answer
 WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 STATUS_OF: Final[Mapping[Refusal, int]] = {
     Refusal.INVALID: 400,
@@ -57,13 +60,14 @@ class WebOptions:
     """
     How to serve; `main` fills it from the settings.
 
-    `token` None: writing is accepted on loopback in development only. `port` 0 asks the system for a free one.
+    `token` is asked at each request, since a reload may change it; None: writing is accepted on loopback in
+    development only. `port` 0 asks the system for a free one.
     `allowed_hosts` are names beside `localhost` and the bound host under which a browser may reach us.
     """
 
     host: str = "127.0.0.1"
     port: int = 9477
-    token: str | None = field(default=None, repr=False)
+    token: Callable[[], str | None] = field(default=lambda: None, repr=False)
     development: bool = False
     allowed_hosts: tuple[str, ...] = ()
     exposition: Exposition | None = None
@@ -94,12 +98,19 @@ def answer(payload: object, *, status: int = 200, headers: Mapping[str, str] | N
 
 
 def failure(
-    status: int, code: str, message: str, *, where: str | None = None, hint: str = "", close: bool = False
+    status: int,
+    code: str,
+    message: str,
+    *,
+    where: str | None = None,
+    hint: str = "",
+    close: bool = False,
+    more: Json | None = None,
 ) -> web.Response:
-    """Render one error; untrusted text in it is made valid UTF-8 and capped."""
+    """Render one error; untrusted text in it is made valid UTF-8 and capped. `more` stands beside it."""
     problem = {"code": code, "message": sound(message), "field": where and sound(where), "hint": sound(hint)}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    response = answer({"error": problem}, status=status, headers=headers)
+    response = answer({"error": problem, **(more or {})}, status=status, headers=headers)
     if close:
         response.force_close()
     return response
@@ -118,18 +129,19 @@ def is_writing(request: web.Request) -> bool:
 def authorized(request: web.Request) -> bool:
     """Whether the sender may write: the right token, or no token configured, in development, from this machine."""
     options = request.app[OPTIONS]
-    if options.token is None:
+    token = options.token()
+    if token is None:
         return options.development and from_loopback(request)
     scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
     given = sent.strip().encode("utf-8", "surrogateescape")
-    return scheme.lower() == "bearer" and hmac.compare_digest(given, options.token.encode())
+    return scheme.lower() == "bearer" and hmac.compare_digest(given, token.encode())
 
 
 def demand_token(request: web.Request) -> None:
     """Refuse a writing request of somebody who may not write; says what would be needed."""
     if authorized(request):
         return
-    if request.app[OPTIONS].token is None:
+    if request.app[OPTIONS].token() is None:
         raise Rejected(
             "writing is switched off: no token is configured",
             hint="Set http.token_file in the configuration; without one only development mode accepts writes, on loopback.",
@@ -147,7 +159,7 @@ def from_loopback(request: web.Request) -> bool:
     """Whether the peer is this machine; an unknown peer is not."""
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
     try:
-        return bool(peer) and ipaddress.ip_address(peer[0]).is_loopback
+        return peer is not None and ipaddress.ip_address(peer[0]).is_loopback
     except ValueError:
         return False
 
@@ -275,6 +287,7 @@ def _of_ours(request: web.Request, error: TreasuryError) -> web.Response:
                 where=error.field,
                 hint=error.hint,
                 close=error.kind is Refusal.TOO_LARGE,
+                more=_errors(error),
             )
         case Corrupt():
             fatal = request.app[FATAL]
@@ -283,6 +296,17 @@ def _of_ours(request: web.Request, error: TreasuryError) -> web.Response:
             return _of_bug(request, error)
         case _:
             return failure(503, "unavailable", error.message, hint=error.hint)
+
+
+def _errors(error: Rejected) -> Json:
+    """Every error of a request with bad items, the first hundred of them, so that a file is corrected once."""
+    if not isinstance(error, Unsound):
+        return {}
+    listed = [
+        {"field": one.field and sound(one.field), "message": sound(one.message), "hint": sound(one.hint)}
+        for one in error.errors[:MAX_ERRORS]
+    ]
+    return {"errors": listed}
 
 
 def _of_bug(request: web.Request, error: Exception) -> web.Response:
@@ -304,6 +328,3 @@ def _of_bug(request: web.Request, error: Exception) -> web.Response:
 def of_app(request: web.Request) -> tuple[Office, WebOptions]:
     """The two values that every route works with."""
     return request.app[OFFICE], request.app[OPTIONS]
-
-
-Json = dict[str, Any]

@@ -1,0 +1,64 @@
+"""`/health` (also `/healthz`), `/livez`, `/readyz` and `/metrics`: asked often, answered cheaply."""
+
+from typing import Final
+
+from aiohttp import web
+
+import treasuryd
+from treasuryd.commands import queries
+from treasuryd.core.health import Check, Verdict, live, ready
+from treasuryd.web import shapes
+from treasuryd.web.envelope import answer, of_app
+
+
+async def health(request: web.Request) -> web.Response:
+    """The whole picture: every check with its reason; 503 when one failed (interfaces.md §3)."""
+    office, _ = of_app(request)
+    report = await queries.health_report(office)
+    return answer(
+        {
+            "status": report.verdict.verdict,
+            "version": treasuryd.__version__,
+            "checks": [shapes.check(check) for check in report.verdict.checks],
+            "leader": bool(report.led),
+            "leases": [shapes.lease(row, report.led) for row in report.leases],
+            "breakers": [shapes.breaker(row) for row in report.facts.breakers],
+            "store": None if report.store is None else shapes.store(report.store),
+            "chain": shapes.chain(report.chain, report.moment, report.facts),
+        },
+        status=report.verdict.http_status,
+    )
+
+
+async def livez(request: web.Request) -> web.Response:
+    """The loop answers, and the watchdog has been fed."""
+    return _verdict(live(queries.vital_facts(of_app(request)[0])))
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Started and in order; a standby is ready too and says that it does not lead."""
+    office, _ = of_app(request)
+    return _verdict(ready(queries.vital_facts(office)), leader=bool(office.engine.leads()))
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """The metrics as of this moment, in the format that the scraper asked for."""
+    _, options = of_app(request)
+    if options.exposition is None:
+        raise web.HTTPNotFound(text="this daemon exports no metrics")
+    content_type, body = options.exposition(request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _verdict(check: Check, **more: bool) -> web.Response:
+    status = 503 if check.verdict is Verdict.FAIL else 200
+    return answer({"status": check.verdict, "reason": check.reason, **more}, status=status)
+
+
+ROUTES: Final = (
+    web.get("/health", health),
+    web.get("/healthz", health),
+    web.get("/livez", livez),
+    web.get("/readyz", readyz),
+    web.get("/metrics", metrics),
+)
