@@ -225,6 +225,9 @@ class Devnet:
             await self._sleep(GONE_SECONDS)
         if connection in self.frozen:
             self.freezes += 1
+        while connection in self.frozen:
+            await self._sleep(self.config.stream_interval_seconds)
+            connection.transport.write(self._frame(0))
 
     # --- requests ------------------------------------------------------------------------------------
 
@@ -457,19 +460,24 @@ async def serve(
     file = ChainFile(config.state_folder / FILE_NAME) if config.state_folder is not None else None
     try:
         node = build_node(config, file, now=now)
-        async with asyncio.TaskGroup() as tasks:
-            devnet = Devnet(config, node, sleep=sleep, tasks=tasks)
-            loop = asyncio.get_running_loop()
-            server = await loop.create_server(
-                lambda: Connection(devnet), config.host, config.port, backlog=512
-            )
-            devnet.port = int(server.sockets[0].getsockname()[1])
-            try:
-                ready(devnet)
-                await devnet.mine_for_ever()
-            finally:
-                server.close()
-                devnet.close()
+        with _bound(config) as listener:
+            async with asyncio.TaskGroup() as tasks:
+                devnet = Devnet(config, node, sleep=sleep, tasks=tasks)
+                devnet.port = int(listener.getsockname()[1])
+                loop = asyncio.get_running_loop()
+                server = await loop.create_server(lambda: Connection(devnet), sock=listener, backlog=512)
+                try:
+                    ready(devnet)
+                    await devnet.mine_for_ever()
+                finally:
+                    server.close()
+                    devnet.close()
     finally:
         if file is not None:
             file.close()
+
+
+def _bound(config: DevnetConfig) -> socket.socket:
+    """Bind before anything runs, so that a taken port is a plain OSError."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    return socket.create_server((config.host, config.port), family=family)
