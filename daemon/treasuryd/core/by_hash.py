@@ -1,0 +1,145 @@
+"""
+④ Settle an account where every endpoint has look-up (protocol.md §5.1, `HASH`).
+
+A look-up by hash says in which block a transaction is and what it was charged. It holds only if it is not older than
+the frame and of the same chain; "not found" alone proves nothing (R5).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from treasuryd.core import evidence, reorgs
+from treasuryd.core.changes import Burned, Seen
+from treasuryd.core.model import (
+    AccountState,
+    BalanceKind,
+    Evidence,
+    Frame,
+    FreezeCause,
+    Intent,
+    Nonce,
+    State,
+    Variant,
+    VariantKind,
+)
+from treasuryd.core.settling import Case, Found, Shared, account_for, booked, freeze, holding_of
+
+
+class _Look(Enum):
+    """What a look-up leaves open."""
+
+    ABSENT = auto()  # its nonce is consumed in the frame, and no block up to there holds bytes of it
+    LATER = auto()  # the answer is older than the frame, missing, or of another fork
+
+
+@dataclass(slots=True)
+class _Looked:
+    """The open intents of an account after the look-up; `fresh` ones lie above the baseline's count."""
+
+    seen: list[Seen] = field(default_factory=list)
+    absent: list[Intent] = field(default_factory=list)
+    staged: list[Intent] = field(default_factory=list)
+    cost: int = 0  # of the fresh ones seen
+    late_cost: int = 0  # of those that an earlier frame had consumed as a stranger's
+    fresh_open: int = 0
+    nonces: set[Nonce] = field(default_factory=set)
+
+
+def by_hash(case: Case, baseline: Frame, found: Found) -> None:
+    """Settle an account where every endpoint has look-up."""
+    account, count = case.account, holding_of(baseline, case.account.id).nonce
+    looked = _look_up(case, count)
+    decided = looked.fresh_open == 0 and len(looked.nonces) >= case.interval.consumed
+    if account.state is AccountState.QUARANTINED:
+        found.changes += looked.seen if case.partial else []
+        return  # the rest waits: nothing is judged void, and the backup's baseline is kept (§8)
+    found.ask_signer += looked.staged
+    if decided or case.partial:
+        found.changes += looked.seen
+    foreign = _foreign(case, looked.nonces, count, [intent.nonce for intent in looked.absent])
+    _burn(case, looked.absent, found)
+    if foreign is not None:
+        freeze(case, FreezeCause.FOREIGN_NONCE, f"nonce {foreign} was used by a stranger", found, foreign)
+    if looked.late_cost and (decided or case.partial):
+        found.changes.append(booked(case, BalanceKind.UNEXPLAINED, looked.late_cost))
+    if decided:
+        left = case.now.balance - holding_of(baseline, account.id).balance + case.interval.cost + looked.cost
+        account_for(case, baseline, left, found, explained=foreign is not None)
+
+
+def _look_up(case: Case, count: Nonce) -> _Looked:
+    """Sort the consumed intents by what the look-up says of them."""
+    looked = _Looked()
+    for intent in case.consumed:
+        fresh = intent.nonce > count
+        if fresh:
+            looked.nonces.add(intent.nonce)
+        if intent.state is State.STAGED:
+            looked.staged.append(intent)
+            looked.fresh_open += fresh
+            continue
+        sight = _sight(case.shared, intent)
+        match sight:
+            case _Look.LATER:
+                looked.fresh_open += fresh
+            case _Look.ABSENT:
+                looked.absent.append(intent)
+            case seen, variant:
+                looked.seen.append(seen)
+                cost = seen.fee_charged + (
+                    intent.amount if variant.kind is VariantKind.PAYMENT else evidence.CANCEL_UNITS
+                )
+                looked.cost += cost * fresh
+                looked.late_cost += cost * (not fresh)
+    return looked
+
+
+def _sight(shared: Shared, intent: Intent) -> tuple[Seen, Variant] | _Look:
+    """Judge one look-up: it counts only if it is not older than the frame and of the same chain."""
+    sighting, frame = shared.sightings.get(intent.id), shared.frame
+    if sighting is None:
+        return _Look.LATER
+    if sighting.variant is None:
+        return _Look.ABSENT if sighting.as_of >= frame.height and shared.sure else _Look.LATER
+    variant = next((variant for variant in intent.variants if variant.number == sighting.variant), None)
+    height, block_hash, charged = sighting.height, sighting.block_hash, sighting.fee_charged
+    if variant is None or height is None or block_hash is None or charged is None or height > frame.height:
+        return _Look.LATER
+    if reorgs.changed(height, block_hash, shared.headers):
+        return _Look.LATER
+    seen = Seen(
+        account=intent.account,
+        intent_id=intent.id,
+        variant=variant.number,
+        height=height,
+        block_hash=block_hash,
+        fee_charged=charged,
+        evidence=Evidence.HASH,
+    )
+    return seen, variant
+
+
+def _foreign(case: Case, listed: set[Nonce], count: Nonce, absent: Sequence[Nonce]) -> Nonce | None:
+    """Name the highest consumed nonce that may be a stranger's; None when all are ours or nothing is sure."""
+    if not case.shared.sure:
+        return None
+    nobodys = case.now.nonce - count - case.interval.placed - max(case.interval.consumed, len(listed))
+    if nobodys <= 0:
+        return max(absent, default=None)
+    highest = next(nonce for nonce in range(case.now.nonce, count, -1) if nonce not in listed)
+    return Nonce(max(highest, *absent, 0))
+
+
+def _burn(case: Case, absent: Iterable[Intent], found: Found) -> None:
+    """Void what a stranger's nonce has made impossible for good: consumed at finality depth, and still unknown (R5 a)."""
+    burned = reorgs.burned_count(case.account, case.shared.headers, at_or_below=case.shared.final)
+    found.changes += [
+        Burned(
+            account=intent.account,
+            intent_id=intent.id,
+            detail=f"nonce {intent.nonce} is burned, and no block holds any of its {len(intent.variants)} variants",
+        )
+        for intent in absent
+        if intent.nonce <= burned
+    ]

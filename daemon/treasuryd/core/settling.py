@@ -1,0 +1,139 @@
+"""
+One account in one tick: what is known of it, and the few ways in which a conclusion about it is written down.
+
+Shared by `confirmation`, `by_hash` and `by_balance`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from treasuryd.core import evidence, reorgs
+from treasuryd.core.changes import BaselineMoved, Booked, Change, FrozenNow
+from treasuryd.core.events import Event
+from treasuryd.core.evidence import BaseFeeRule
+from treasuryd.core.model import (
+    Account,
+    AccountId,
+    AccountState,
+    Address,
+    Announced,
+    BalanceKind,
+    Frame,
+    FreezeCause,
+    Holding,
+    IncludedBlock,
+    Intent,
+    Interval,
+    Moment,
+    Nonce,
+    Rules,
+    Sighting,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all accounts share in this tick. `claims` are by destination."""
+
+    at: Moment
+    frame: Frame
+    rules: Rules
+    headers: reorgs.Headers
+    sightings: Mapping[int, Sighting]
+    claims: Mapping[Address, Mapping[tuple[AccountId, Nonce], int]]
+    highest_base_fee: BaseFeeRule
+
+    @property
+    def final(self) -> int:
+        """Blocks at this height or below are at finality depth; a lagging frame only makes it lower."""
+        return min(self.at.believed, self.frame.height) - self.rules.finality_depth
+
+    @property
+    def sure(self) -> bool:
+        """Whether the frame's block was still there after everything else was read: else nothing is held against us."""
+        header = self.headers.get(self.frame.height)
+        return self.frame.height == 0 or (header is not None and header.block_hash == self.frame.block_hash)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One account in this tick: its baseline, its open consumed intents, what the store knows of the interval."""
+
+    shared: Shared
+    account: Account
+    blocks: tuple[IncludedBlock, ...]
+    consumed: tuple[Intent, ...]
+    interval: Interval
+    partial: bool  # whether a part of an interval may be settled: the store will say what that part cost
+    announced: tuple[Announced, ...]
+
+    @property
+    def now(self) -> Holding:
+        """What the frame says of the account."""
+        return self.shared.frame.holdings.get(Address(self.account.id)) or reorgs.NOBODY
+
+
+@dataclass(slots=True)
+class Found:
+    """What is concluded of one account, as it grows."""
+
+    changes: list[Change] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    ask_signer: list[Intent] = field(default_factory=list)
+    deep: bool = False
+
+
+def holding_of(frame: Frame | None, account: AccountId) -> Holding:
+    """Say what a frame shows of a paying account; an absent one, or no frame at all, is nothing and nonce 0."""
+    return (frame.holdings.get(Address(account)) if frame else None) or reorgs.NOBODY
+
+
+def freeze(
+    case: Case, cause: FreezeCause, detail: str, found: Found, thaw_above: Nonce | None = None
+) -> None:
+    """Freeze at first sight; a frozen account once more only when a higher foreign nonce was seen (R14)."""
+    account = case.account
+    higher = thaw_above is not None and thaw_above > (account.thaw_above or 0)
+    if account.state is AccountState.ACTIVE or (account.state is AccountState.FROZEN and higher):
+        found.changes.append(FrozenNow(account=account.id, cause=cause, detail=detail, thaw_above=thaw_above))
+
+
+def account_for(case: Case, baseline: Frame, left: int, found: Found, *, explained: bool) -> None:
+    """
+    Book what no intent explains and move the baseline.
+
+    A rise is funding and freezes nothing; a fall freezes, unless the account is frozen for its cause already (R14).
+    """
+    if left < 0:
+        if not case.shared.sure:
+            return
+        found.changes.append(booked(case, BalanceKind.UNEXPLAINED, left))
+        if not explained:
+            detail = f"the balance fell by {-left} more than intents and fees explain"
+            freeze(case, FreezeCause.UNEXPLAINED_FALL, detail, found)
+    elif left > 0:
+        _, ids = evidence.best_announced(case.announced, left)
+        found.changes.append(booked(case, BalanceKind.FUNDING, left, ids))
+    move(case, baseline, found)
+
+
+def booked(case: Case, kind: BalanceKind, delta: int, announced: tuple[int, ...] = ()) -> Booked:
+    """Book a movement that no intent explains, at the height of the frame that shows it."""
+    return Booked(
+        account=case.account.id,
+        kind=kind,
+        delta=delta,
+        height=case.shared.frame.height,
+        announced=announced,
+    )
+
+
+def move(case: Case, baseline: Frame, found: Found) -> None:
+    """Make the frame the baseline, unless it says nothing new."""
+    frame = case.shared.frame
+    if frame != baseline:
+        heights = [kept.height for kept in (*reorgs.frames_of(case.account), frame)]
+        lowest = reorgs.keep_from(
+            heights, at_or_below=case.shared.at.believed - case.shared.rules.finality_depth
+        )
+        found.changes.append(BaselineMoved(account=case.account.id, frame=frame, keep_from=lowest))
