@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from tests.devnet.world import DEV, FUNDS, REAL, Answer, Client, World, settle, signed
 
-from treasuryd.devnet.config import Abilities
+from treasuryd.devnet.config import Abilities, profile
 from treasuryd.devnet.server import Devnet
 from treasuryd.devnet.signatures import offer_of
 from treasuryd.wire.theblock.readings import read_frame
 from treasuryd.wire.theblock.replies import read_batch
+from treasuryd.wire.theblock.transaction import probe_bytes, size9
 
 TOKEN = "a-token"
 FRESH = "energy read with token, fresh node"
@@ -423,3 +424,52 @@ async def test_a_port_that_is_taken_is_an_error(world: World) -> None:
     devnet = await world.start(DEV)
     with pytest.raises(OSError, match="in use"):
         await world.start(replace(DEV, port=devnet.port))
+
+
+async def test_a_replay_nonce_is_consumed_by_a_failing_call_and_counts_for_everybody(world: World) -> None:
+    """N10: per method, for all clients, until the node restarts."""
+    devnet = await world.start(replace(REAL, admin_token=TOKEN))
+    first, other = await world.connect(devnet), await world.connect(devnet)
+    assert (await first.rpc("submit_tx", tx="zz", nonce=5))["code"] == -32602
+    replayed = {"code": -32000, "message": "replayed nonce"}
+    assert replayed == await other.rpc("submit_tx", tx=signed().hex(), nonce=5)
+    devnet.apply({"fault": "restart"})
+    assert await other.rpc("submit_tx", tx=signed().hex(), nonce=5) == {"status": "ok"}
+
+
+async def test_a_burst_of_requests_earns_a_ban(world: World) -> None:
+    """N11: by requests, whatever they ask; admin commands are not counted, and after 60 s all is well."""
+    devnet = await world.start(REAL)
+    client = await world.connect(devnet)
+    for _ in range(100):
+        await client.post({"method": "nope"})
+        await client.post({"show": "status"}, path="/devnet/admin")
+    assert (await client.post({"method": "nope"})).json["error"]["message"] == "rate limited"
+    assert (await (await world.connect(devnet)).post({"method": "nope"})).json["error"]["message"] == "banned"
+    await world.time.advance(60)
+    assert (await (await world.connect(devnet)).post({"method": "balance"})).status == 200
+
+
+async def test_the_bench_profile_stays_cheap_when_blocks_are_full(world: World) -> None:
+    """4,096 pending of one payer fit in one block, and neither base fee nor lane price moves."""
+    config = replace(profile("bench"), genesis={"treasury": 10**12}, mining=False, check_signatures=False)
+    devnet = await world.start(config)
+    client = await world.connect(devnet)
+    for round_ in range(2):
+        rows = [
+            {"id": nonce, "method": "submit_tx", "params": {"tx": fast(nonce).hex(), "nonce": nonce}}
+            for nonce in range(round_ * 4096 + 1, round_ * 4096 + 4097)
+        ]
+        found = (await client.post(rows)).json
+        assert [row["result"] for row in found] == [{"status": "ok"}] * 4096
+        devnet.apply({"fault": "mine"})
+    ledger = devnet.node.ledger
+    assert (len(ledger.transactions), ledger.base_fee, ledger.lane_price(0)) == (8192, 1, 2)
+
+
+def fast(nonce: int) -> bytes:
+    """A payment that nobody signed, for a chain that does not look."""
+    return probe_bytes(
+        from_="treasury", to="tb1dest", amount=1, fee=1 + 2 * size9("treasury", "tb1dest", b""), nonce=nonce,
+        memo=b"", public_key=bytes(32),
+    )  # fmt: skip

@@ -35,7 +35,8 @@ from treasuryd.wire.theblock.replies import PARSE_ERROR
 ADMIN_PATH: Final = "/devnet/admin"
 ADMIN_BODY_BYTES: Final = 1024 * 1024
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
-INLINE_SIGNATURES: Final = 8  # so many are checked at once on the loop; more go to the thread
+INLINE_SIGNATURES: Final = 8  # so many are checked at once on the loop; more go to the threads
+CHECKERS: Final = 2  # threads; verifying lets go of the interpreter, and the payer waits meanwhile
 GONE_SECONDS: Final = (
     0.02  # after a half-close: how soon a second write shows whether the client is wholly gone
 )
@@ -156,7 +157,7 @@ class Devnet:
         self._tasks = tasks
         self._connections: set[Connection] = set()
         self._limiter = Limiter(config.rate_limit, config.ban_seconds)
-        self._checker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devnet-signatures")
+        self._checker = ThreadPoolExecutor(max_workers=CHECKERS, thread_name_prefix="devnet-signatures")
 
     @property
     def url(self) -> str:
@@ -409,7 +410,9 @@ class Devnet:
         if offers and self.node.switches.signature_delay_seconds > 0:
             await self._sleep(self.node.switches.signature_delay_seconds * len(offers))
         if len(offers) > INLINE_SIGNATURES and self.config.check_signatures:
-            await asyncio.get_running_loop().run_in_executor(self._checker, judge_all, offers)
+            loop = asyncio.get_running_loop()
+            shares = [offers[first::CHECKERS] for first in range(CHECKERS)]
+            await asyncio.gather(*(loop.run_in_executor(self._checker, judge_all, share) for share in shares))
 
 
 def _incoming(item: object, token: str | None) -> Incoming:
