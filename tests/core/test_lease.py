@@ -367,21 +367,26 @@ class LeaseAmongProcesses(RuleBasedStateMachine):
     def time_passes_and_nobody_runs(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(number=st.integers(0, 2))
-    def a_process_is_killed_and_starts_anew(self, number: int) -> None:
-        self.processes[number].alive = False
-        self.processes[number] = self._new(number)
-
-    @rule(number=st.integers(0, 2))
-    def a_process_stops_cleanly(self, number: int) -> None:
+    @rule(number=st.integers(0, 2), cleanly=st.booleans())
+    def a_process_ends_and_starts_anew(self, number: int, cleanly: bool) -> None:
         process = self.processes[number]
-        mine = self.row.owner is not None and self.row.owner.incarnation == process.owner.incarnation
-        if mine and process.held.leases:
+        if cleanly and process.held.leases and self._holder() == process.owner.incarnation:
             self.row.released = True
             self.row.beat += 1
             self.row.moved_at = self.now
         process.alive = False
         self.processes[number] = self._new(number)
+
+    @rule(number=st.integers(0, 2))
+    def a_process_beats(self, number: int) -> None:
+        self.a_process_asks(number)
+        self.the_store_answers(number)
+
+    @rule(number=st.integers(0, 2), times=st.integers(1, 4))
+    def a_process_beats_on_time_while_another_is_away(self, number: int, times: int) -> None:
+        for _ in range(times):
+            self.a_process_beats(number)
+            self.now += TIMING.renew_seconds
 
     @rule(number=st.integers(0, 2))
     def a_process_asks(self, number: int) -> None:
