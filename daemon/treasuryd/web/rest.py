@@ -79,6 +79,12 @@ async def submit_one(request: web.Request) -> web.Response:
     return answer(shapes.disbursement(done.items[0]), status=200 if done.repeated else 201)
 
 
+async def intake(request: web.Request) -> web.Response:
+    """What the gate checks by, so that a client can judge a long file before it sends any of it."""
+    office, _ = of_app(request)
+    return answer(shapes.intake(disbursements.intake(office)))
+
+
 async def listing(request: web.Request) -> web.Response:
     """The list with the original's filters, newest first."""
     office, _ = of_app(request)
@@ -318,6 +324,7 @@ def path_account(request: web.Request) -> AccountId:
 
 _ITEM: Final = "/treasury/disbursements/{id}"
 ROUTES: Final = (
+    web.get("/treasury/intake", intake),
     web.post("/treasury/disbursement", submit_one),
     web.post("/treasury/disbursements", submit),
     web.get("/treasury/disbursements", listing),

@@ -8,6 +8,7 @@ from treasuryd.commands.proposals import Ballot
 from treasuryd.commands.queries import Balance, Detail, ExecutorStatus
 from treasuryd.core.explain import Explanation
 from treasuryd.core.health import Check, Facts
+from treasuryd.core.intake import MAX_ITEMS, Intake
 from treasuryd.core.model import (
     Account,
     AccountId,
@@ -60,6 +61,19 @@ def disbursement(item: Disbursement) -> Json:
         "rolled_back_at": item.rolled_back_at,
         "reason": item.reason,
         "prior_tx": item.prior_tx,
+    }
+
+
+def intake(gate: Intake) -> Json:
+    """What is accepted from those who submit."""
+    rules = gate.rules
+    return {
+        "accounts": list(gate.accounts),
+        "sinks": {account: rules.sink_of(account) for account in gate.accounts},
+        "destination_pattern": rules.destination_pattern,
+        "allow_treasury_initiated": rules.allow_treasury_initiated,
+        "evidence": gate.evidence,
+        "max_items": MAX_ITEMS,
     }
 
 
