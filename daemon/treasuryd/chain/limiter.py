@@ -7,9 +7,13 @@ first, so that callers leave in order and none is starved.
 
 from __future__ import annotations
 
+from typing import Final
+
 from treasuryd.chain.transport import NotMade, TooLate
 from treasuryd.core.model import BootSeconds, Endpoint
 from treasuryd.ports import Clock
+
+_GRAIN_SECONDS: Final = 1e-6  # rounding of the clock's numbers is no reason to wait
 
 
 class Limiter:
@@ -49,7 +53,7 @@ class Limiter:
                 hint="Raise max_requests_per_second only if the node's own limit is higher.",
             )
         self._even_at = max(self._even_at, now) + self._interval
-        if wait > 0:
+        if wait > _GRAIN_SECONDS:
             await self._clock.sleep(wait)
             now = self._clock.boot_seconds()
             self._refuse_silent(now)

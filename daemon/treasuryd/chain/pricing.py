@@ -26,7 +26,7 @@ REPLAY_ATTEMPTS: Final = 3
 _JUDGED_AFTER_THE_FEE: Final = frozenset(
     # the node judges these after the fee, so the price was enough (theblock-node.md §8, admission order)
     {Meaning.NONCE_GAP, Meaning.PENDING_LIMIT, Meaning.INSUFFICIENT_FUNDS, Meaning.ALREADY_KNOWN,
-     Meaning.CONFIGURATION}
+     Meaning.CONFIGURATION, Meaning.POOL_FULL}
 )  # fmt: skip
 
 
