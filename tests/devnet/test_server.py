@@ -473,3 +473,38 @@ def fast(nonce: int) -> bytes:
         from_="treasury", to="tb1dest", amount=1, fee=1 + 2 * size9("treasury", "tb1dest", b""), nonce=nonce,
         memo=b"", public_key=bytes(32),
     )  # fmt: skip
+
+
+async def test_nobody_is_allowed_from_another_origin(world: World) -> None:
+    """`OPTIONS` answers 403 unless an origin is allowed, and none is."""
+    client = await world.connect(await world.start(REAL))
+    await client.send("OPTIONS", "/", b"", Origin="http://evil")
+    assert (await client.receive()).status == 403
+
+
+async def test_a_panic_drops_the_connection_under_a_fault_too(world: World) -> None:
+    """N2: whatever else strikes."""
+    devnet = await world.start(REAL)
+    client = await world.connect(devnet)
+    devnet.apply({"fault": "wrong_id", "method": "light.latest_header"})
+    await client.send("POST", "/", b'{"id":1,"method":"light.latest_header"}')
+    assert await client.dropped()
+
+
+async def test_the_admin_route_takes_posts_from_this_machine_only(world: World) -> None:
+    """Another method is not found, another address not allowed."""
+    devnet = await world.start(DEV)
+    client = await world.connect(devnet)
+    await client.send("GET", "/devnet/admin")
+    assert (await client.receive()).status == 404
+    next(iter(devnet._connections)).peer = "192.0.2.1"
+    assert (await client.post({"show": "status"}, path="/devnet/admin")).status == 403
+
+
+async def test_too_many_clients_are_turned_away(world: World) -> None:
+    """The number of connections is bounded."""
+    devnet = await world.start(replace(DEV, max_connections=1))
+    first = await world.connect(devnet)
+    assert await first.rpc("balance") == {"amount": 0}
+    assert await (await world.connect(devnet)).dropped()
+    assert await first.rpc("balance") == {"amount": 0}
