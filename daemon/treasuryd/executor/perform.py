@@ -13,6 +13,7 @@ from treasuryd.core.model import (
     Moment,
     NotWritten,
     Refused,
+    Signed,
     SignRequest,
 )
 from treasuryd.errors import Fenced
@@ -74,6 +75,52 @@ async def sign(world: World, intents: Iterable[Intent], held: Held) -> list[Inte
         await world.store.unstage(final, held)
     signed = written(answers)
     return written(await world.store.seal(signed, held)) if signed else []
+
+
+async def ask_signer(world: World, intents: Sequence[Intent], held: Held) -> None:
+    """
+    Ask what the signer bound for staged intents whose nonce is consumed (R5): nothing is signed anew under such a nonce.
+
+    Bytes that it bound may have left before a restore: they are sealed, and proved like any other. What it refused for
+    good is unstaged. Where it says neither, the row stays staged.
+    """
+    if not intents:
+        return
+    bound: list[Signed] = []
+    wanted = {intent.id: intent for intent in intents}
+    for account in {intent.account for intent in intents}:
+        lowest = min(intent.nonce for intent in intents if intent.account == account)
+        bindings = await world.signer.bindings(account, first=lowest, limit=len(intents) + 1)
+        bound += [
+            Signed(
+                intent_id=binding.request.intent_id,
+                variant=binding.request.variant,
+                tx_bytes=binding.tx_bytes,
+                tx_hash=binding.tx_hash,
+            )
+            for binding in bindings
+            if binding.request.intent_id in wanted
+        ]
+    guard(world, held)
+    if bound:
+        await world.store.seal(bound, held)
+    unbound = [intent for intent in intents if intent.id not in {one.intent_id for one in bound}]
+    attested = await world.signer.never_bound([intent.id for intent in unbound])
+    never = [intent for intent, refused in zip(unbound, attested, strict=True) if refused]
+    if never:
+        await world.store.unstage(
+            [
+                Refused(
+                    row=row,
+                    reason="never_bound",
+                    intent_id=intent.id,
+                    disbursement_id=intent.disbursement_id,
+                    final=True,
+                )
+                for row, intent in enumerate(never)
+            ],
+            held,
+        )
 
 
 def requests_of(intent: Intent) -> list[SignRequest]:

@@ -68,7 +68,7 @@ async def tick(world: World, rules: Rules, trade: Trade, mind: Mind, held: Held)
         store failed, which ends the process. Guarantees: a crash anywhere in it is answered by the next tick.
     """
     at, view, changes = await look(world, rules, mind, held)
-    changes += await settle(world, rules, trade, view, at)
+    changes += await settle(world, rules, trade, view, at, held)
     view = planner.carry(view, changes)
     at = await _priced(world, view, at)
     plan = planner.decide(view, at, rules, pricing=_pricing(trade, at))
@@ -173,7 +173,9 @@ def _tell_unbelieved(world: World, belief: epochs.Belief, rules: Rules, now: Boo
 # --- settle ------------------------------------------------------------------------------------------------
 
 
-async def settle(world: World, rules: Rules, trade: Trade, view: View, at: Moment) -> list[Change]:
+async def settle(
+    world: World, rules: Rules, trade: Trade, view: View, at: Moment, held: Held
+) -> list[Change]:
     """Hold every open intent against the chain before anything new is begun (protocol.md §4.3)."""
     if at.frame is None:
         return []
@@ -188,7 +190,9 @@ async def settle(world: World, rules: Rules, trade: Trade, view: View, at: Momen
         rules=rules,
         highest_base_fee=trade.highest_base_fee,
     )
-    return list(verdict)
+    world.observer.saw(*verdict.events)
+    await perform.ask_signer(world, verdict.ask_signer, held)
+    return list(verdict.changes)
 
 
 # --- decide and record -------------------------------------------------------------------------------------

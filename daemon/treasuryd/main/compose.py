@@ -1,0 +1,233 @@
+"""Assembles the world of one process from the settings: adapters behind ports, opened and closed in order."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from treasuryd.chain.config import ChainConfig, EndpointConfig
+from treasuryd.chain.http import HttpTransport
+from treasuryd.chain.theblock import TheBlock
+from treasuryd.core import fees, proposals
+from treasuryd.core.model import (
+    AccountId,
+    Address,
+    BaseUnits,
+    Endpoint,
+    FeeQuote,
+    Incarnation,
+    Owner,
+    Rules,
+)
+from treasuryd.errors import Corrupt
+from treasuryd.executor.tick import Trade
+from treasuryd.host.clock import SystemClock
+from treasuryd.host.entropy import SystemEntropy
+from treasuryd.host.lockfile import FolderLock, folder_id, machine_id, try_lock
+from treasuryd.main.development import Voter, voters, with_houses
+from treasuryd.ports import Observer, World
+from treasuryd.settings import Settings
+from treasuryd.signer import keys
+from treasuryd.signer.ledger import APPLICATION_ID as LEDGER_ID
+from treasuryd.signer.local import LocalSigner
+from treasuryd.signer.policy import NO_LIMIT, Policy
+from treasuryd.sqlite.connect import Database
+from treasuryd.sqlite.threaded import ThreadedDriver
+from treasuryd.store.desk import SqliteDesk
+from treasuryd.store.journal import JournalCopy
+from treasuryd.store.migrations import STORE_APPLICATION_ID
+from treasuryd.store.sqlite_store import SqliteStore
+from treasuryd.wire.theblock.fees import base_fee_reachable
+from treasuryd.wire.theblock.transaction import size9
+
+VERIFIED_VOTES: Final = (
+    10_000  # signatures remembered as valid, so that a recount costs no second verification
+)
+PRIVATE: Final = 0o700
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """One process's world and what only composition knows of it."""
+
+    world: World
+    store: SqliteStore
+    desk: SqliteDesk
+    chain: TheBlock
+    rules: Rules
+    trade: Trade
+    owner: Owner
+    lock: FolderLock | None
+    electorate: tuple[Voter, ...]
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, *, observer: Observer, endpoints: tuple[EndpointConfig, ...]
+) -> AsyncIterator[Assembled]:
+    """
+    Open everything in the order of architecture.md §6: lock, store, signer, chain.
+
+    Raises: Rejected for what the operator has to correct, Corrupt for storage errors.
+    Guarantees: what was opened is closed again, in reverse order, whatever happens in between.
+    """
+    clock, entropy = SystemClock(), SystemEntropy()
+    folder = _private_folder(settings.state_folder)
+    async with AsyncExitStack() as stack:
+        lock = try_lock(folder)
+        if lock is not None:
+            stack.callback(lock.close)
+        signer_keys, electorate = _keys(settings)
+        rules = with_houses(settings.rules(), electorate)
+        store, desk = await _store(stack, settings, rules, clock=clock, entropy=entropy)
+        signer = await _signer(stack, settings, signer_keys)
+        chain = TheBlock(
+            chain_config(settings, endpoints, signer.public_keys),
+            transport=await stack.enter_async_context(HttpTransport(entropy)),
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+        )
+        await chain.start()
+        chain.force(await desk.overrides())
+        yield Assembled(
+            world=World(
+                store=store,
+                desk=desk,
+                chain=chain,
+                signer=signer,
+                clock=clock,
+                entropy=entropy,
+                observer=observer,
+            ),
+            store=store,
+            desk=desk,
+            chain=chain,
+            rules=rules,
+            trade=trade_of(rules, chain_id=settings.chain.chain_id),
+            owner=Owner(
+                holder=_holder(settings),
+                incarnation=Incarnation(entropy.new_id()),
+                machine=machine_id(),
+                folder=folder_id(folder, new_id=entropy.new_id),
+            ),
+            lock=lock,
+            electorate=electorate,
+        )
+
+
+def trade_of(rules: Rules, *, chain_id: int) -> Trade:
+    """Bind the chain's prices and the voters' keys to the plain functions that a tick asks."""
+    verify = proposals.remembering(VERIFIED_VOTES)
+
+    def price(quote: FeeQuote, account: AccountId, destination: Address, memo: str) -> BaseUnits | None:
+        size = size9(account, destination, memo.encode())
+        return fees.fee_for(quote, size=size, ceiling=rules.fee_ceiling)
+
+    return Trade(
+        price=price,
+        highest_base_fee=base_fee_reachable,
+        approved=lambda item, votes: proposals.approved(item, votes, rules, chain_id=chain_id, verify=verify),
+    )
+
+
+def chain_config(
+    settings: Settings, endpoints: tuple[EndpointConfig, ...], payers: Mapping[AccountId, bytes]
+) -> ChainConfig:
+    """Make the adapter's bounds of what is set."""
+    chain = settings.chain
+    return ChainConfig(
+        endpoints=endpoints,
+        chain_id=chain.chain_id,
+        payers=payers,
+        breaker=settings.breaker_settings(),
+        connect_seconds=chain.connect_seconds,
+        read_seconds=chain.read_seconds,
+        send_seconds=chain.send_seconds,
+        slow_seconds=chain.slow_seconds,
+        max_requests_per_second=chain.max_requests_per_second,
+        ban_seconds=chain.ban_seconds,
+        max_reply_bytes=chain.max_reply_bytes,
+        max_frame_bytes=chain.frame_max_bytes,
+        poll_seconds=chain.follow_seconds,
+    )
+
+
+def endpoints_of(settings: Settings, devnet_url: str | None) -> tuple[EndpointConfig, ...]:
+    """Name the nodes: the configured ones, or the embedded development chain where there are none."""
+    if settings.chain.endpoints:
+        return tuple(
+            EndpointConfig(name=Endpoint(endpoint.name), url=endpoint.url)
+            for endpoint in settings.chain.endpoints
+        )
+    if devnet_url is None:
+        raise Corrupt("no endpoint is configured and no development chain runs", hint="This is our bug.")
+    return (EndpointConfig(name=Endpoint("devnet"), url=devnet_url),)
+
+
+# --- the parts ---------------------------------------------------------------------------------------------
+
+
+async def _store(
+    stack: AsyncExitStack, settings: Settings, rules: Rules, *, clock: SystemClock, entropy: SystemEntropy
+) -> tuple[SqliteStore, SqliteDesk]:
+    copy = JournalCopy(_private_folder(settings.journal_path))
+    stack.callback(copy.close)
+    driver = await ThreadedDriver.open(
+        Database(path=settings.database_file, application_id=STORE_APPLICATION_ID), committed=copy
+    )
+    stack.push_async_callback(driver.close)
+    store = await SqliteStore.open(
+        driver, rules, chain_id=settings.chain.chain_id, lineage=entropy.new_id(), clock=clock
+    )
+    return store, SqliteDesk(driver, rules)
+
+
+async def _signer(
+    stack: AsyncExitStack, settings: Settings, signer_keys: Mapping[AccountId, keys.Key]
+) -> LocalSigner:
+    driver = await ThreadedDriver.open(
+        Database(path=settings.signer_folder / "ledger.db", application_id=LEDGER_ID)
+    )
+    stack.push_async_callback(driver.close)
+    policy = Policy(
+        sinks=settings.sinks,
+        max_fee=settings.max_fee,
+        max_amount=BaseUnits(settings.signer.max_amount) if settings.signer.max_amount else NO_LIMIT,
+        allow_list=frozenset(Address(one) for one in settings.signer.allow_list),
+    )
+    return await LocalSigner.open(driver, signer_keys, policy)
+
+
+def _keys(settings: Settings) -> tuple[dict[AccountId, keys.Key], tuple[Voter, ...]]:
+    """Unlock each account's key; in development generate what is missing, the house keys too."""
+    folder = _private_folder(settings.signer_folder)
+    place, managed = keys.find_secret(settings.signer.credential_file, os.environ, folder=folder)
+    if settings.development and not managed and not place.exists():
+        keys.make_secret(place)
+    secret = keys.read_secret(place, managed=managed)
+    found: dict[AccountId, keys.Key] = {}
+    for account, path in settings.key_files.items():
+        missing = settings.development and not path.exists()
+        found[account] = keys.generate(path, secret) if missing else keys.load(path, secret)
+    if not settings.development:
+        return found, ()
+    return found, tuple(voters(settings.state_folder / "houses", secret))
+
+
+def _private_folder(path: Path) -> Path:
+    try:
+        path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Corrupt(
+            f"{path}: cannot be created: {error.strerror}", hint="Name a folder on a local disk that is ours."
+        ) from error
+    return path
+
+
+def _holder(settings: Settings) -> str:
+    """Name ourselves for people; what decides is the incarnation."""
+    accounts = ",".join(account.name for account in settings.accounts)
+    return f"{accounts}-{os.getpid()}"

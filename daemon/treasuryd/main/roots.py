@@ -1,0 +1,402 @@
+"""The roots: `run`, `run_demo`, `run_devnet`. Each starts its own event loop and answers with an exit code."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.abc
+
+from treasuryd.commands.office import Office
+from treasuryd.core import lease
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.model import (
+    AccountId,
+    Disbursement,
+    Epoch,
+    Evidence,
+    Height,
+    Moment,
+)
+from treasuryd.devnet.config import DevnetConfig, profile
+from treasuryd.devnet.server import Devnet
+from treasuryd.devnet.server import serve as serve_devnet
+from treasuryd.errors import Rejected, TreasuryError
+from treasuryd.executor.follower import follow
+from treasuryd.executor.keeper import Keeper
+from treasuryd.executor.loop import Ticker
+from treasuryd.executor.mind import Mind
+from treasuryd.executor.supervisor import Hurried, Supervisor
+from treasuryd.host.clock import SystemClock
+from treasuryd.host.notify import ServiceManager
+from treasuryd.host.watchdog import Patience, Watchdog
+from treasuryd.main.compose import Assembled, assembled, endpoints_of
+from treasuryd.main.demo import Summary, demonstrate, mention, watch
+from treasuryd.main.development import submit_file
+from treasuryd.main.exits import Exit, exit_for, first_of
+from treasuryd.settings import Settings, what_may_change
+from treasuryd.signer import keys
+from treasuryd.telemetry.observer import Telemetry
+from treasuryd.web.app import WebOptions, serve
+from treasuryd.web.guard import GuardLimits
+
+HEARTBEAT_SECONDS: Final = 1.0
+Reread = Callable[[], Settings]
+"""Reads the settings again, from the same file, environment and flags (SIGHUP)."""
+
+
+def run(settings: Settings, *, submit: Path | None = None, reread: Reread | None = None) -> int:
+    """
+    Run the executor until a signal ends it.
+
+    Args: submit is a batch that is submitted once ready (the same batch twice is the same submission); reread gives
+        the settings anew for SIGHUP. Returns: the exit code.
+    """
+    return _ended(lambda: anyio.run(_run, settings, submit, reread))
+
+
+def run_demo(settings: Settings, *, sample: Path, tell: Callable[[Disbursement], None]) -> Summary | int:
+    """Pay a sample to finality, audit the chain and stop. Returns: the summary, or an exit code when it failed."""
+    summary: list[Summary] = []
+    code = _ended(lambda: anyio.run(_demo, settings, sample, tell, summary))
+    return summary[0] if summary else code or Exit.NOT_ALL_DONE
+
+
+def run_devnet(config: DevnetConfig, *, ready: Callable[[Devnet], None]) -> int:
+    """Run a development chain alone until a signal ends it."""
+    return _ended(lambda: anyio.run(_devnet_alone, config, ready))
+
+
+# --- the executor ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Process:
+    """One running executor: what the duties share."""
+
+    settings: Settings
+    parts: Assembled
+    telemetry: Telemetry
+    manager: ServiceManager
+    mind: Mind
+    office: Office
+    ticker: Ticker
+    keeper: Keeper
+    watchdog: Watchdog
+    port: int = 0
+    bound: anyio.Event = field(default_factory=anyio.Event)
+
+    async def web(self) -> None:
+        """Serve HTTP; ready once the port is bound."""
+        await serve(self.office, web_options(self.settings, self.telemetry), ready=self._ready)
+
+    async def heartbeat(self) -> None:
+        """Feed both watchdogs from the loop; the service manager's only while ticks end."""
+        clock = self.parts.world.clock
+        limit = max(3 * self.settings.executor.poll_seconds, self.settings.executor.loop_silence_seconds)
+        every = min(HEARTBEAT_SECONDS, (self.manager.watchdog_seconds or HEARTBEAT_SECONDS) / 3)
+        while True:
+            self.watchdog.feed()
+            self.mind.fed_boot = clock.boot_seconds()
+            ticked = self.mind.ticked_boot
+            if ticked is None or clock.boot_seconds() - ticked < limit:
+                self.manager.alive()
+            await clock.sleep(every)
+
+    async def follower(self) -> None:
+        """Wake the ticker at new heads."""
+        await follow(self.parts.world, self.mind, retry_seconds=self.settings.executor.poll_seconds)
+
+    def reload(self, reread: Reread | None) -> None:
+        """SIGHUP: apply what may change, or refuse the whole file in the log and go on with the old one."""
+        self.manager.reloading()
+        observer = self.parts.world.observer
+        try:
+            if reread is None:
+                raise Rejected("there is no file to read again", hint="Start with --config.")
+            found = reread()
+            changes = what_may_change(self.settings, found)
+            if changes.refused:
+                raise Rejected(
+                    f"these need a restart: {', '.join(changes.refused)}", hint="Nothing was changed."
+                )
+            self._apply(found)
+            observer.saw(Event(kind=EventKind.RELOADED, detail=", ".join(changes.allowed)))
+        except TreasuryError as problem:
+            observer.saw(
+                Event(kind=EventKind.RELOAD_REFUSED, severity=Severity.WARNING, detail=problem.message)
+            )
+        finally:
+            self.manager.ready("reloaded")
+
+    def _apply(self, settings: Settings) -> None:
+        self.settings = settings
+        self.mind.poll_seconds = settings.executor.poll_seconds
+        self.telemetry.set_level(settings.log.level)
+
+    def _ready(self, port: int) -> None:
+        self.port = port
+        self.mind.started = True
+        self.bound.set()
+        host = self.settings.http.host
+        self.manager.ready(f"serving http://{host}:{port}")
+        self.parts.world.observer.saw(
+            Event(kind=EventKind.STARTED, fields={"url": f"http://{host}:{port}", "pid": os.getpid()})
+        )
+
+
+async def _run(settings: Settings, submit: Path | None, reread: Reread | None) -> None:
+    async def after(process: Process, _devnet: Devnet | None) -> None:
+        if submit is None:
+            return
+        office, observer = process.office, process.parts.world.observer
+        submitted = await submit_file(office, submit)
+        await watch(
+            office,
+            process.parts.electorate,
+            [item.id for item in submitted.items],
+            tell=lambda item: observer.saw(mention(item)),
+        )
+
+    await _executor(settings, reread=reread, after=after)
+
+
+async def _demo(
+    settings: Settings, sample: Path, tell: Callable[[Disbursement], None], summary: list[Summary]
+) -> None:
+    async def after(process: Process, devnet: Devnet | None) -> None:
+        if devnet is None:
+            raise Rejected(
+                "the demonstration needs the embedded development chain", hint="Set devnet.enabled."
+            )
+
+        def transactions() -> Sequence[Mapping[str, Any]]:
+            rows: Sequence[Mapping[str, Any]] = devnet.apply({"show": "transactions"})["transactions"]
+            return rows
+
+        summary.append(
+            await demonstrate(
+                process.office, process.parts.electorate, sample, transactions=transactions, tell=tell
+            )
+        )
+        raise Finished
+
+    await _executor(settings, reread=None, after=after)
+
+
+class Finished(Exception):
+    """The demonstration is over: stop in order."""
+
+
+After = Callable[[Process, Devnet | None], Any]
+
+
+async def _executor(settings: Settings, *, reread: Reread | None, after: After) -> None:
+    """Run until stopped; `after` runs once the port is bound, and stops everything by raising `Finished`."""
+    settings.check_run()
+    telemetry = Telemetry.configured(settings.log_format, settings.log.level)
+    async with anyio.create_task_group() as group:
+        devnet: Devnet | None = None
+        if settings.devnet.enabled and not settings.chain.endpoints:
+            devnet = await group.start(_embedded, devnet_config(settings))
+        endpoints = endpoints_of(settings, devnet.url if devnet else None)
+        async with assembled(settings, observer=telemetry, endpoints=endpoints) as parts:
+            process = _process(settings, parts, telemetry)
+            process.watchdog.start()
+            try:
+                await process.keeper.beat()
+                await _supervised(process, devnet, reread, after)
+            finally:
+                process.watchdog.stop()
+        group.cancel_scope.cancel()
+    telemetry.saw(Event(kind=EventKind.STOPPED))
+
+
+async def _supervised(process: Process, devnet: Devnet | None, reread: Reread | None, after: After) -> None:
+    async def afterwards() -> None:
+        await process.bound.wait()
+        with suppress(Finished):
+            await after(process, devnet)
+            await anyio.sleep_forever()
+        supervisor.stop()
+
+    supervisor = Supervisor(
+        world=process.parts.world,
+        mind=process.mind,
+        ticker=process.ticker,
+        keeper=process.keeper,
+        grace_seconds=process.settings.executor.grace_seconds,
+        duties={
+            "web": process.web,
+            "heartbeat": process.heartbeat,
+            "follower": process.follower,
+            "afterwards": afterwards,
+        },
+        told=process.manager.stopping,
+        reload=lambda: process.reload(reread),
+    )
+    await supervisor.run()
+
+
+def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Process:
+    world, clock = parts.world, parts.world.clock
+    mind = Mind(clock=clock, poll_seconds=settings.executor.poll_seconds, fed_boot=clock.boot_seconds())
+    accounts = tuple(AccountId(account.name) for account in settings.accounts)
+    timing = lease.Timing(
+        ttl_seconds=settings.lease.ttl_seconds,
+        renew_seconds=settings.lease.renew_seconds,
+        renew_deadline_seconds=settings.lease.renew_deadline_seconds,
+        candidate_wait_seconds=settings.lease.candidate_wait_seconds,
+    )
+    office = Office(
+        world=world,
+        engine=mind,
+        rules=parts.rules,
+        accounts=accounts,
+        chain_id=settings.chain.chain_id,
+        batch_expires_seconds=settings.intake.batch_expires_seconds,
+    )
+    manager = ServiceManager(os.environ)
+    telemetry.watch(office)
+    return Process(
+        settings=settings,
+        parts=parts,
+        telemetry=telemetry,
+        manager=manager,
+        mind=mind,
+        office=office,
+        ticker=Ticker(world=world, rules=parts.rules, trade=parts.trade, mind=mind),
+        keeper=Keeper(
+            world=world,
+            mind=mind,
+            owner=parts.owner,
+            accounts=accounts,
+            timing=timing,
+            alone=lambda: parts.lock is not None,
+            moment=lambda: mind.at or _before_the_first_look(clock.unix_seconds(), clock.boot_seconds()),
+        ),
+        watchdog=Watchdog(
+            now=clock.boot_seconds,
+            held=lambda: mind.held,
+            patience=Patience(
+                lease_grace=timing.ttl_seconds - timing.renew_deadline_seconds,
+                silence=settings.executor.loop_silence_seconds,
+            ),
+            say=lambda text: print(text, file=sys.stderr, flush=True),  # noqa: T201 - the loop is stuck
+        ),
+    )
+
+
+def _before_the_first_look(unix: Any, boot: Any) -> Moment:
+    return Moment(
+        unix=unix,
+        boot=boot,
+        believed=Height(0),
+        settled=Epoch(0),
+        seen=Epoch(0),
+        evidence=Evidence.BALANCE,
+    )
+
+
+def web_options(settings: Settings, telemetry: Telemetry) -> WebOptions:
+    """Make the server's bounds of what is set; the token is read from its file at each request."""
+    http = settings.http
+    return WebOptions(
+        host=http.host,
+        port=http.port,
+        token=_token_reader(http.token_file),
+        development=settings.development,
+        exposition=telemetry.exposition,
+        limits=GuardLimits(
+            max_connections=http.max_connections,
+            head_seconds=http.head_seconds,
+            write_seconds=http.write_seconds,
+        ),
+        body_seconds=http.body_seconds,
+        max_body_bytes=http.max_body_bytes,
+    )
+
+
+# --- the development chain -----------------------------------------------------------------------------------
+
+
+def devnet_config(settings: Settings) -> DevnetConfig:
+    """Make the embedded chain's value of what is set."""
+    section = settings.devnet
+    return replace(
+        profile(section.profile),
+        port=section.port,
+        state_folder=settings.state_folder / "devnet",
+        seed=section.seed,
+        genesis=settings.genesis_funds,
+        block_interval_seconds=section.block_interval_seconds,
+        admin_token=section.admin_token.get_secret_value() or None,
+    )
+
+
+async def _embedded(
+    config: DevnetConfig, *, task_status: anyio.abc.TaskStatus[Devnet] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    clock = SystemClock()
+    if config.state_folder is not None:
+        config.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await serve_devnet(config, now=clock.boot_seconds, sleep=clock.sleep, ready=task_status.started)
+
+
+async def _devnet_alone(config: DevnetConfig, ready: Callable[[Devnet], None]) -> None:
+    async with anyio.create_task_group() as group:
+        ready(await group.start(_embedded, config))
+        await _a_signal()
+        group.cancel_scope.cancel()
+
+
+async def _a_signal() -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as arriving:
+        async for _ in arriving:
+            return
+
+
+# --- ends ----------------------------------------------------------------------------------------------------
+
+
+def _token_reader(path: Path | None) -> Callable[[], str | None]:
+    """Read the bearer token anew at each request that writes, so that a changed token needs no restart."""
+    if path is None:
+        return lambda: None
+
+    def read() -> str:
+        return keys.read_secret(path, managed=False).decode("ascii", "strict")
+
+    read()  # a missing or open file is said at the start
+    return read
+
+
+def _ended(body: Callable[[], object]) -> int:
+    """Run to the end and turn what ended it into an exit code and one sentence for a person."""
+    try:
+        body()
+    except KeyboardInterrupt:
+        return 130
+    except BaseExceptionGroup as group:
+        return _told(first_of(group))
+    except Exception as problem:  # noqa: BLE001 - the last frame before the shell
+        return _told(problem)
+    return Exit.DONE
+
+
+def _told(problem: BaseException) -> int:
+    if isinstance(problem, Hurried):
+        return 128 + problem.number
+    code = exit_for(problem)
+    print(f"treasuryd: {problem}", file=sys.stderr)  # noqa: T201 - for the person at the terminal
+    if isinstance(problem, TreasuryError) and problem.hint:
+        print(f"  {problem.hint}", file=sys.stderr)  # noqa: T201
+    elif code is Exit.OUR_BUG:
+        traceback.print_exception(problem)
+    return code
