@@ -1,0 +1,133 @@
+"""
+Long files: a named batch goes up in parts, invisible to the executor until it is sealed whole (interfaces.md §1).
+
+Repeating any step is harmless, so that an interrupted upload is taken up again: an equal part is a no-op, a sealed batch
+answers with its disbursements. A batch that is not sealed in time is dropped with its parts.
+"""
+
+from typing import Final
+
+import orjson
+
+from treasuryd.core.intake import check_refs
+from treasuryd.core.model import Digest, NewDisbursement, UnixSeconds
+from treasuryd.core.staging import canonical_json, request_digest
+from treasuryd.errors import Refusal, Rejected
+from treasuryd.ports import Submission, Submitted
+from treasuryd.sqlite.connect import Connection
+from treasuryd.store import journal
+from treasuryd.store.desk_intake import answered, read_item, store, written_item
+from treasuryd.store.desk_queries import DESK
+
+MAX_OPEN: Final = 100  # batches on their way up
+MAX_PARTS: Final = 1_000
+MAX_ITEMS: Final = 100_000  # sealing that many takes a few seconds of one transaction, well within the lease
+
+
+def open_batch(connection: Connection, name: str, *, now: UnixSeconds, expires_seconds: float) -> None:
+    """
+    Begin a batch, or go on with one of that name; one that was sealed already stays as it is.
+
+    Raises: Rejected for a name that is empty or longer than 150 characters, or when 100 batches are under way.
+    """
+    connection.execute(DESK["expire_batches"], (now,))
+    if not 1 <= len(name) <= 150 or not name.isascii() or not name.isprintable() or " " in name:
+        raise Rejected("batch: a name is 1 to 150 printable ASCII characters without spaces", field="batch")
+    if connection.execute(DESK["batch"], (name,)).fetchone() is None:
+        under_way = connection.execute(DESK["open_batches"]).fetchone()[0]
+        if under_way >= MAX_OPEN:
+            raise Rejected(
+                f"{under_way} batches are on their way up already, the limit is {MAX_OPEN}",
+                hint="Seal one, or wait until unsealed ones expire.",
+                kind=Refusal.CONFLICT,
+            )
+        journal.append(connection, journal.PEOPLE, "open_batch", {"batch": name}, now)
+    connection.execute(DESK["put_batch"], (name, now, now + expires_seconds))
+
+
+def add_part(connection: Connection, name: str, part: int, request: Submission, *, now: UnixSeconds) -> int:
+    """
+    Add one part; answers how many items the batch holds then.
+
+    Raises: Rejected when there is no such batch, the part's number is none, another part has that number, or the batch
+        would grow beyond 100,000 items.
+    """
+    sealed = _sealed_at(connection, name, now)
+    if not 1 <= part <= MAX_PARTS:
+        raise Rejected(f"part: must be 1 to {MAX_PARTS}, got {part}", field="part")
+    stored = connection.execute(DESK["part"], (name, part)).fetchone()
+    if stored is not None and stored[0] != request.request_digest:
+        raise Rejected(f"part {part} of batch {name} was another one", field="part", kind=Refusal.CONFLICT)
+    if stored is None and sealed is not None:
+        raise Rejected(f"batch {name} is sealed without a part {part}", field="part", kind=Refusal.CONFLICT)
+    if stored is None:
+        held = int(connection.execute(DESK["part_sum"], (name,)).fetchone()[0])
+        if held + len(request.items) > MAX_ITEMS:
+            raise Rejected(
+                f"batch {name} would hold {held + len(request.items)} items, the limit is {MAX_ITEMS}",
+                hint="Use another batch for the rest.",
+                kind=Refusal.TOO_LARGE,
+            )
+        text = canonical_json([written_item(item) for item in request.items]).decode()
+        row = (name, part, request.key, request.request_digest, len(request.items), text)
+        connection.execute(DESK["put_part"], row)
+    return int(connection.execute(DESK["part_sum"], (name,)).fetchone()[0])
+
+
+def seal_batch(
+    connection: Connection, name: str, *, parts: int, now: UnixSeconds, satisfied_by_final: bool
+) -> Submitted:
+    """
+    Make a batch real: all parts at once, or nothing. Sealed before: the first answer again.
+
+    Raises: Rejected when parts 1 … `parts` are not exactly those that are there, or refs among them do not work out.
+    """
+    _sealed_at(connection, name, now)
+    digests = dict(connection.execute(DESK["part_numbers"], (name,)).fetchall())
+    absent = next((number for number in range(1, parts + 1) if number not in digests), None)
+    if absent is not None or len(digests) != parts or not parts:
+        raise Rejected(
+            f"batch {name} holds {len(digests)} parts, {parts} were announced"
+            + (f"; part {absent} is missing" if absent is not None else ""),
+            hint="Send the missing parts, then seal again.",
+            field="parts",
+            kind=Refusal.CONFLICT,
+        )
+    key = f"batch:{name}"
+    digest = request_digest([Digest(digests[number]) for number in sorted(digests)])
+    known = answered(connection, key, digest)
+    if known is not None:
+        return known
+    request, names = _whole(connection, name, key, digest)
+    done = store(connection, request, names, now=now, satisfied_by_final=satisfied_by_final)
+    connection.execute(DESK["seal_batch"], (name, now))
+    connection.execute(DESK["empty_parts"], (name,))
+    return done
+
+
+def _whole(connection: Connection, name: str, key: str, digest: Digest) -> tuple[Submission, list[str]]:
+    """Put the parts together; refs may point from one into another, so they are judged here."""
+    items: list[NewDisbursement] = []
+    names: list[str] = []
+    for number, text in connection.execute(DESK["parts"], (name,)).fetchall():
+        part = [read_item(written) for written in orjson.loads(text)]
+        items.extend(part)
+        names.extend(f"part {number}: items[{row}]." for row in range(len(part)))
+    wrong = check_refs(items, names)
+    if wrong:
+        raise wrong[0]
+    return Submission(key=key, request_digest=digest, items=tuple(items)), names
+
+
+def _sealed_at(connection: Connection, name: str, now: UnixSeconds) -> float | None:
+    connection.execute(DESK["expire_batches"], (now,))
+    row = connection.execute(DESK["batch"], (name,)).fetchone()
+    if row is None:
+        raise Rejected(
+            f"there is no batch {name[:150]!r}",
+            hint="Open it first; an unsealed batch expires after a while.",
+            field="batch",
+            kind=Refusal.NOT_FOUND,
+        )
+    sealed: float | None = row[0]
+    return sealed

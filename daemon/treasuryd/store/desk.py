@@ -1,0 +1,172 @@
+"""The Desk port over SQLite: each verb is one function of this package, run whole by the driver as one transaction."""
+
+from collections.abc import Sequence
+
+from treasuryd.core.events import Event
+from treasuryd.core.model import (
+    Account,
+    AccountId,
+    Approval,
+    BalanceEvent,
+    BaseUnits,
+    BreakerOverride,
+    ChainState,
+    Disbursement,
+    DisbursementId,
+    Filter,
+    Height,
+    Intent,
+    LeaseSeen,
+    Nonce,
+    NotWritten,
+    Page,
+    Rules,
+    Snapshot,
+    StoreFacts,
+    UnixSeconds,
+    Vote,
+)
+from treasuryd.ports import Submission, Submitted
+from treasuryd.sqlite.connect import Driver
+from treasuryd.store import (
+    batches,
+    desk_control,
+    desk_intake,
+    desk_items,
+    desk_judgement,
+    desk_queries,
+    ownership,
+    rows,
+)
+
+
+class SqliteDesk:
+    """
+    What people ask for and read (see `ports.Desk`); works while no executor runs.
+
+    Guarantees: a command has been journalled, and the driver's journal copy synced, when it returns. Nothing but the
+    database is ever read as state.
+    """
+
+    def __init__(self, driver: Driver, rules: Rules) -> None:
+        self._driver = driver
+        self._rules = rules
+        self._frames = rows.Frames()  # for the reading thread alone
+
+    async def submit(self, request: Submission, *, now: UnixSeconds) -> Submitted:
+        """Store all items or none; the same request again gets the first answer."""
+        return await self._driver.write(
+            desk_intake.submit, request, now=now, satisfied_by_final=self._rules.dependency_satisfied_by_final
+        )
+
+    async def open_batch(self, name: str, *, now: UnixSeconds, expires_seconds: float) -> None:
+        """Begin a batch, or go on with it."""
+        await self._driver.write(batches.open_batch, name, now=now, expires_seconds=expires_seconds)
+
+    async def add_part(self, name: str, part: int, request: Submission, *, now: UnixSeconds) -> int:
+        """Add one part; answers how many items the batch holds."""
+        return await self._driver.write(batches.add_part, name, part, request, now=now)
+
+    async def seal_batch(self, name: str, *, parts: int, now: UnixSeconds) -> Submitted:
+        """Make a batch real, all parts at once."""
+        return await self._driver.write(
+            batches.seal_batch,
+            name,
+            parts=parts,
+            now=now,
+            satisfied_by_final=self._rules.dependency_satisfied_by_final,
+        )
+
+    async def take_vote(self, vote: Vote, *, now: UnixSeconds) -> Event:
+        """Store a verified vote."""
+        return await self._driver.write(desk_control.take_vote, vote, now=now)
+
+    async def cancel(self, ids: Sequence[DisbursementId], *, by: Approval) -> Sequence[Event | NotWritten]:
+        """Roll back, or durably request it."""
+        return await self._driver.write(desk_items.cancel, ids, by=by)
+
+    async def rollback(self, item: DisbursementId, *, by: Approval) -> Event:
+        """Roll a paid item's books back in its window."""
+        return await self._driver.write(desk_items.rollback, item, by=by, rules=self._rules)
+
+    async def release(self, ids: Sequence[DisbursementId], *, by: Approval) -> Sequence[Event | NotWritten]:
+        """End stored holds."""
+        return await self._driver.write(desk_items.release, ids, by=by, rules=self._rules)
+
+    async def resolve(
+        self, ids: Sequence[DisbursementId], *, paid: bool, by: Approval, believed: Height
+    ) -> Sequence[Event | NotWritten]:
+        """Judge ambiguous intents at finality depth."""
+        return await self._driver.write(
+            desk_judgement.resolve, ids, paid=paid, by=by, believed=believed, rules=self._rules
+        )
+
+    async def reopen(self, item: DisbursementId, *, by: Approval) -> Event:
+        """Send again what a deep reorg took."""
+        return await self._driver.write(desk_judgement.reopen, item, by=by, rules=self._rules)
+
+    async def freeze(self, account: AccountId, *, by: Approval) -> Event:
+        """Stop an account."""
+        return await self._driver.write(desk_control.freeze, account, by=by)
+
+    async def thaw(self, account: AccountId, *, by: Approval, burned: Nonce) -> Event:
+        """Let a frozen account act again."""
+        return await self._driver.write(desk_control.thaw, account, by=by, burned=burned, rules=self._rules)
+
+    async def announce(self, account: AccountId, amount: BaseUnits, *, by: Approval) -> Event:
+        """Announce an expected deposit."""
+        return await self._driver.write(desk_control.announce, account, amount, by=by)
+
+    async def force_breaker(self, override: BreakerOverride) -> Event:
+        """Store a word on a breaker."""
+        return await self._driver.write(desk_control.force_breaker, override)
+
+    async def overrides(self) -> Sequence[BreakerOverride]:
+        """Words on breakers, those on `*` first."""
+        return await self._driver.read(desk_queries.overrides)
+
+    async def get(self, ids: Sequence[DisbursementId]) -> Sequence[Disbursement | None]:
+        """Disbursements in the order asked."""
+        return await self._driver.read(desk_queries.get, ids)
+
+    async def find(self, where: Filter) -> Page:
+        """One page, newest first."""
+        return await self._driver.read(desk_queries.find, where)
+
+    async def votes(self, item: DisbursementId) -> Sequence[Vote]:
+        """The votes that count, by house and key."""
+        return (await self._driver.read(rows.votes, [item])).get(item, ())
+
+    async def intents(self, item: DisbursementId) -> Sequence[Intent]:
+        """All intents ever bound to an item, without bytes."""
+        return await self._driver.read(desk_queries.intents_of, item)
+
+    async def dependents(self, item: DisbursementId, *, limit: int) -> Sequence[tuple[DisbursementId, int]]:
+        """Direct and transitive dependents with their distance."""
+        return await self._driver.read(desk_queries.dependents, item, limit=limit)
+
+    async def accounts(self) -> Sequence[Account]:
+        """All accounts with their frames."""
+        return await self._driver.read(rows.accounts, self._frames)
+
+    async def lease_rows(self) -> Sequence[LeaseSeen]:
+        """All leases."""
+        return await self._driver.read(ownership.seen, None)
+
+    async def chain_state(self) -> ChainState:
+        """What is pinned and believed of the chain."""
+        return await self._driver.read(rows.chain_state)
+
+    async def history(
+        self, account: AccountId | None, *, cursor: int | None, limit: int
+    ) -> Sequence[BalanceEvent]:
+        """Balance events, newest first."""
+        return await self._driver.read(desk_queries.history, account, cursor=cursor, limit=limit)
+
+    async def snapshot(self) -> Snapshot:
+        """The executor's last tick."""
+        return await self._driver.read(desk_queries.snapshot)
+
+    async def facts(self) -> StoreFacts:
+        """What `/health` says of the store."""
+        return await self._driver.read(desk_queries.facts)

@@ -1,0 +1,297 @@
+"""
+People's verdicts where the chain gave none: ambiguous intents (R5 d), and payments that a deep reorg took (R9).
+
+The books follow the verdict: what was paid is booked, and once nothing of an interval waits for a person any more, so is
+the remainder that its two frames show (protocol.md §5.1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.lifecycle import DISBURSEMENT, INTENT, Fact, Turn, advance
+from treasuryd.core.model import (
+    AccountId,
+    Approval,
+    BalanceKind,
+    BaseUnits,
+    Disbursement,
+    DisbursementId,
+    Evidence,
+    FreezeCause,
+    Height,
+    Intent,
+    NotWritten,
+    Proof,
+    Rules,
+    State,
+    Status,
+    UnixSeconds,
+    Variant,
+    VariantKind,
+)
+from treasuryd.core.proposals import windows
+from treasuryd.errors import Refusal, Rejected
+from treasuryd.sqlite.connect import Connection
+from treasuryd.store.dependencies import fail_dependents, recount_dependents
+from treasuryd.store.desk_items import blocks_left, event, existing, missing, of_kind, one, tell
+from treasuryd.store.desk_queries import DESK, intents_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Interval:
+    """Where an ambiguous intent was consumed: two heights, and by how much the account's balance changed."""
+
+    first: Height
+    second: Height
+    change: int
+
+
+def resolve(
+    connection: Connection,
+    ids: Sequence[DisbursementId],
+    *,
+    paid: bool,
+    by: Approval,
+    believed: Height,
+    rules: Rules,
+) -> list[Event | NotWritten]:
+    """
+    Judge ambiguous intents by a person's word, each at finality depth: paid, or void.
+
+    Paid: executed, evidence PERSON, with every hash that it may have been. Void: rolled back where a cancellation was
+    requested, held `needs_release` otherwise.
+    """
+    found = existing(connection, ids)
+    answers = [
+        _judge(connection, row, item, found.get(item), paid=paid, by=by, believed=believed, rules=rules)
+        for row, item in enumerate(ids)
+    ]
+    judged = of_kind(answers, EventKind.RESOLVED)
+    rolled = [item for item in judged if not paid and found[item].cancel_requested is not None]
+    failed = fail_dependents(connection, rolled) if rolled else []
+    if paid and judged:
+        recount_dependents(connection, judged, rules)
+    if judged:
+        body = {
+            "paid": paid,
+            "judged": judged,
+            "rolled_back": rolled,
+            "dependents_held": [held for held, _ in failed],
+        }
+        tell(connection, "resolve", by, body)
+    return answers
+
+
+def _judge(
+    connection: Connection,
+    row: int,
+    item: DisbursementId,
+    stored: Disbursement | None,
+    *,
+    paid: bool,
+    by: Approval,
+    believed: Height,
+    rules: Rules,
+) -> Event | NotWritten:
+    if stored is None:
+        return missing(row, item)
+    intent = _ambiguous(connection, stored)
+    if intent is None:
+        return NotWritten(
+            row=row, reason="not_ambiguous", detail=f"disbursement {item} has no ambiguous intent"
+        )
+    interval = _interval(connection, intent)
+    if interval.second + rules.finality_depth > believed:
+        left = blocks_left(interval.second, believed, rules)
+        return NotWritten(
+            row=row, reason="not_deep", detail=f"disbursement {item} can be judged in {left} blocks"
+        )
+    if paid:
+        _judge_paid(connection, stored, intent, interval, by=by, rules=rules)
+    else:
+        _judge_void(connection, stored, intent, by=by)
+    _book_remainder(connection, stored.account, interval, at=by.at)
+    return event(EventKind.RESOLVED, stored, "paid" if paid else "void", f"intent {intent.id}")
+
+
+def _ambiguous(connection: Connection, stored: Disbursement) -> Intent | None:
+    if stored.live_intent is None:
+        return None
+    return next((one for one in intents_of(connection, stored.id) if one.state is State.AMBIGUOUS), None)
+
+
+def _interval(connection: Connection, intent: Intent) -> _Interval:
+    first_height, second_height, first, second = connection.execute(
+        DESK["ambiguity_of"], (intent.id,)
+    ).fetchone()
+    balances = [_balance(text, intent.account) for text in (first, second)]
+    return _Interval(
+        first=Height(first_height), second=Height(second_height), change=balances[1] - balances[0]
+    )
+
+
+def _balance(text: str, account: AccountId) -> int:
+    held = orjson.loads(text).get("holdings", {}).get(account)
+    return int(held[0]) if held else 0
+
+
+def _judge_paid(
+    connection: Connection,
+    stored: Disbursement,
+    intent: Intent,
+    interval: _Interval,
+    *,
+    by: Approval,
+    rules: Rules,
+) -> None:
+    """Executed by a person's word; the fee booked is that of the newest payment sent, the remainder corrects it."""
+    candidates = _sent_payments(intent)
+    newest = candidates[-1]
+    state = advance(INTENT, intent.state, Fact.JUDGED_PAID)
+    advance(DISBURSEMENT, stored.status, Turn.PAID)
+    verdict = (
+        intent.id, state, 1, None, newest.number, Evidence.PERSON, newest.fee, interval.second, None,
+    )  # fmt: skip
+    assert connection.execute(DESK["judge_intent"], verdict).rowcount == 1
+    epoch = interval.second // rules.epoch_blocks
+    ends = epoch + windows(stored.proposal, rules).rollback
+    hashes = ",".join(str(variant.tx_hash) for variant in candidates)
+    row = (stored.id, hashes, newest.fee, interval.second, epoch, by.at, ends, intent.id)
+    assert connection.execute(DESK["execute_by_judgement"], row).rowcount == 1
+    book(
+        connection,
+        stored.account,
+        BalanceKind.EXECUTION,
+        -(intent.amount + newest.fee),
+        fee=newest.fee,
+        item=stored.id,
+        intent=intent,
+        height=interval.second,
+        at=by.at,
+    )
+
+
+def _sent_payments(intent: Intent) -> list[Variant]:
+    """Every payment that may have been it; sealed ones where no sending was recorded (the bytes may have left)."""
+    payments = [one for one in intent.variants if one.kind is VariantKind.PAYMENT and one.tx_hash is not None]
+    return [one for one in payments if one.sent_at is not None] or payments
+
+
+def _judge_void(connection: Connection, stored: Disbursement, intent: Intent, *, by: Approval) -> None:
+    state = advance(INTENT, intent.state, Fact.JUDGED_VOID)
+    verdict = (intent.id, state, None, Proof.JUDGED, None, Evidence.PERSON, None, None, None)
+    assert connection.execute(DESK["judge_intent"], verdict).rowcount == 1
+    if stored.cancel_requested is not None:
+        advance(DISBURSEMENT, stored.status, Turn.CANCELLED)
+        row: tuple[Any, ...] = (stored.id, intent.id, by.at)
+        assert connection.execute(DESK["roll_back_after_void"], row).rowcount == 1
+        return
+    row = (stored.id, intent.id, f"intent {intent.id} was judged void")
+    assert connection.execute(DESK["hold_after_void"], row).rowcount == 1
+
+
+def _book_remainder(
+    connection: Connection, account: AccountId, interval: _Interval, *, at: UnixSeconds
+) -> None:
+    """Once nothing of the interval is undecided: book what its frames show and nothing explains."""
+    span = (account, interval.first, interval.second)
+    if connection.execute(DESK["still_ambiguous"], span).fetchone()[0]:
+        return
+    left = interval.change - int(connection.execute(DESK["booked_between"], span).fetchone()[0])
+    if left:
+        kind = BalanceKind.FUNDING if left > 0 else BalanceKind.UNEXPLAINED
+        book(connection, account, kind, left, height=interval.second, at=at)
+
+
+def book(  # noqa: PLR0913 — one row of the books
+    connection: Connection,
+    account: AccountId,
+    kind: BalanceKind,
+    delta: int,
+    *,
+    at: UnixSeconds,
+    height: Height | None,
+    fee: BaseUnits = BaseUnits(0),  # noqa: B008 — a NewType, no call at run time
+    item: DisbursementId | None = None,
+    intent: Intent | None = None,
+) -> None:
+    """One movement of an account's books, and the balance after it."""
+    balance = connection.execute(DESK["move_booked"], (account, delta)).fetchone()[0]
+    connection.execute(
+        DESK["put_balance_event"],
+        (account, kind, delta, fee, balance, at, item, intent.id if intent else None, height),
+    )
+
+
+# --- a deep reorg ---------------------------------------------------------------------------------------------------
+
+
+def reopen(connection: Connection, item: DisbursementId, *, by: Approval, rules: Rules) -> Event:
+    """
+    A paid item that a reorg deeper than finality took: its intent is broadcast again, by the same bytes (§2, R9).
+
+    Raises: Rejected (CONFLICT) unless its account is frozen for such a reorg and its intent was final.
+    """
+    stored = one(connection, item)
+    intent = next((found for found in intents_of(connection, item) if found.id == stored.live_intent), None)
+    if (
+        stored.status not in {Status.EXECUTED, Status.FINALIZED}
+        or intent is None
+        or intent.state is not State.FINAL
+    ):
+        raise Rejected(
+            f"disbursement {item} is {stored.status}: only a payment that was final is reopened",
+            field="id",
+            kind=Refusal.CONFLICT,
+        )
+    state, cause, *_ = connection.execute(DESK["account_row"], (stored.account,)).fetchone()
+    if (state, cause) != ("frozen", FreezeCause.DEEP_REORG):
+        raise Rejected(
+            f"the account {stored.account} saw no reorg deeper than the finality depth",
+            hint="Only what such a reorg took from the chain is reopened; the account is frozen by it.",
+            field="id",
+            kind=Refusal.CONFLICT,
+        )
+    advance(INTENT, intent.state, Fact.REOPENED)
+    finalized = stored.status is Status.FINALIZED
+    advance(DISBURSEMENT, stored.status, Turn.REOPENED if finalized else Turn.UNPAID)
+    assert connection.execute(DESK["reopen_intent"], (intent.id,)).rowcount == 1
+    row = (item, stored.status, intent.id, by.at)
+    assert connection.execute(DESK["reopen_disbursement"], row).rowcount == 1
+    if finalized:
+        connection.execute(DESK["count_finalized"], (-1,))
+    _take_back(connection, stored, intent, at=by.at)
+    recount_dependents(connection, [item], rules)
+    tell(connection, "reopen", by, {"id": item, "intent": intent.id, "tx_hash": stored.tx_hash})
+    return Event(
+        kind=EventKind.REOPENED,
+        severity=Severity.WARNING,
+        account=stored.account,
+        ids=(item,),
+        reason="deep_reorg",
+        amount=stored.amount,
+    )
+
+
+def _take_back(connection: Connection, stored: Disbursement, intent: Intent, *, at: UnixSeconds) -> None:
+    """Reverse what was booked for the payment; it is booked anew when it is included again."""
+    booked = connection.execute(DESK["execution_of"], (intent.id, stored.account)).fetchone()
+    if booked is None:
+        return
+    event_id, delta, fee, height = booked
+    connection.execute(DESK["take_back"], (event_id,))
+    book(
+        connection,
+        stored.account,
+        BalanceKind.REVERSAL,
+        -delta,
+        fee=BaseUnits(fee),
+        item=stored.id,
+        intent=intent,
+        height=height,
+        at=at,
+    )
