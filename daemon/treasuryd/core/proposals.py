@@ -188,11 +188,8 @@ def required_ppm(house: HouseName, proposal: Proposal | None, rules: Rules) -> P
     minimum = _houses(rules)[house].min_quorum_ppm
     if proposal is None:
         return minimum
-    match house:
-        case HouseName.OPERATORS:
-            return max(minimum, proposal.operators_ppm)
-        case HouseName.BUILDERS:
-            return max(minimum, proposal.builders_ppm)
+    own = proposal.operators_ppm if house is HouseName.OPERATORS else proposal.builders_ppm
+    return max(minimum, own)
 
 
 def check_vote(
