@@ -1,0 +1,186 @@
+"""
+The signer in this process: the `Signer` port over a ledger, with one key per account.
+
+It encodes for itself: whoever asks says what is to be paid and never which bytes to sign.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from treasuryd.core.model import (
+    AccountId,
+    Approval,
+    Binding,
+    Draft,
+    Held,
+    IntentId,
+    Marks,
+    Nonce,
+    Refused,
+    Signed,
+    SignRequest,
+    TxHash,
+    VariantKind,
+)
+from treasuryd.errors import Refusal as Kind
+from treasuryd.errors import Rejected
+from treasuryd.ports import Many, Rows
+from treasuryd.signer import ledger
+from treasuryd.signer.keys import Key
+from treasuryd.signer.memory import Waiting
+from treasuryd.signer.policy import Policy, objection
+from treasuryd.sqlite.connect import Driver
+from treasuryd.wire.theblock.binary import Undecodable
+from treasuryd.wire.theblock.transaction import (
+    SignedTransaction,
+    decode_rpc7,
+    payload_of,
+    payment_bytes,
+    rpc7_from_parts,
+    signing_message,
+    transaction_id,
+)
+
+CANCEL_AMOUNT: Final = 1  # base unit, to the account's own sink (protocol.md R7)
+MAX_BINDINGS: Final = 10_000  # per answer
+
+
+class LocalSigner:
+    """
+    Signs, and remembers what it signed.
+
+    Guarantees: same request, same bytes; bytes are durable in the ledger before they are returned; a disbursement and
+    a nonce are bound to one payload, but for the exceptions of protocol.md R11.
+    Does not guarantee: that what it signed is stored or sent by whoever asked.
+    """
+
+    def __init__(self, driver: Driver, keys: Mapping[AccountId, Key], policy: Policy) -> None:
+        self._driver = driver
+        self._keys = dict(keys)
+        self._policy = policy
+        self._bench = ledger.Bench(policy=policy, accounts=frozenset(keys), sign=self._sign)
+
+    @classmethod
+    async def open(cls, driver: Driver, keys: Mapping[AccountId, Key], policy: Policy) -> Self:
+        """Bring the ledger to this version's schema and take it into use."""
+        await driver.write(ledger.migrate)
+        return cls(driver, keys, policy)
+
+    @property
+    def public_keys(self) -> Mapping[AccountId, bytes]:
+        """The public half (32 bytes) of each account's key: a fee probe needs it."""
+        return {account: key.public for account, key in self._keys.items()}
+
+    async def vet(self, drafts: Many[Draft]) -> Rows[Draft]:
+        """Ask the policy alone; binds and remembers nothing."""
+        return [self._vetted(row, draft) for row, draft in enumerate(drafts)]
+
+    async def sign(self, requests: Many[SignRequest], held: Held) -> Rows[Signed]:
+        """Sign each account's rows in nonce order, up to the first refusal and all behind it; one ledger transaction."""
+        if not requests:
+            return []
+        terms = {account: lease.term for account, lease in held.leases.items()}
+        return await self._driver.write(ledger.sign, requests, terms, self._bench)
+
+    async def marks(self) -> Mapping[AccountId, Marks]:
+        """Tell the highest that was ever bound; accounts that never signed have zeros."""
+        known = await self._driver.read(ledger.marks)
+        return {account: Marks() for account in self._keys} | known
+
+    async def recall(self, sealed: Mapping[AccountId, Marks]) -> Many[AccountId]:
+        """Hold our marks against what the store has sealed; the accounts in the answer sign nothing until `adopt`."""
+        return await self._driver.write(ledger.recall, dict(sealed))
+
+    async def bindings(self, account: AccountId, *, first: Nonce, limit: int) -> Many[Binding]:
+        """Tell what is bound from nonce `first` on; `limit` (1 to 10,000) counts nonces."""
+        return await self._driver.read(ledger.bindings, account, first, max(1, min(limit, MAX_BINDINGS)))
+
+    async def never_bound(self, intents: Many[IntentId]) -> Many[bool]:
+        """Attest which intents were refused for good and never signed (protocol.md R5 c)."""
+        return await self._driver.read(ledger.never_bound, list(intents))
+
+    async def confirm_void(self, intents: Many[IntentId], *, by: Approval) -> Rows[IntentId]:
+        """Take a person's word that these intents are void; repeating it is harmless."""
+        return await self._driver.write(ledger.confirm_void, list(intents), by)
+
+    async def adopt(self, account: AccountId, bindings: Many[Binding], *, by: Approval) -> None:
+        """
+        Import what this signer has forgotten; repeating it is harmless.
+
+        Raises: Rejected, and nothing is imported, when bytes do not say what their request says or carry no true
+            signature, when they contradict the ledger, or when they do not reach what the store has sealed.
+        """
+        for binding in bindings:
+            _check_binding(account, binding)
+        await self._driver.write(ledger.adopt, account, list(bindings), by)
+
+    def _vetted(self, row: int, draft: Draft) -> Draft | Refused:
+        if draft.account not in self._keys:
+            return _refused(row, draft, Waiting.NO_KEY.value, f"no key for {draft.account}")
+        objected = objection(self._policy, draft)
+        return draft if objected is None else _refused(row, draft, objected.why.value, objected.detail)
+
+    def _sign(self, request: SignRequest) -> tuple[bytes, TxHash]:
+        """Encode and sign one request; called inside the ledger's transaction, which remembers it."""
+        key = self._keys[request.account]
+        payload = self._payload(request)
+        tx_bytes = rpc7_from_parts(payload, key.public, key.sign(signing_message(payload)))
+        return tx_bytes, TxHash(transaction_id(payload, key.public))
+
+    def _payload(self, request: SignRequest) -> bytes:
+        if request.kind is VariantKind.CANCEL:
+            to, amount, memo = self._policy.sink_of(request.account), CANCEL_AMOUNT, b""
+        else:
+            to, amount, memo = request.destination, request.amount, request.memo.encode()
+        return payment_bytes(
+            from_=request.account, to=to, amount=amount, fee=request.fee, nonce=request.nonce, memo=memo
+        )
+
+
+def _refused(row: int, draft: Draft, reason: str, detail: str) -> Refused:
+    return Refused(row=row, reason=reason, detail=detail, disbursement_id=draft.disbursement_id, first=True)
+
+
+def _check_binding(account: AccountId, binding: Binding) -> None:
+    """Believe no import: the bytes must say what the request says, and carry a true signature."""
+    request = binding.request
+    place = f"intent {request.intent_id}, variant {request.variant}"
+    try:
+        transaction = decode_rpc7(binding.tx_bytes)
+        payload = payload_of(binding.tx_bytes)
+        Ed25519PublicKey.from_public_bytes(transaction.public_key).verify(
+            transaction.signature, signing_message(payload)
+        )
+    except (Undecodable, InvalidSignature, ValueError) as error:
+        raise Rejected(
+            f"{place}: not a signed transaction of this chain", hint=_WRONG, kind=Kind.CONFLICT
+        ) from error
+    if transaction_id(payload, transaction.public_key) != binding.tx_hash:
+        raise Rejected(f"{place}: the bytes have another hash", hint=_WRONG, kind=Kind.CONFLICT)
+    if request.account != account or _said(transaction) != _meant(request, transaction):
+        raise Rejected(
+            f"{place}: the bytes pay something else than their request", hint=_WRONG, kind=Kind.CONFLICT
+        )
+
+
+_WRONG: Final = "Nothing was imported. Take the bindings from the store and the journal, unchanged."
+
+
+def _said(transaction: SignedTransaction) -> tuple[object, ...]:
+    payload = transaction.payload
+    return (
+        payload.from_, payload.nonce, payload.fee, payload.to, payload.amount_consumer, payload.amount_industrial,
+        payload.memo,
+    )  # fmt: skip
+
+
+def _meant(request: SignRequest, transaction: SignedTransaction) -> tuple[object, ...]:
+    """Say what the bytes should say; where a cancellation's unit went is the configuration's of that day."""
+    if request.kind is VariantKind.CANCEL:
+        to, amount, memo = transaction.payload.to, CANCEL_AMOUNT, b""
+    else:
+        to, amount, memo = str(request.destination), int(request.amount), request.memo.encode()
+    return (request.account, request.nonce, request.fee, to, amount, 0, memo)
