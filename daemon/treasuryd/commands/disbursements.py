@@ -22,7 +22,7 @@ from treasuryd.ports import Submission, Submitted
 
 QUEUE_LOOKS: Final = 20  # how often `queue` looks whether the tick has moved a draft
 QUEUE_LOOK_SECONDS: Final = 0.05
-MAX_BATCH_PARTS: Final = 10_000
+MAX_BATCH_PARTS: Final = 1_000  # a sealed batch holds at most 100,000 items
 
 
 class Unsound(Rejected):

@@ -1,0 +1,109 @@
+"""Accounts and circuit breakers: look at them, stop and start them."""
+
+from typing import Any, Final
+
+import click
+
+from treasuryd.cli import screen
+from treasuryd.cli.client import path_of
+from treasuryd.cli.shared import account_name, as_json, daemon, order, reason
+
+
+@click.group()
+def account() -> None:
+    """Paying accounts: show, freeze, thaw, announce a deposit."""
+
+
+@account.command("show")
+@click.argument("name", metavar="[ACCOUNT]", required=False)
+@as_json
+def show_accounts(*, name: str | None, wants_json: bool) -> None:
+    """Show one account, or all."""
+    reply = daemon().get(path_of("treasury", "accounts", name) if name else "/treasury/accounts")
+    if wants_json:
+        screen.as_json(reply)
+    else:
+        _show_rows([reply] if name else reply["items"])
+
+
+def _show_rows(rows: list[Any]) -> None:
+    columns = ("id", "state", "cause", "next_nonce", "baseline_height", "detail")
+    cells = [[*(row[name] for name in columns[:-1]), screen.cell(row["detail"], limit=200)] for row in rows]
+    screen.table("", columns, cells)
+
+
+@account.command()
+@account_name
+@reason
+def freeze(*, account: str, reason: str, by: str | None) -> None:
+    """Stop staging, signing and sending for an account, until it is thawed."""
+    _show_rows([daemon().send("POST", path_of("treasury", "accounts", account, "freeze"), order(reason, by))])
+
+
+@account.command()
+@account_name
+@reason
+def thaw(*, account: str, reason: str, by: str | None) -> None:
+    """Let a frozen account act again; refused while a foreign payment of it is not final."""
+    _show_rows([daemon().send("POST", path_of("treasury", "accounts", account, "thaw"), order(reason, by))])
+
+
+@account.command()
+@account_name
+@click.argument("amount", metavar="AMOUNT", type=click.IntRange(1, 2**63 - 1))
+@reason
+def announce(*, account: str, amount: int, reason: str, by: str | None) -> None:
+    """Announce an expected deposit (AMOUNT in base units), so that it casts no doubt on a payment."""
+    body = order(reason, by, amount=amount)
+    daemon().send("POST", path_of("treasury", "accounts", account, "announce"), body)
+    screen.say(f"a deposit of {amount} base units into {account} is expected.")
+
+
+@click.group()
+def breaker() -> None:
+    """Circuit breakers: show, force open (the kill switch), force closed, give back to the machine."""
+
+
+@breaker.command("show")
+@as_json
+def show_breakers(*, wants_json: bool) -> None:
+    """Show all breakers."""
+    _show(daemon().get("/treasury/breakers"), wants_json=wants_json)
+
+
+def _show(reply: Any, *, wants_json: bool) -> None:
+    if wants_json:
+        screen.as_json(reply)
+        return
+    columns = ("endpoint", "class", "state", "mode", "failures", "rejections", "reopens_in_seconds")
+    screen.table("", columns, [[row[name] for name in columns] for row in reply["items"]])
+    if reply["kill_switch"]:
+        screen.say("The kill switch is on: nothing is sent. `treasuryd breaker reset` ends it.")
+
+
+def _forcing(name: str, state: str, text: str) -> click.Command:
+    """Make one of the three commands that force a breaker."""
+
+    @click.command(name, help=text)
+    @click.argument("endpoint", metavar="[ENDPOINT]", default="*")
+    @click.option(
+        "--class", "call_class", type=click.Choice(["send", "read"]), default="send", show_default=True
+    )
+    @reason
+    @as_json
+    def force(*, endpoint: str, call_class: str, reason: str, by: str | None, wants_json: bool) -> None:
+        path = path_of("treasury", "breakers", endpoint, call_class)
+        _show(daemon().send("POST", path, order(reason, by, state=state)), wants_json=wants_json)
+
+    return force
+
+
+breaker.add_command(
+    _forcing(
+        "open", "open", "Force a breaker open. Without ENDPOINT, all of them: for sending, the kill switch."
+    )
+)
+breaker.add_command(_forcing("close", "closed", "Force a breaker closed: every call passes."))
+breaker.add_command(_forcing("reset", "auto", "Give a breaker back to the machine."))
+
+COMMANDS: Final = (account, breaker)
