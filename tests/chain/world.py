@@ -100,7 +100,8 @@ class InProcess:
     """
     A transport onto nodes of the development chain in this process.
 
-    `before` may answer, or raise, instead of a node; `after` may spoil an answer; both see every request body.
+    `before` may answer, or raise, instead of a node; `after` may spoil an answer; `then` is told that it left.
+    All see every request body.
     """
 
     def __init__(self, clock: FakeClock, nodes: dict[str, Node]) -> None:
@@ -110,6 +111,7 @@ class InProcess:
         self.streams = 0
         self.before: Script = lambda _body: None
         self.after: Callable[[bytes, Answer], Answer] = lambda _body, answer: answer
+        self.then: Callable[[bytes], None] = lambda _body: None
         self.takes_seconds = 0.0
         self.on_stream: Callable[[], None] = lambda: None
         self.connects: list[float] = []
@@ -133,7 +135,9 @@ class InProcess:
         instead = self.before(body)
         if isinstance(instead, BaseException):
             raise instead
-        return self.after(body, instead or self.answer(url, self.bodies[-1]))
+        answer = self.after(body, instead or self.answer(url, self.bodies[-1]))
+        self.then(body)
+        return answer
 
     def answer(self, url: str, parsed: Any) -> Answer:
         node = self.nodes[url.rstrip("/")]
@@ -189,12 +193,16 @@ class Stage:
             for url, config in zip(urls, configs, strict=True)
         }
         self.transport = InProcess(self.clock, self.nodes)
+        defaults: dict[str, Any] = {
+            "payers": {PAYER: PUBLIC_KEY},
+            "max_requests_per_second": 1e6,
+            "burst": 1000,
+        }
         self.config = ChainConfig(
             endpoints=tuple(
                 EndpointConfig(name=Endpoint(f"node-{place}"), url=url) for place, url in enumerate(urls)
             ),
-            payers={PAYER: PUBLIC_KEY},
-            **{"max_requests_per_second": 1e6, "burst": 1000} | settings,
+            **defaults | settings,
         )
         self.chain = TheBlock(
             self.config,
@@ -273,3 +281,10 @@ def intents(*nonces: int, **fields: Any) -> list[Intent]:
 def unsealed(one: Intent) -> Intent:
     """The same intent, its variant not sealed yet."""
     return replace(one, variants=tuple(replace(v, tx_bytes=None, tx_hash=None) for v in one.variants))
+
+
+def raw(one: Intent) -> str:
+    """The sealed bytes that leave, in hex."""
+    found = one.current().tx_bytes
+    assert found is not None
+    return found.hex()

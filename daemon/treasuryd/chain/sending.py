@@ -140,7 +140,10 @@ class Broadcast:
             again = _to_repeat(chunk, answered)
             if not again:
                 break
-            repeated = await self._request(node, [chunk[index] for index in again])
+            try:
+                repeated = await self._request(node, [chunk[index] for index in again])
+            except Transient as error:
+                repeated = [_after_replay(error)] * len(again)
             if repeated is None:
                 break
             for index, row in zip(again, repeated, strict=True):
@@ -234,11 +237,14 @@ class Broadcast:
 
     async def _send_one(self, node: Node, row: Outgoing) -> tuple[Said, Any]:
         text = row.tx.hex()
-        answered: tuple[Said, Any] = (Said(meaning=Meaning.REPLAYED), None)
-        for _ in range(REPLAY_ATTEMPTS):
+        answered = await self._request_one(node, text)
+        for _ in range(REPLAY_ATTEMPTS - 1):
             if answered[0].meaning is not Meaning.REPLAYED:
                 break
-            answered = await self._request_one(node, text)
+            try:
+                answered = await self._request_one(node, text)
+            except Transient as error:
+                return _after_replay(error)
         return answered
 
     async def _request_one(self, node: Node, text: str) -> tuple[Said, Any]:
@@ -333,6 +339,16 @@ def meaning_of(row: Result | RpcError | None) -> Said:
     if isinstance(row, Result) and row.value == words.ACCEPTED_RESULT:
         return _ACCEPTED
     return words.meaning_of(row)
+
+
+def _after_replay(error: Transient) -> tuple[Said, Any]:
+    """Say what stands of rows that were refused for their replay nonce and then failed: they did leave once."""
+    meaning = Meaning.UNKNOWN
+    if isinstance(error, HttpRefused):
+        meaning = error.meaning
+    elif isinstance(error, (NotMade, Unreachable)):
+        meaning = Meaning.REPLAYED
+    return Said(meaning=meaning, detail=error.message[: words.MAX_DETAIL_CHARS]), None
 
 
 def _to_repeat(chunk: Sequence[Outgoing], answered: Sequence[tuple[Said, Any]]) -> list[int]:
