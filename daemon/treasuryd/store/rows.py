@@ -27,6 +27,7 @@ from treasuryd.core.model import (
     Holding,
     HouseName,
     Intent,
+    Meaning,
     Nonce,
     Proposal,
     State,
@@ -46,6 +47,7 @@ FRAMES_REMEMBERED: Final = 4_096  # parsed frames: a few per account; beyond it 
 
 STATUSES: Final = {status.value: status for status in Status}
 STATES: Final = {state.value: state for state in State}
+MEANINGS: Final = {meaning.value: meaning for meaning in Meaning}
 KINDS: Final = {kind.value: kind for kind in VariantKind}
 
 
@@ -199,7 +201,9 @@ def _variant(row: Row) -> Variant:
         tx_hash=row[22],
         sent_at=row[23],
         attempts=row[24],
-        tx_bytes=row[25],
+        last_meaning=None if row[25] is None else MEANINGS[row[25]],
+        pooled=bool(row[26]),
+        tx_bytes=row[27],
     )
 
 

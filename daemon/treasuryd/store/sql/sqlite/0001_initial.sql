@@ -70,7 +70,7 @@ CREATE INDEX disbursement_draft ON disbursement (account, id) WHERE status = 'dr
 CREATE INDEX disbursement_voting ON disbursement (account, vote_deadline_epoch) WHERE status = 'voting';
 CREATE INDEX disbursement_queued ON disbursement (account, activation_epoch) WHERE status = 'queued';
 CREATE INDEX disbursement_cancelling ON disbursement (account, live_intent)
-    WHERE status = 'timelocked' AND live_intent IS NOT NULL AND cancel_requested IS NOT NULL;
+    WHERE status = 'timelocked' AND live_intent IS NOT NULL AND (cancel_requested IS NOT NULL OR hold = 'poisoned');
 CREATE INDEX disbursement_executed ON disbursement (account, finalize_epoch) WHERE status = 'executed';
 CREATE INDEX disbursement_held ON disbursement (hold, id) WHERE hold IS NOT NULL;
 CREATE INDEX disbursement_waiting ON disbursement (account, id) WHERE unmet > 0;
@@ -166,8 +166,8 @@ CREATE TABLE intent (
     height INTEGER,
     block_hash TEXT,
     evidence TEXT,
-    fee_charged INTEGER,
-    proof TEXT,                            -- of a void one (R5)
+    cost INTEGER,                          -- what the winner took from the account: amount and fee, or one unit and fee
+    proof TEXT CHECK (proof IN ('burned', 'cancelled', 'never_bound', 'judged')), -- of a void one (R5)
     CHECK ((state = 'void') = (live IS NULL)),
     CHECK ((state IN ('staged', 'signed', 'broadcast')) = (step IS NOT NULL))
 ) STRICT;
@@ -177,6 +177,7 @@ CREATE UNIQUE INDEX intent_one_per_nonce ON intent (account, nonce) WHERE live =
 CREATE INDEX intent_of_disbursement ON intent (disbursement_id, id) WHERE live IS NULL; -- void ones, for people
 CREATE INDEX intent_open ON intent (account, step, nonce, last_sent_at) WHERE step IS NOT NULL;
 CREATE INDEX intent_included ON intent (account, height, block_hash) WHERE state = 'included';
+CREATE INDEX intent_burned ON intent (account, nonce) WHERE state = 'void' AND proof <> 'never_bound';
 CREATE INDEX intent_ambiguous ON intent (account, nonce) WHERE state = 'ambiguous';
 
 CREATE TABLE variant (
@@ -188,6 +189,8 @@ CREATE TABLE variant (
     tx_hash TEXT,
     sent_at REAL,                          -- last time it may have left
     attempts INTEGER NOT NULL DEFAULT 0,
+    last_meaning TEXT,                     -- of the last reply to it
+    pooled INTEGER NOT NULL DEFAULT 0,     -- 1 once a reply left open whether a pool holds it
     tx_bytes BLOB,                         -- NULL between staging and sealing
     PRIMARY KEY (intent_id, number),
     CHECK ((tx_bytes IS NULL) = (tx_hash IS NULL)),

@@ -11,7 +11,8 @@ d.executed_height, d.executed_epoch, d.executed_at, d.evidence, d.finalized_at, 
 -- The columns of one intent and of one of its variants without its bytes, in the order of rows.intents().
 i.id, i.account, i.nonce, i.disbursement_id, i.destination, i.amount, i.term, i.state, i.staged_at, i.sent_at,
 i.refusals, i.winner, i.height, i.block_hash, i.evidence, d.memo, d.payload_digest, d.idempotency_key,
-d.cancel_requested, v.number, v.kind, v.fee, v.tx_hash, v.sent_at, v.attempts
+d.cancel_requested, v.number, v.kind, v.fee, v.tx_hash, v.sent_at, v.attempts,
+v.last_meaning, v.pooled
 
 -- fragment: ids
 (SELECT value FROM json_each(?1))

@@ -1,0 +1,186 @@
+"""Changes of accounts and of the chain: baselines, books, freezes, what is believed (protocol.md §5, §8)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from treasuryd.core.changes import Adopted, BaselineMoved, Booked, ChainMoved, FrozenNow, QuarantinedNow
+from treasuryd.core.events import EventKind, Severity
+from treasuryd.core.model import (
+    AccountId,
+    AccountState,
+    Address,
+    BalanceKind,
+    BaseUnits,
+    DisbursementId,
+    Frame,
+    Height,
+    IntentId,
+)
+from treasuryd.store.items import SQL
+from treasuryd.store.rows import chain_state, holdings_json, ids_json
+from treasuryd.store.work import Work
+
+NOTHING: Final = BaseUnits(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """One movement of an account's booked balance; `delta` is signed."""
+
+    account: AccountId
+    kind: BalanceKind
+    delta: int
+    fee: BaseUnits = NOTHING
+    item: DisbursementId | None = None
+    intent: IntentId | None = None
+    height: Height | int | None = None
+
+
+def move(work: Work, movements: Sequence[Movement]) -> None:
+    """Write balance events and what the booked balance comes to after each of them."""
+    balances: dict[AccountId, int] = {}
+    rows: list[tuple[Any, ...]] = []
+    for each in movements:
+        if each.account not in balances:
+            balances[each.account] = work.connection.execute(SQL["booked"], (each.account,)).fetchone()[0]
+        balances[each.account] += each.delta
+        rows.append(
+            (
+                each.account,
+                each.kind,
+                each.delta,
+                each.fee,
+                balances[each.account],
+                work.now,
+                each.item,
+                each.intent,
+                each.height,
+            )
+        )
+    work.many(SQL["insert_event"], rows)
+    work.many(SQL["set_booked"], [(balance, account) for account, balance in balances.items()])
+
+
+def book(work: Work, changes: Sequence[Booked]) -> list[str | None]:
+    """What no intent explains: funding, or unexplained (R14)."""
+    for change in changes:
+        move(
+            work,
+            [Movement(account=change.account, kind=change.kind, delta=change.delta, height=change.height)],
+        )
+        if change.announced:
+            work.connection.execute(SQL["use_announced"], (ids_json(change.announced), change.height))
+        work.note(change.account, "booked", (change.kind, change.delta, change.height, *change.announced))
+        work.fact(EventKind.BALANCE_MOVED, change.account, change.kind, amount=abs(change.delta))
+    return [None] * len(changes)
+
+
+def move_baseline(work: Work, changes: Sequence[BaselineMoved]) -> list[str | None]:
+    """A frame is accounted for; the baseline never goes back this way."""
+    reasons: list[str | None] = []
+    for change in changes:
+        before = work.connection.execute(SQL["baseline"], (change.account,)).fetchone()
+        if before is not None and change.frame.height < before[1]:
+            reasons.append("changed")
+            continue
+        set_baseline(work, change.account, change.frame)
+        work.connection.execute(
+            SQL["drop_frames_below"], (change.account, min(change.keep_from, change.frame.height))
+        )
+        work.note(change.account, "baseline", (change.frame.height, change.frame.block_hash))
+        work.fact(EventKind.BASELINE_MOVED, change.account, severity=Severity.DEBUG)
+        reasons.append(None)
+    return reasons
+
+
+def set_baseline(work: Work, account: AccountId, frame: Frame, *, drop_above: bool = False) -> None:
+    """Make a frame the newest one of an account."""
+    if drop_above:
+        work.connection.execute(SQL["drop_frames_above"], (account, frame.height))
+    work.connection.execute(SQL["drop_frame"], (account, frame.height))
+    row = (account, frame.height, frame.block_hash, frame.base_fee, holdings_json(frame.holdings))
+    work.connection.execute(SQL["insert_frame"], row)
+    if Address(account) in frame.holdings:
+        holding = frame.holdings[Address(account)]
+        balance, nonce = (0, 0) if holding is None else (holding.balance, holding.nonce)
+        work.many(SQL["show_baseline"], [(balance, nonce, account)])
+
+
+def adopt(work: Work, changes: Sequence[Adopted]) -> list[str | None]:
+    """
+    Begin an account's sequence at what the chain shows, or go on with it after a thaw (R2, R14).
+
+    Its opening balance is booked as funding; after a thaw what moved meanwhile is booked as unexplained.
+    """
+    reasons: list[str | None] = []
+    for change in changes:
+        row = work.connection.execute(SQL["account"], (change.account,)).fetchone()
+        known = work.connection.execute(SQL["baseline"], (change.account,)).fetchone()
+        if row is None or row[0] == AccountState.QUARANTINED or (known is not None and row[1] is not None):
+            reasons.append("changed")
+            continue
+        set_baseline(work, change.account, change.baseline)
+        work.many(SQL["adopt"], [(change.next_nonce, change.account)])
+        holding = change.baseline.holdings.get(Address(change.account))
+        delta = (holding.balance if holding else 0) - row[3]
+        if delta:
+            kind = BalanceKind.FUNDING if known is None and delta > 0 else BalanceKind.UNEXPLAINED
+            height = change.baseline.height
+            move(work, [Movement(account=change.account, kind=kind, delta=delta, height=height)])
+        work.note(change.account, "adopted", (change.next_nonce, change.baseline.height))
+        work.fact(EventKind.ACCOUNT_ADOPTED, change.account, detail=f"next nonce {change.next_nonce}")
+        reasons.append(None)
+    return reasons
+
+
+def freeze(work: Work, changes: Sequence[FrozenNow]) -> list[str | None]:
+    """Freeze at first sight, with the first cause; a foreign nonce seen later only raises what thawing waits for."""
+    for change in changes:
+        row = work.connection.execute(SQL["account"], (change.account,)).fetchone()
+        if row[0] != AccountState.ACTIVE:
+            if change.thaw_above is not None and change.thaw_above > (row[2] or 0):
+                work.many(SQL["raise_thaw"], [(change.thaw_above, change.account)])
+                work.note(change.account, "thaw_above", change.thaw_above)
+            continue
+        work.many(SQL["freeze"], [(change.cause, change.detail, change.thaw_above, change.account)])
+        work.note(change.account, "frozen", (change.cause, change.detail, change.thaw_above))
+        work.fact(
+            EventKind.ACCOUNT_FROZEN,
+            change.account,
+            change.cause,
+            severity=Severity.PAGE,
+            detail=change.detail,
+        )
+    return [None] * len(changes)
+
+
+def quarantine(work: Work, changes: Sequence[QuarantinedNow]) -> list[str | None]:
+    """The store may be older than the world: stronger than frozen, left only by the way of §8."""
+    for change in changes:
+        row = work.connection.execute(SQL["account"], (change.account,)).fetchone()
+        if row[0] == AccountState.QUARANTINED:
+            continue
+        work.many(SQL["quarantine"], [(change.detail, change.account)])
+        work.note(change.account, "quarantined", change.detail)
+        work.fact(EventKind.ACCOUNT_QUARANTINED, change.account, severity=Severity.PAGE, detail=change.detail)
+    return [None] * len(changes)
+
+
+def move_chain(work: Work, changes: Sequence[ChainMoved]) -> list[str | None]:
+    """What is believed of the chain; what was settled never falls, and what was pinned is never replaced (R15)."""
+    reasons: list[str | None] = []
+    for change in changes:
+        stored, new = chain_state(work.connection), change.chain
+        other = stored.genesis is not None and new.genesis not in (None, stored.genesis)
+        if other or new.chain_id != stored.chain_id:
+            reasons.append("changed")
+            continue
+        reasons.append(None)
+        if new == stored:
+            continue
+        row = (new.genesis, new.believed, new.risen_at, new.settled_height, new.settled)
+        work.connection.execute(SQL["move_chain"], row)
+        work.note(change.account, "chain", (new.believed, new.settled_height, new.settled, new.genesis))
+        work.fact(EventKind.CHAIN_MOVED, None, severity=Severity.DEBUG, detail=f"height {new.believed}")
+    return reasons

@@ -1,0 +1,136 @@
+"""The Store port over SQLite: each method runs one verb on a driver (architecture.md §5)."""
+
+from collections.abc import Callable, Mapping
+
+from treasuryd.core.changes import Change
+from treasuryd.core.events import Event
+from treasuryd.core.model import (
+    AccountId,
+    Address,
+    ChainState,
+    Draft,
+    Epoch,
+    Held,
+    Intent,
+    Lease,
+    LeaseSeen,
+    Marks,
+    Moment,
+    Owner,
+    Refused,
+    Rules,
+    Signed,
+    Snapshot,
+    Term,
+    UnixSeconds,
+    View,
+)
+from treasuryd.ports import Many, Recorded, Rows
+from treasuryd.sqlite.connect import Connection, Driver
+from treasuryd.store import ownership, recording, sealing, staging, view
+from treasuryd.store.items import SQL
+from treasuryd.store.rows import Frames, chain_state
+
+
+class SqliteStore:
+    """
+    What we intend and what came of it; implements `ports.Store`.
+
+    Args: driver of a prepared file (`migrations.prepare`); rules as configured; now is the wall clock, for records;
+        told receives the events of verbs whose answer has no room for them (a lease claimed, an item held in passing).
+    Guarantees: as the port says. Transient is raised only where nothing was written (the file stayed locked).
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        rules: Rules,
+        *,
+        now: Callable[[], UnixSeconds],
+        told: Callable[[tuple[Event, ...]], None] = lambda _: None,
+    ) -> None:
+        self._driver = driver
+        self._rules = rules
+        self._now = now
+        self._told = told
+        self._frames = Frames()
+
+    # --- ownership
+
+    async def leases(self, accounts: Many[AccountId]) -> Many[LeaseSeen]:
+        """Read (and create where missing) the lease rows, in the order asked."""
+        found = await self._driver.read(ownership.seen, accounts)
+        return found if len(found) == len(accounts) else await self._driver.write(ownership.create, accounts)
+
+    async def claim(
+        self, silent: Many[LeaseSeen], me: Owner, *, above: Mapping[AccountId, Term]
+    ) -> Rows[Lease]:
+        """Take each lease if (term, beat) still read as seen."""
+        answers, events = await self._driver.write(
+            ownership.claim, self._rules, silent, me, above, self._now()
+        )
+        self._told(events)
+        return answers
+
+    async def renew(self, held: Held) -> Many[Lease]:
+        """Raise the beats; a lease missing from the answer is lost."""
+        return await self._driver.write(ownership.renew, held)
+
+    async def release(self, held: Held) -> None:
+        """Mark our leases released."""
+        self._told(await self._driver.write(ownership.release, self._rules, held, self._now()))
+
+    # --- the pipeline
+
+    async def chain_state(self) -> ChainState:
+        """What is pinned and believed of the chain."""
+        return await self._driver.read(chain_state)
+
+    async def sealed_marks(self, accounts: Many[AccountId]) -> Mapping[AccountId, Marks]:
+        """The highest that was ever sealed for each account."""
+        return await self._driver.read(sealing.sealed_marks, accounts)
+
+    async def watched(self, held: Held, *, settled: Epoch, limit: int) -> Many[Address]:
+        """What a frame must show; the accounts and their sinks are among it."""
+        return await self._driver.read(view.watched, self._rules, held, settled, limit)
+
+    async def view(self, held: Held, *, at: Moment, limit: int) -> View:
+        """Read what a tick decides from."""
+        return await self._driver.read(view.view, self._rules, self._frames, held, at, limit)
+
+    async def stage(self, drafts: Many[Draft], held: Held, *, at: Moment) -> Rows[Intent]:
+        """Check inside, number, bind."""
+        answers, events = await self._driver.write(staging.stage, self._rules, drafts, held, at)
+        self._told(events)
+        return answers
+
+    async def unstage(self, refused: Many[Refused], held: Held) -> Recorded:
+        """Void what the signer will never bind; its nonces return."""
+        return await self._driver.write(staging.unstage, self._rules, refused, held, self._now())
+
+    async def seal(self, signed: Many[Signed], held: Held) -> Rows[Intent]:
+        """Store the exact bytes."""
+        return await self._driver.write(sealing.seal, self._rules, signed, held, self._now())
+
+    async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> Recorded:
+        """Write what was seen and decided."""
+        return await self._driver.write(recording.record, self._rules, changes, held, at)
+
+    async def note(self, snapshot: Snapshot) -> None:
+        """Keep the executor's last tick for people."""
+        await self._driver.write(_note, snapshot)
+
+
+def _note(connection: Connection, snapshot: Snapshot) -> None:
+    connection.execute(
+        SQL["note"],
+        (
+            snapshot.last_tick_at,
+            snapshot.last_success_at,
+            snapshot.last_error_at,
+            snapshot.last_error,
+            snapshot.pending_matured,
+            snapshot.staged_intents,
+            snapshot.last_submitted_nonce,
+        ),
+    )

@@ -1,0 +1,114 @@
+"""What one writing verb carries along: the connection, the facts it found, and what it will write into the journal."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.model import AccountId, BaseUnits, DisbursementId, Held, Rules, UnixSeconds
+from treasuryd.sqlite.connect import Connection
+from treasuryd.store import journal
+from treasuryd.store.queries import load
+
+OWNERSHIP: Final = load("ownership.sql")
+MAX_IDS: Final = 20  # how many an event names
+
+
+@dataclass(slots=True)
+class Tally:
+    """Many rows of one fact, on their way to one event."""
+
+    severity: Severity
+    detail: str
+    count: int = 0
+    amount: int = 0
+    ids: list[DisbursementId] = field(default_factory=list)
+
+
+class Work:
+    """
+    One verb's transaction, from the fence to the journal.
+
+    Facts of one kind, account and reason become one event; journal rows one entry per account, grouped by what
+    happened: `{"sent": [[intent, variant, reply], …]}`.
+    """
+
+    def __init__(self, connection: Connection, rules: Rules, now: UnixSeconds) -> None:
+        self.connection = connection
+        self.rules = rules
+        self.now = now
+        self._facts: dict[tuple[EventKind, AccountId | None, str], Tally] = {}
+        self._events: list[Event] = []
+        self._notes: dict[AccountId, dict[str, list[Any]]] = {}
+
+    def many(self, sql: str, rows: list[Any]) -> None:
+        """Write rows, each of which has to change exactly one: they were checked in this transaction."""
+        if not rows:
+            return
+        changed = self.connection.executemany(sql, rows).rowcount
+        assert changed == len(rows), f"{len(rows) - changed} of {len(rows)} rows changed nothing: {sql}"
+
+    def note(self, account: AccountId, what: str, row: Any) -> None:
+        """Remember one row for the account's journal entry."""
+        self._notes.setdefault(account, {}).setdefault(what, []).append(row)
+
+    def fact(
+        self,
+        kind: EventKind,
+        account: AccountId | None,
+        reason: str = "",
+        *,
+        item: DisbursementId | None = None,
+        amount: int = 0,
+        severity: Severity = Severity.INFO,
+        detail: str = "",
+    ) -> None:
+        """One row of a fact; `detail` is kept of the first one."""
+        tally = self._facts.get((kind, account, reason))
+        if tally is None:
+            tally = self._facts[(kind, account, reason)] = Tally(severity=severity, detail=detail)
+        tally.count += 1
+        tally.amount += amount
+        if item is not None and len(tally.ids) < MAX_IDS:
+            tally.ids.append(item)
+
+    def tell(self, event: Event) -> None:
+        """One whole event."""
+        self._events.append(event)
+
+    def finish(self, verb: str) -> tuple[Event, ...]:
+        """Write the journal entries; answers the events, in the order in which their facts were first found."""
+        for account, body in self._notes.items():
+            journal.append(self.connection, journal.chain_of(account), verb, body, self.now)
+        counted = tuple(
+            Event(
+                kind=kind,
+                severity=tally.severity,
+                account=account,
+                count=tally.count,
+                ids=tuple(tally.ids),
+                reason=reason,
+                amount=BaseUnits(tally.amount) if tally.amount else None,
+                detail=tally.detail,
+            )
+            for (kind, account, reason), tally in self._facts.items()
+        )
+        return (*counted, *self._events)
+
+
+def ours(connection: Connection, held: Held) -> frozenset[AccountId]:
+    """The fence (R13): accounts whose term and incarnation are still ours, read inside the transaction."""
+    return frozenset(row[0] for row in connection.execute(OWNERSHIP["fence"], (leases_json(held),)))
+
+
+def leases_json(held: Held) -> str:
+    """The held leases as a query takes them."""
+    return orjson.dumps(
+        [(lease.account, lease.term, lease.incarnation) for lease in held.leases.values()]
+    ).decode()
+
+
+def json_text(value: Any) -> str:
+    """Compact JSON."""
+    return orjson.dumps(value).decode()
