@@ -51,7 +51,11 @@ def cancel(
     failed = fail_dependents(connection, rolled) if rolled else []
     written = {
         "rolled_back": rolled,
-        "requested": of_kind(answers, EventKind.CANCEL_REQUESTED),
+        "requested": [
+            item
+            for item in of_kind(answers, EventKind.CANCEL_REQUESTED)
+            if found[item].cancel_requested is None
+        ],
         "dependents_held": [item for item, _ in failed],
     }
     if any(written.values()):

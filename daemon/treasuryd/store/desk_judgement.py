@@ -7,7 +7,6 @@ the remainder that its two frames show (protocol.md §5.1).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -20,9 +19,9 @@ from treasuryd.core.model import (
     BaseUnits,
     Disbursement,
     DisbursementId,
-    Evidence,
     FreezeCause,
     Height,
+    Hold,
     Intent,
     NotWritten,
     Proof,
@@ -36,9 +35,12 @@ from treasuryd.core.model import (
 from treasuryd.core.proposals import windows
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store.dependencies import fail_dependents, recount_dependents
+from treasuryd.store.dependencies import recount_dependents
 from treasuryd.store.desk_items import blocks_left, event, existing, missing, of_kind, one, tell
 from treasuryd.store.desk_queries import DESK, intents_of
+from treasuryd.store.standing import standing
+from treasuryd.store.voiding import void
+from treasuryd.store.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +73,10 @@ def resolve(
         for row, item in enumerate(ids)
     ]
     judged = of_kind(answers, EventKind.RESOLVED)
-    rolled = [item for item in judged if not paid and found[item].cancel_requested is not None]
-    failed = fail_dependents(connection, rolled) if rolled else []
     if paid and judged:
         recount_dependents(connection, judged, rules)
     if judged:
-        body = {
-            "paid": paid,
-            "judged": judged,
-            "rolled_back": rolled,
-            "dependents_held": [held for held, _ in failed],
-        }
+        body = {"paid": paid, "judged": judged}
         tell(connection, "resolve", by, body)
     return answers
 
@@ -113,7 +108,7 @@ def _judge(
     if paid:
         _judge_paid(connection, stored, intent, interval, by=by, rules=rules)
     else:
-        _judge_void(connection, stored, intent, by=by)
+        _judge_void(connection, intent, by=by, rules=rules)
     _book_remainder(connection, stored.account, interval, at=by.at)
     return event(EventKind.RESOLVED, stored, "paid" if paid else "void", f"intent {intent.id}")
 
@@ -151,11 +146,9 @@ def _judge_paid(
     """Executed by a person's word; the fee booked is that of the newest payment sent, the remainder corrects it."""
     candidates = _sent_payments(intent)
     newest = candidates[-1]
-    state = advance(INTENT, intent.state, Fact.JUDGED_PAID)
+    advance(INTENT, intent.state, Fact.JUDGED_PAID)
     advance(DISBURSEMENT, stored.status, Turn.PAID)
-    verdict = (
-        intent.id, state, 1, None, newest.number, Evidence.PERSON, newest.fee, interval.second, None,
-    )  # fmt: skip
+    verdict = (intent.id, newest.number, newest.fee, interval.second)
     assert connection.execute(DESK["judge_intent"], verdict).rowcount == 1
     epoch = interval.second // rules.epoch_blocks
     ends = epoch + windows(stored.proposal, rules).rollback
@@ -181,17 +174,14 @@ def _sent_payments(intent: Intent) -> list[Variant]:
     return [one for one in payments if one.sent_at is not None] or payments
 
 
-def _judge_void(connection: Connection, stored: Disbursement, intent: Intent, *, by: Approval) -> None:
-    state = advance(INTENT, intent.state, Fact.JUDGED_VOID)
-    verdict = (intent.id, state, None, Proof.JUDGED, None, Evidence.PERSON, None, None, None)
-    assert connection.execute(DESK["judge_intent"], verdict).rowcount == 1
-    if stored.cancel_requested is not None:
-        advance(DISBURSEMENT, stored.status, Turn.CANCELLED)
-        row: tuple[Any, ...] = (stored.id, intent.id, by.at)
-        assert connection.execute(DESK["roll_back_after_void"], row).rowcount == 1
-        return
-    row = (stored.id, intent.id, f"intent {intent.id} was judged void")
-    assert connection.execute(DESK["hold_after_void"], row).rowcount == 1
+def _judge_void(connection: Connection, intent: Intent, *, by: Approval, rules: Rules) -> None:
+    """Void as by any other proof: what a requested cancellation and the dependents make of it is decided there."""
+    advance(INTENT, intent.state, Fact.JUDGED_VOID)
+    work = Work(connection, rules, by.at)
+    standing_now = standing(connection, [intent.id])[intent.id]
+    detail = f"intent {intent.id} was judged void by {by.who}"
+    void(work, standing_now, Proof.JUDGED, hold=Hold.NEEDS_RELEASE, detail=detail)
+    work.finish("resolve")
 
 
 def _book_remainder(

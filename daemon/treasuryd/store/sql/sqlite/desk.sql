@@ -163,9 +163,10 @@ INSERT INTO balance_event (account, kind, delta, fee, balance, recorded_at, disb
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
 
 -- name: judge_intent
--- A person's verdict on an ambiguous intent: id, state, live, proof, winner, evidence, fee.
-UPDATE intent SET state = ?2, live = ?3, proof = ?4, winner = ?5, evidence = ?6, fee_charged = ?7, height = ?8,
-    block_hash = ?9, step = NULL WHERE id = ?1 AND state = 'ambiguous';
+-- A person judged it paid: id, winner, fee, height.
+UPDATE intent SET state = 'final', winner = ?2, evidence = 'person', cost = amount + ?3, height = ?4,
+    step = NULL
+WHERE id = ?1 AND state = 'ambiguous';
 
 -- name: execute_by_judgement
 -- A person judged it paid: id, hashes, fee, height, epoch, time, finalize epoch, live intent read.
@@ -173,21 +174,10 @@ UPDATE disbursement SET status = 'executed', status_at = ?6, tx_hash = ?2, fee_p
     executed_epoch = ?5, executed_at = ?6, finalize_epoch = ?7, evidence = 'person', hold = NULL, hold_detail = ''
 WHERE id = ?1 AND status = 'timelocked' AND live_intent = ?8;
 
--- name: hold_after_void
--- Its intent is void and nobody asked for a cancellation: held until a person releases it.
-UPDATE disbursement SET live_intent = NULL, hold = 'needs_release', hold_detail = ?3
-WHERE id = ?1 AND status = 'timelocked' AND live_intent = ?2;
-
--- name: roll_back_after_void
--- Its intent is void and a cancellation was requested: id, live intent read, time.
-UPDATE disbursement SET live_intent = NULL, status = 'rolled_back', reason = cancel_requested, rolled_back_at = ?3,
-    status_at = ?3, hold = NULL, hold_detail = ''
-WHERE id = ?1 AND status = 'timelocked' AND live_intent = ?2 AND cancel_requested IS NOT NULL;
-
 -- name: reopen_intent
 -- A final payment that the chain lost goes out again, same bytes.
 UPDATE intent SET state = 'broadcast', step = 'watch', winner = NULL, height = NULL, block_hash = NULL,
-    evidence = NULL, fee_charged = NULL, last_sent_at = NULL WHERE id = ?1 AND state = 'final';
+    evidence = NULL, cost = NULL, last_sent_at = NULL WHERE id = ?1 AND state = 'final';
 
 -- name: reopen_disbursement
 -- And its disbursement waits for it again: id, status read, live intent read, time.
@@ -272,7 +262,7 @@ SELECT status, count(*) FROM disbursement WHERE status <> 'finalized' GROUP BY s
 
 -- name: held
 -- How many disbursements a person has to look at.
-SELECT count(*) FROM disbursement WHERE hold IS NOT NULL;
+SELECT count(*) FROM disbursement WHERE hold IS NOT NULL AND status <> 'rolled_back';
 
 -- name: ambiguous
 -- How many intents a person has to judge.
