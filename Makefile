@@ -20,7 +20,7 @@ $(STAMP): requirements.lock pyproject.toml tools/bootstrap.sh
 	@touch $(STAMP)
 
 run: $(STAMP) ## run the daemon with the embedded development chain and pay the sample batch
-	$(BIN)/treasuryd run --config $(CONFIG) --submit config/samples/batch.json $(ARGS)
+	$(BIN)/treasuryd run --config $(CONFIG) --submit config/samples $(ARGS)
 
 demo: $(STAMP) ## the same, with a summary table, and an end
 	$(BIN)/treasuryd demo $(ARGS)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SYSTEM_CONFIG: Final = Path("/etc/treasuryd/treasuryd.toml")
 DEVELOPMENT_CONFIG: Final = Path("config/dev.toml")
-SAMPLE: Final = Path("config/samples/batch.json")
+SAMPLE: Final = Path("config/samples")
 DEMO_STATE: Final = Path(".state/demo")
 
 config_file = click.option(

@@ -32,6 +32,7 @@ from treasuryd.core.model import (
     Address,
     BaseUnits,
     Disbursement,
+    DisbursementId,
     Draft,
     Epoch,
     Evidence,
@@ -163,7 +164,7 @@ def _draft(item: Disbursement, fee: BaseUnits) -> Draft:
 
 def _advance(
     items: Iterable[Disbursement],
-    votes: Mapping[object, tuple[Vote, ...]],
+    votes: Mapping[DisbursementId, tuple[Vote, ...]],
     at: Moment,
     rules: Rules,
     pricing: Pricing,

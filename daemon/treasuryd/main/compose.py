@@ -37,7 +37,7 @@ from treasuryd.sqlite.connect import Database
 from treasuryd.sqlite.threaded import ThreadedDriver
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.journal import JournalCopy
-from treasuryd.store.migrations import STORE_APPLICATION_ID
+from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
 from treasuryd.store.sqlite_store import SqliteStore
 from treasuryd.wire.theblock.fees import base_fee_reachable
 from treasuryd.wire.theblock.transaction import size9
@@ -179,10 +179,8 @@ async def _store(
         Database(path=settings.database_file, application_id=STORE_APPLICATION_ID), committed=copy
     )
     stack.push_async_callback(driver.close)
-    store = await SqliteStore.open(
-        driver, rules, chain_id=settings.chain.chain_id, lineage=entropy.new_id(), clock=clock
-    )
-    return store, SqliteDesk(driver, rules)
+    await driver.write(prepare, chain_id=settings.chain.chain_id, lineage=entropy.new_id())
+    return SqliteStore(driver, rules, now=clock.unix_seconds), SqliteDesk(driver, rules)
 
 
 async def _signer(

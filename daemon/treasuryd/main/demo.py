@@ -15,8 +15,8 @@ import anyio
 
 from treasuryd.commands.office import Office
 from treasuryd.core.events import Event, EventKind
-from treasuryd.core.model import Disbursement, Status
-from treasuryd.main.development import ENDED, LOOK_SECONDS, Voter, cast, items_of, submit_file
+from treasuryd.core.model import Disbursement, DisbursementId, Status
+from treasuryd.main.development import ENDED, LOOK_SECONDS, Voter, cast, items_of, submit_all
 
 PATIENCE_SECONDS: Final = 120.0
 
@@ -51,12 +51,16 @@ class Summary:
 
 
 async def watch(
-    office: Office, electorate: Sequence[Voter], ids: Sequence[int], *, tell: Callable[[Disbursement], None]
+    office: Office,
+    electorate: Sequence[Voter],
+    ids: Sequence[DisbursementId],
+    *,
+    tell: Callable[[Disbursement], None],
 ) -> list[Disbursement]:
     """Vote on what is open and tell of every change, until all items have ended."""
     last: dict[int, Status] = {}
     while True:
-        items = await items_of(office, ids)  # type: ignore[arg-type]
+        items = await items_of(office, ids)
         for item in items:
             if last.get(item.id) is not item.status:
                 last[item.id] = item.status
@@ -81,8 +85,7 @@ async def demonstrate(
     Args: transactions gives those of the canonical chain, as the development chain's admin route does.
     """
     started = office.world.clock.boot_seconds()
-    submitted = await submit_file(office, path)
-    ids = [item.id for item in submitted.items]
+    ids = await submit_all(office, path)
     with anyio.move_on_after(PATIENCE_SECONDS):
         await watch(office, electorate, ids, tell=tell)
     items = await items_of(office, ids)

@@ -25,7 +25,6 @@ from treasuryd.core.model import (
 from treasuryd.core.proposals import vote_message
 from treasuryd.core.reading import read_json
 from treasuryd.errors import Refusal, Rejected
-from treasuryd.ports import Submitted
 from treasuryd.signer import keys
 
 KEYS_PER_HOUSE: Final = 3
@@ -85,16 +84,35 @@ def with_houses(rules: Rules, electorate: Iterable[Voter]) -> Rules:
     return replace(rules, houses=houses)
 
 
-async def submit_file(office: Office, path: Path) -> Submitted:
-    """Submit a JSON batch through the same gate as everybody; the key is its digest, so again is the same again."""
+async def submit_all(office: Office, place: Path) -> list[DisbursementId]:
+    """
+    Submit a JSON batch, or every one of a folder in the order of their names, through the same gate as everybody.
+
+    The key of a batch is its digest, so the same again is the same submission. A later batch may name the ids that an
+    earlier one was given.
+    """
+    path = anyio.Path(place)
+    files = sorted([file async for file in path.glob("*.json")]) if await path.is_dir() else [path]
+    if not files:
+        raise Rejected(
+            f"{place}: no *.json in this folder", field="file", hint="Name a batch or a folder of batches."
+        )
+    ids: list[DisbursementId] = []
+    for file in files:
+        done = await disbursements.submit(office, await _items(file), key=None)
+        ids += [item.id for item in done.items]
+    return ids
+
+
+async def _items(file: anyio.Path) -> list[object]:
     try:
-        document = read_json(await anyio.Path(path).read_bytes())
+        document = read_json(await file.read_bytes())
     except OSError as error:
-        raise Rejected(f"{path}: {error.strerror}", field="file", hint="Name a file that exists.") from error
+        raise Rejected(f"{file}: {error.strerror}", field="file", hint="Name a file that exists.") from error
     items = document.get("items") if isinstance(document, Mapping) else None
     if not isinstance(items, list):
-        raise Rejected(f'{path}: a batch is an object with "items": [ … ]', field="items")
-    return await disbursements.submit(office, items, key=None)
+        raise Rejected(f'{file}: a batch is an object with "items": [ … ]', field="items")
+    return items
 
 
 async def cast(office: Office, electorate: Sequence[Voter], items: Iterable[Disbursement]) -> int:

@@ -38,7 +38,7 @@ from treasuryd.host.notify import ServiceManager
 from treasuryd.host.watchdog import Patience, Watchdog
 from treasuryd.main.compose import Assembled, assembled, endpoints_of
 from treasuryd.main.demo import Summary, demonstrate, mention, watch
-from treasuryd.main.development import submit_file
+from treasuryd.main.development import submit_all
 from treasuryd.main.exits import Exit, exit_for, first_of
 from treasuryd.settings import Settings, what_may_change
 from treasuryd.signer import keys
@@ -156,13 +156,8 @@ async def _run(settings: Settings, submit: Path | None, reread: Reread | None) -
         if submit is None:
             return
         office, observer = process.office, process.parts.world.observer
-        submitted = await submit_file(office, submit)
-        await watch(
-            office,
-            process.parts.electorate,
-            [item.id for item in submitted.items],
-            tell=lambda item: observer.saw(mention(item)),
-        )
+        ids = await submit_all(office, submit)
+        await watch(office, process.parts.electorate, ids, tell=lambda item: observer.saw(mention(item)))
 
     await _executor(settings, reread=reread, after=after)
 

@@ -1,0 +1,371 @@
+"""
+The end-to-end benchmark: daemon and development chain as two processes, N payouts from intake to final.
+
+    make bench                       N = 1,000, 10,000 and 100,000 on profile `bench`, and one row on profile `real`
+    make bench ARGS="-n 10000"       one size
+    make bench ARGS="--profile dev"  another profile
+
+Prints one row per run: payouts per second from the first request to the last final intent, p50 and p99 from staging to
+inclusion, database commits, peak memory, processor seconds of daemon and chain, and the raw signing rate measured on
+the same machine in the same minute, with the ratio to it. Compare ratios within one run; machines are noisy.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+RECIPIENTS = 64
+ITEMS_PER_REQUEST = 1_000
+AMOUNT = 1_000
+FUNDS = 10**15
+PATIENCE_SECONDS = 1_800.0
+
+DAEMON = """
+development = true
+state_folder = "{folder}/daemon"
+
+[[accounts]]
+name = "treasury"
+
+[chain]
+endpoints = [{{ name = "devnet", url = "http://127.0.0.1:{chain_port}" }}]
+epoch_blocks = 10
+finality_depth = {depth}
+max_blocks_per_second = {pace}
+max_unburned = {unburned}
+max_requests_per_second = {rate}
+follow_seconds = {follow}
+
+[governance]
+min_vote_window_epochs = 1
+min_timelock_epochs = 1
+min_rollback_window_epochs = 1
+allow_treasury_initiated = true
+
+[executor]
+poll_seconds = 0.1
+
+[log]
+format = "json"
+level = "warning"
+
+[http]
+port = {port}
+"""
+
+CHAIN = """
+development = true
+state_folder = "{folder}/chain"
+
+[[accounts]]
+name = "treasury"
+
+[devnet]
+enabled = true
+profile = "{profile}"
+port = {chain_port}
+block_interval_seconds = {interval}
+seed = 1
+genesis = {{ treasury = {funds} }}
+"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a profile of the chain admits, and what the daemon is told of it."""
+
+    interval: float
+    unburned: int
+    rate: float
+    follow: float
+    pace: float
+    depth: int
+
+
+SHAPES = {
+    "bench": Shape(0.02, 4_096, 100_000.0, 0.05, 200.0, 12),
+    "dev": Shape(0.1, 16, 1_000.0, 0.05, 50.0, 3),
+    # one block a second, 16 pending per account: 16 payouts a second are the most that this chain takes
+    "real": Shape(1.0, 16, 80.0, 0.25, 2.0, 12),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run."""
+
+    profile: str
+    count: int
+    seconds: float
+    staged_to_included: tuple[float, float]
+    commits: int
+    peak_mib: float
+    daemon_cpu: float
+    chain_cpu: float
+    signing_rate: float
+
+    @property
+    def rate(self) -> float:
+        """Payouts per second, intake to final."""
+        return self.count / self.seconds
+
+
+def main() -> int:
+    """Run the sizes asked for and print the table."""
+    arguments = _arguments()
+    print(f"machine: {_machine()}; {time.strftime('%Y-%m-%d')}; Python {platform.python_version()}; "
+          f"SQLite {sqlite3.sqlite_version}")  # fmt: skip
+    rows = []
+    for profile, count in arguments:
+        print(f"running {count} payouts on profile {profile} …", file=sys.stderr, flush=True)
+        row = measure(profile, count)
+        rows.append(row)
+        print(f"  {row.rate:.0f} payouts/s", file=sys.stderr, flush=True)
+    _table(rows)
+    return 0
+
+
+def _arguments() -> list[tuple[str, int]]:
+    parser = argparse.ArgumentParser(description="end-to-end benchmark")
+    parser.add_argument("-n", type=int, action="append", help="payouts; may be repeated")
+    parser.add_argument("--profile", choices=sorted(SHAPES), help="only this profile of the chain")
+    parsed = parser.parse_args()
+    if parsed.n or parsed.profile:
+        return [(parsed.profile or "bench", count) for count in parsed.n or [1_000]]
+    return [("bench", 1_000), ("bench", 10_000), ("bench", 100_000), ("real", 200)]
+
+
+def measure(profile: str, count: int) -> Row:
+    """Run one size on fresh state."""
+    shape = SHAPES[profile]
+    folder = Path(tempfile.mkdtemp(prefix="treasuryd-bench-"))
+    try:
+        bodies = [
+            _body(first, min(ITEMS_PER_REQUEST, count - first))
+            for first in range(0, count, ITEMS_PER_REQUEST)
+        ]
+        chain_port, port = _free_port(), _free_port()
+        chain_file, daemon_file = folder / "chain.toml", folder / "daemon.toml"
+        chain_file.write_text(
+            CHAIN.format(
+                folder=folder, profile=profile, chain_port=chain_port, interval=shape.interval, funds=FUNDS
+            )
+        )
+        daemon_file.write_text(
+            DAEMON.format(
+                folder=folder,
+                chain_port=chain_port,
+                port=port,
+                depth=shape.depth,
+                pace=shape.pace,
+                unburned=shape.unburned,
+                rate=shape.rate,
+                follow=shape.follow,
+            )
+        )
+        signing = _signing_rate()
+        with _process("devnet", chain_file) as chain:
+            _wait_for_port(chain_port)
+            with _process("run", daemon_file) as daemon:
+                _wait_until_ready(port)
+                idle = _cpu(daemon.pid), _cpu(chain.pid)
+                started = time.perf_counter()
+                for body in bodies:
+                    _post(port, body)
+                _wait_until_final(port, count)
+                seconds = time.perf_counter() - started
+                used = _cpu(daemon.pid) - idle[0], _cpu(chain.pid) - idle[1]
+                peak = _peak_mib(daemon.pid)
+        p50, p99 = _latencies(folder / "daemon" / "treasuryd.db")
+        commits = sum(_changes(folder / "daemon" / name) for name in ("treasuryd.db", "signer/ledger.db"))
+        return Row(profile, count, seconds, (p50, p99), commits, peak, used[0], used[1], signing)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _body(first: int, count: int) -> bytes:
+    items = [
+        {
+            "destination": f"tb1bench{number % RECIPIENTS:02d}",
+            "amount": AMOUNT + number % 7,
+            "memo": f"payout {number}",
+            "scheduled_epoch": 1,
+        }
+        for number in range(first, first + count)
+    ]
+    return json.dumps({"items": items}).encode()
+
+
+# --- processes -------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _process(command: str, config: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with (config.parent / f"{command}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "treasuryd", command, "--config", str(config)], stdout=log, stderr=log
+        )
+        try:
+            yield process
+        except BaseException:
+            print((config.parent / f"{command}.log").read_text()[-3_000:], file=sys.stderr)
+            raise
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+def _wait_until_ready(port: int) -> None:
+    """Wait until the daemon leads and the chain has begun its first epoch: intake is then paid at once."""
+    _wait_for_port(port)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        status = _get(port, "/treasury/executor/status")
+        if status["leader"] and status["chain"]["settled_epoch"] >= 1:
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the daemon did not become ready")
+
+
+def _wait_until_final(port: int, count: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        counts = _get(port, "/treasury/executor/status")["store"]["counts"]
+        if counts.get("finalized", 0) >= count:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"not all payouts became final: {counts}")
+
+
+def _get(port: int, path: str) -> Any:
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        link.request("GET", path)
+        return json.loads(link.getresponse().read())
+    finally:
+        link.close()
+
+
+def _post(port: int, body: bytes) -> None:
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    try:
+        link.request("POST", "/treasury/disbursements", body, {"Content-Type": "application/json"})
+        answer = link.getresponse()
+        text = answer.read()
+        if answer.status not in {200, 201}:
+            raise RuntimeError(f"{answer.status}: {text[:500]!r}")
+    finally:
+        link.close()
+
+
+# --- readings --------------------------------------------------------------------------------------------------
+
+
+def _cpu(pid: int) -> float:
+    """Processor seconds of a process, user and system."""
+    if not Path("/proc").exists():
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_mib(pid: int) -> float:
+    if not Path("/proc").exists():
+        return 0.0
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _changes(database: Path) -> int:
+    """Read the file change counter of the header: one for each committed transaction (rollback journal only)."""
+    header = database.read_bytes()[:28]
+    return int.from_bytes(header[24:28], "big")
+
+
+def _latencies(database: Path) -> tuple[float, float]:
+    """Read p50 and p99 of the seconds from staging to inclusion, after the daemon has ended."""
+    link = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        query = "SELECT d.executed_at - i.staged_at FROM disbursement d JOIN intent i ON i.id = d.live_intent"
+        found = sorted(row[0] for row in link.execute(query) if row[0] is not None)
+    finally:
+        link.close()
+    return found[len(found) // 2], found[min(len(found) - 1, len(found) * 99 // 100)]
+
+
+def _signing_rate() -> float:
+    """Ed25519 signatures of a payment's size per second on one core, in this minute."""
+    key, message, count = Ed25519PrivateKey.generate(), bytes(220), 3_000
+    started = time.perf_counter()
+    for _ in range(count):
+        key.sign(message)
+    return count / (time.perf_counter() - started)
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), model)
+    return f"{os.cpu_count()} cores, {model}, {platform.system()}"
+
+
+def _table(rows: list[Row]) -> None:
+    print()
+    print("| profile | payouts | seconds | payouts/s | staged to included p50 / p99 | commits | peak memory | "
+          "daemon CPU s (µs each) | chain CPU s (µs each) | raw signing/s | ratio |")  # fmt: skip
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for row in rows:
+        p50, p99 = row.staged_to_included
+        print(
+            f"| {row.profile} | {row.count:,} | {row.seconds:.2f} | {row.rate:,.0f} | {p50:.2f} s / {p99:.2f} s | "
+            f"{row.commits:,} | {row.peak_mib:.0f} MiB | {row.daemon_cpu:.2f} ({_each(row.daemon_cpu, row)}) | "
+            f"{row.chain_cpu:.2f} ({_each(row.chain_cpu, row)}) | {row.signing_rate:,.0f} | "
+            f"{row.rate / row.signing_rate:.3f} |"
+        )
+
+
+def _each(seconds: float, row: Row) -> str:
+    return f"{seconds / row.count * 1e6:.0f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
