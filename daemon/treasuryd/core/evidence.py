@@ -250,21 +250,21 @@ def _cancels_show(span: Span, way: _Hypothesis, rules: Rules) -> bool:
     # within the fee's doubt the fall cannot tell: exactly one of destination and sink must have risen
     if sink > len(cancels) and any(_small(spend, way) for spend in forked):
         return False
-    paid = _paid(way)
-    return all(_unpaid(span, spend, way, paid, rules) for spend in cancels if not _filler(spend))
+    return all(_unpaid(span, spend, way, rules) for spend in cancels if not _filler(spend))
 
 
-def _unpaid(span: Span, spend: _Spend, way: _Hypothesis, paid: Mapping[Address, int], rules: Rules) -> bool:
+def _unpaid(span: Span, spend: _Spend, way: _Hypothesis, rules: Rules) -> bool:
+    """
+    Whether a destination looks as if nothing had come from this intent.
+
+    Its whole rise counts, also what another payment of ours explains: else a stranger on that one's nonce could make
+    a paid intent look cancelled. For the same reason one that moves all the time must not be paid besides.
+    """
     destination = spend.intent.destination
     if destination in rules.movers:
-        return True
+        return not any(paid in rules.movers for paid in _paid(way))
     rise = _rise(span, destination)
-    if rise is None or _moved(span, destination):
-        return False
-    known = paid.get(destination, 0)
-    if not _small(spend, way):
-        known += span.elsewhere.get(destination, 0)
-    return rise - known < spend.intent.amount
+    return rise is not None and rise < spend.intent.amount and not _moved(span, destination)
 
 
 def _paid(way: _Hypothesis) -> Counter[Address]:
