@@ -102,7 +102,8 @@ async def open_site() -> AsyncIterator[Open]:
             }
         )
         task = asyncio.create_task(serve(used.office(), chosen, ready=port.set_result))
-        await asyncio.wait([task, port], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [task, port]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             await task
         sites.append(Site(world=used, port=port.result(), task=task))

@@ -147,7 +147,7 @@ async def test_a_bug_shows_its_id_and_nothing_else(site: Site) -> None:
     async def broken(*_: Any) -> Any:
         raise ZeroDivisionError("secret insides")
 
-    site.world.desk.get = broken  # type: ignore[method-assign]  # a bug cannot be had without making one
+    site.world.desk.get = broken  # type: ignore[method-assign,assignment]  # to have a bug
     answer = await site.get("/treasury/disbursements/1")
     assert (answer.status, answer.error["code"]) == (500, "internal")
     assert "secret" not in answer.body.decode()

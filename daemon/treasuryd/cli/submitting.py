@@ -50,9 +50,9 @@ class File:
 @as_json
 def submit(*, source: Path, form: str | None, key: str | None, dry_run: bool, wants_json: bool) -> int:
     """Submit disbursements from a JSON or CSV file (- for standard input): all of them, or none."""
+    file = read_file(source, form or ("csv" if source.suffix.lower() == ".csv" else "json"))
     target = daemon()
     gate = intake_of(target.get("/treasury/intake"))
-    file = read_file(source, form or ("csv" if source.suffix.lower() == ".csv" else "json"))
     errors = [*file.errors, *errors_of(file, gate, key)]
     if errors:
         return _complain(errors, len(file.items), wants_json=wants_json)

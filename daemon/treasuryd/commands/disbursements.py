@@ -40,22 +40,32 @@ def intake(office: Office) -> Intake:
     return Intake(rules=office.rules, accounts=office.accounts, evidence=office.world.chain.evidence)
 
 
-def checked(office: Office, items: Sequence[object], *, key: str | None, whole: bool = True) -> Submission:
+def checked(
+    office: Office,
+    items: Sequence[object],
+    *,
+    key: str | None,
+    whole: bool = True,
+    places: Sequence[str] | None = None,
+) -> Submission:
     """Take a request through the one gate; raises Unsound with every error."""
-    result = check(items, key=key, intake=intake(office), whole=whole)
+    result = check(items, key=key, intake=intake(office), whole=whole, places=places)
     if result.errors:
         raise Unsound(result)
     return Submission(key=result.key, request_digest=result.request_digest, items=result.items)
 
 
-async def submit(office: Office, items: Sequence[object], *, key: str | None) -> Submitted:
+async def submit(
+    office: Office, items: Sequence[object], *, key: str | None, places: Sequence[str] | None = None
+) -> Submitted:
     """
     Store all items of a request, or none.
 
-    Args: key: the caller's idempotency key; None means that the request itself is the key.
+    Args: key: the caller's idempotency key; None means that the request itself is the key. places: how messages
+        name each item, by default `items[3].`.
     Raises: Unsound with every error of every item; Rejected (CONFLICT) for a known key with another request.
     """
-    request = checked(office, items, key=key)
+    request = checked(office, items, key=key, places=places)
     done = await office.world.desk.submit(request, now=office.world.clock.unix_seconds())
     _told(office, done)
     return done

@@ -75,7 +75,7 @@ async def submit_one(request: web.Request) -> web.Response:
     body = body_of(request)
     if not isinstance(body, dict):
         raise Rejected("a JSON object is needed: one disbursement", field="body")
-    done = await disbursements.submit(office, [body], key=request.headers.get("Idempotency-Key"))
+    done = await disbursements.submit(office, [body], key=request.headers.get("Idempotency-Key"), places=[""])
     return answer(shapes.disbursement(done.items[0]), status=200 if done.repeated else 201)
 
 

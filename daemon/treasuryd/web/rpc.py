@@ -165,7 +165,8 @@ async def submit(office: Office, params: Params) -> Json:
         )
     item = inner if payload.get("proposal") is None else {**inner, "proposal": payload["proposal"]}
     key = params[_KEY]
-    done = await disbursements.submit(office, [item], key=key if isinstance(key, str) else None)
+    own_key = key if isinstance(key, str) else None
+    done = await disbursements.submit(office, [item], key=own_key, places=["disbursement."])
     return {"id": done.items[0].id, "created_at": original.seconds(done.items[0].created_at)}
 
 
