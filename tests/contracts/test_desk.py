@@ -431,6 +431,18 @@ async def test_the_remainder_waits_until_nothing_of_the_interval_is_undecided(wo
     ]
 
 
+async def test_what_was_consumed_before_the_baseline_is_judged_without_moving_the_books(
+    world: DeskWorld,
+) -> None:
+    """No interval can date it: its fall was booked as unexplained when it was seen, and is explained now."""
+    (item,) = await world.submit(GOOD)
+    await world.account()
+    await world.ambiguous(item, first=20, second=20, fall=0)
+    await world.desk.resolve([item], paid=True, by=PERSON, believed=Height(30))
+    assert await world.sql("SELECT booked FROM account") == [(1_000,)]
+    assert [event.delta for event in await world.desk.history(OPS, cursor=None, limit=10)] == [107, -107]
+
+
 async def test_an_intent_judged_void_needs_a_release(world: DeskWorld) -> None:
     """Unless a cancellation was requested: then it is rolled back in the same transaction, and its dependents held."""
     plain, cancelled, dependent = await world.submit(

@@ -40,6 +40,7 @@ RULES = Rules(
     epoch_blocks=10,
     min_rollback_window_epochs=2,
 )
+INTAKE = Intake(rules=RULES, accounts=(OPS, GRANTS), evidence=Evidence.HASH)
 PERSON = Approval(who="ada", reason="because", at=NOW)
 GOOD: dict[str, Any] = {"destination": "tb1payee", "amount": 100, "memo": "rent", "scheduled_epoch": 1}
 PROPOSAL: dict[str, Any] = {"title": "Rent", "summary": "For May", "quorum": {"operators_ppm": 600_000}}
@@ -50,8 +51,7 @@ def request(
 ) -> Submission:
     """A request through the real gate."""
     named = [item if account is None else {"account": account} | item for item in items]
-    intake = Intake(rules=RULES, accounts=(OPS, GRANTS), evidence=Evidence.HASH)
-    checked = check(named, key=key, intake=intake, whole=whole).or_raise()
+    checked = check(named, key=key, intake=INTAKE, whole=whole).or_raise()
     return Submission(key=checked.key, request_digest=checked.request_digest, items=checked.items)
 
 
@@ -170,7 +170,8 @@ class DeskWorld:
         """An ambiguous intent between two frames in which the account's balance fell by `fall`."""
         intent = await self.intent(item, "ambiguous", hashes=hashes)
         frames = [
-            json.dumps({"base_fee": 1, "holdings": {OPS: [balance, 5]}}) for balance in (1_000, 1_000 - fall)
+            json.dumps({"base_fee": 1, "holdings": {OPS: [balance, nonce]}})
+            for balance, nonce in ((1_000, 0), (1_000 - fall, 99))
         ]
         await self.sql(
             "INSERT INTO ambiguity VALUES (?, ?, 'h1', ?, 'h2', ?, ?, ?)", intent, first, second, *frames, NOW

@@ -22,7 +22,9 @@ from treasuryd.core.model import (
     FreezeCause,
     Height,
     Hold,
+    Holding,
     Intent,
+    Nonce,
     NotWritten,
     Proof,
     Rules,
@@ -45,11 +47,12 @@ from treasuryd.store.work import Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Interval:
-    """Where an ambiguous intent was consumed: two heights, and by how much the account's balance changed."""
+    """Where an ambiguous intent was consumed: two heights, and what each shows of the account."""
 
     first: Height
     second: Height
-    change: int
+    before: Holding
+    after: Holding
 
 
 def resolve(
@@ -109,7 +112,11 @@ def _judge(
         _judge_paid(connection, stored, intent, interval, by=by, rules=rules)
     else:
         _judge_void(connection, intent, by=by, rules=rules)
-    _book_remainder(connection, stored.account, interval, at=by.at)
+    if interval.second > interval.first:
+        _book_remainder(connection, stored.account, interval, at=by.at)
+    elif paid:
+        # consumed before the baseline was read: the books followed the balance then, so nothing may change now
+        _book_left(connection, stored.account, _cost(connection, intent), interval.second, at=by.at)
     return event(EventKind.RESOLVED, stored, "paid" if paid else "void", f"intent {intent.id}")
 
 
@@ -123,15 +130,18 @@ def _interval(connection: Connection, intent: Intent) -> _Interval:
     first_height, second_height, first, second = connection.execute(
         DESK["ambiguity_of"], (intent.id,)
     ).fetchone()
-    balances = [_balance(text, intent.account) for text in (first, second)]
     return _Interval(
-        first=Height(first_height), second=Height(second_height), change=balances[1] - balances[0]
+        first=Height(first_height),
+        second=Height(second_height),
+        before=_holding(first, intent.account),
+        after=_holding(second, intent.account),
     )
 
 
-def _balance(text: str, account: AccountId) -> int:
-    held = orjson.loads(text).get("holdings", {}).get(account)
-    return int(held[0]) if held else 0
+def _holding(text: str, account: AccountId) -> Holding:
+    """What the stored frame of an ambiguity shows of the paying account; nothing where the chain did not know it."""
+    balance, nonce = orjson.loads(text)["holdings"].get(account) or (0, 0)
+    return Holding(balance=BaseUnits(balance), nonce=Nonce(nonce))
 
 
 def _judge_paid(
@@ -188,13 +198,25 @@ def _book_remainder(
     connection: Connection, account: AccountId, interval: _Interval, *, at: UnixSeconds
 ) -> None:
     """Once nothing of the interval is undecided: book what its frames show and nothing explains."""
-    span = (account, interval.first, interval.second)
-    if connection.execute(DESK["still_ambiguous"], span).fetchone()[0]:
+    heights = (account, interval.first, interval.second)
+    if connection.execute(DESK["still_ambiguous"], heights).fetchone()[0]:
         return
-    left = interval.change - int(connection.execute(DESK["booked_between"], span).fetchone()[0])
+    span = (*heights, interval.before.nonce, interval.after.nonce)
+    explained = int(connection.execute(DESK["explained"], span).fetchone()[0])
+    left = interval.after.balance - interval.before.balance - explained
+    _book_left(connection, account, left, interval.second, at=at)
+
+
+def _cost(connection: Connection, intent: Intent) -> int:
+    return int(connection.execute(DESK["cost_of"], (intent.id,)).fetchone()[0])
+
+
+def _book_left(
+    connection: Connection, account: AccountId, left: int, height: Height, *, at: UnixSeconds
+) -> None:
     if left:
         kind = BalanceKind.FUNDING if left > 0 else BalanceKind.UNEXPLAINED
-        book(connection, account, kind, left, height=interval.second, at=at)
+        book(connection, account, kind, left, height=height, at=at)
 
 
 def book(  # noqa: PLR0913 — one row of the books

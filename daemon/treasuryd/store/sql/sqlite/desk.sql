@@ -137,12 +137,18 @@ SELECT first_height, second_height, first, second FROM ambiguity WHERE intent_id
 SELECT EXISTS (SELECT 1 FROM intent AS i JOIN ambiguity AS a ON a.intent_id = i.id
     WHERE i.account = ?1 AND i.state = 'ambiguous' AND a.first_height = ?2 AND a.second_height = ?3);
 
--- name: booked_between
--- What is booked of the account ?1 in the interval ?2 to ?3, the verdicts on its ambiguous intents among it.
-SELECT coalesce(sum(delta), 0) FROM balance_event WHERE account = ?1 AND reversed = 0
-    AND (height > ?2 AND height <= ?3 OR intent_id IN (
-        SELECT a.intent_id FROM ambiguity AS a JOIN intent AS i ON i.id = a.intent_id
-        WHERE i.account = ?1 AND a.first_height = ?2 AND a.second_height = ?3));
+-- name: explained
+-- How the balance of the account ?1 changed by what is booked from height ?2 to ?3 without an intent, and by the intents
+-- of the nonces from ?4 to ?5 that are decided.
+SELECT (SELECT coalesce(sum(delta), 0) FROM balance_event WHERE account = ?1 AND height > ?2 AND height <= ?3
+        AND kind IN ('funding', 'unexplained') AND reversed = 0)
+    - (SELECT coalesce(sum(cost), 0) FROM intent WHERE account = ?1 AND live = 1 AND nonce > ?4 AND nonce <= ?5)
+    - (SELECT coalesce(sum(cost), 0) FROM intent WHERE account = ?1 AND state = 'void' AND proof <> 'never_bound'
+        AND nonce > ?4 AND nonce <= ?5);
+
+-- name: cost_of
+-- What the winner of the intent ?1 took from the account.
+SELECT cost FROM intent WHERE id = ?1;
 
 -- name: execution_of
 -- What was booked for the intent ?1 and not taken back.
