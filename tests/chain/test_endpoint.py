@@ -1,15 +1,18 @@
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from tests.chain.world import Stage, rpc
 from tests.devnet.world import DEV, REAL
 
-from treasuryd.chain.endpoint import Abilities
+from treasuryd.chain.endpoint import Abilities, in_a_thread
 from treasuryd.chain.transport import Answer, HttpRefused, Lost, NotMade, Unreachable
 from treasuryd.core.events import EventKind
 from treasuryd.core.model import BreakerState, CallClass, Evidence, Height
 from treasuryd.devnet import config as devnet
 from treasuryd.errors import Transient
+from treasuryd.wire.theblock.readings import StreamFrame
 from treasuryd.wire.theblock.replies import Malformed
 
 
@@ -159,3 +162,34 @@ async def test_reads_and_sends_have_a_breaker_each() -> None:
             await stage.endpoint.ask("light.headers", {"start": 0, "limit": 1})
     assert stage.state(CallClass.READ) is BreakerState.OPEN
     assert stage.state(CallClass.SEND) is before
+
+
+async def test_a_long_frame_is_parsed_where_the_caller_says() -> None:
+    """A long list of accounts must not hold up the loop; a short one is not worth the way."""
+    many = {f"tb1n{number}": 1 for number in range(5000)}
+    handed: list[int] = []
+
+    async def count(work: Callable[[], StreamFrame]) -> StreamFrame:
+        handed.append(1)
+        return work()
+
+    for genesis, expected in (({"treasury": 1}, 0), (many, 1)):
+        stage = Stage(replace(REAL, genesis=genesis))
+        stage.endpoint._offload = count
+        stage.mine()
+        assert len((await stage.endpoint.stream()).holdings) == len(genesis) + 1
+        assert len(handed) == expected
+
+
+async def test_the_usual_place_for_parsing_is_a_thread() -> None:
+    """Off the event loop, and the value comes back."""
+    frame = StreamFrame(tip_index=1, holdings={})
+    loops = threading.get_ident()
+    seen: list[int] = []
+
+    def parse() -> StreamFrame:
+        seen.append(threading.get_ident())
+        return frame
+
+    assert await in_a_thread(parse) is frame
+    assert seen != [loops]

@@ -7,6 +7,7 @@ from tests.chain.world import FOREVER, Stage, intents, rpc
 from tests.devnet.world import DEV, FUNDS, REAL
 
 from treasuryd.chain.transport import Answer, FrameTooLarge
+from treasuryd.core.events import EventKind
 from treasuryd.core.model import Address, CallClass, Height, Holding, Nonce, TxHash
 from treasuryd.devnet import config as devnet
 from treasuryd.devnet.config import DevnetConfig
@@ -251,3 +252,24 @@ async def test_each_sealed_variant_is_looked_up() -> None:
     assert sighting.variant == 1
     (nothing,) = await stage.chain.sightings([replace(one, variants=(unsealed,))])
     assert (nothing.variant, nothing.as_of) == (None, 0)
+
+
+async def test_a_look_up_that_speaks_of_another_transaction_is_an_alarm_and_proves_nothing() -> None:
+    """R3: a hash that is not the one asked for is told of, and taken for no answer."""
+    stage = Stage(DEV)
+    stage.mine()
+    sent = intents(1)
+    await stage.chain.broadcast(sent, until=FOREVER)
+    stage.mine()
+
+    def rename(body: bytes, answer: Answer) -> Answer:
+        if b"tx_status" not in body:
+            return answer
+        said = orjson.loads(answer.body)
+        said["result"]["tx_hash"] = "e" * 64
+        return Answer(status=200, body=orjson.dumps(said))
+
+    stage.transport.after = rename
+    (sighting,) = await stage.chain.sightings(sent)
+    assert (sighting.variant, sighting.as_of) == (None, 0)
+    assert len(stage.seen.of(EventKind.HASH_MISMATCH)) == 1

@@ -17,7 +17,7 @@ from treasuryd.chain.limiter import Limiter
 from treasuryd.chain.transport import Answer, HttpRefused, Lost, TooLate, Transport, Unreachable
 from treasuryd.core.breaker import Outcome
 from treasuryd.core.events import Event, EventKind, Severity
-from treasuryd.core.model import BootSeconds, CallClass, Meaning
+from treasuryd.core.model import AccountId, BootSeconds, CallClass, Endpoint, Meaning, TxHash
 from treasuryd.errors import Transient
 from treasuryd.ports import Clock, Entropy, Observer
 from treasuryd.wire.theblock import replies as words
@@ -352,6 +352,24 @@ def refused_as_a_whole(rows: Sequence[Row]) -> bool:
     first = rows[0]
     return (
         isinstance(first, RpcError) and first.code == words.PARSE_ERROR and all(row is first for row in rows)
+    )
+
+
+def named_hash(row: object) -> TxHash | None:
+    """Find the transaction's hash that a reply names beside its result; the real node names none."""
+    value = row.value if isinstance(row, Result) else None
+    named = value.get("tx_hash") if isinstance(value, dict) and len(value) > 1 else None
+    return TxHash(named[:64]) if isinstance(named, str) else None
+
+
+def hash_mismatch(endpoint: Endpoint, account: AccountId | None, *, ours: TxHash, theirs: str) -> Event:
+    """Raise the alarm of protocol.md R3: a node calls our bytes by another name."""
+    return Event(
+        kind=EventKind.HASH_MISMATCH,
+        severity=Severity.PAGE,
+        account=account,
+        detail="the endpoint names another hash than the one computed here",
+        fields={"endpoint": endpoint, "ours": ours, "theirs": theirs[:64]},
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from treasuryd.chain.endpoint import Call, Node, NodeError, Row, value_of
+from treasuryd.chain.endpoint import Call, Node, NodeError, Row, hash_mismatch, named_hash, value_of
 from treasuryd.chain.heads import find_tip
 from treasuryd.chain.transport import FrameTooLarge
 from treasuryd.core.model import Address, BaseUnits, Frame, Head, Header, Height, Holding, TxHash
@@ -225,7 +225,19 @@ class Reader:
         if any(isinstance(row, RpcError) and row.code in ABSENT_ABILITY for row in rows):
             self.node.lose(tx_status=False)
             return None
-        return LookedUp(as_of=tip.height if tip else Height(0), rows=[_status(row) for row in rows])
+        found = [self._status(name, row) for name, row in zip(hashes, rows, strict=True)]
+        return LookedUp(as_of=tip.height if tip else Height(0), rows=found)
+
+    def _status(self, asked: TxHash, row: Row) -> TxStatus | None:
+        """Read one look-up; one that speaks of another transaction is an alarm and proves nothing (R3)."""
+        named = named_hash(row)
+        if named is not None and named != asked:
+            self.node.observer.saw(hash_mismatch(self.node.name, None, ours=asked, theirs=named))
+            return None
+        try:
+            return read_tx_status(row.value) if isinstance(row, Result) else None
+        except Malformed:
+            return None
 
 
 def _headers_call(start: int, limit: int) -> Call:
@@ -254,12 +266,3 @@ def _gauge(row: Row) -> BaseUnits | None:
     except (NodeError, Malformed):
         return None
     return None if value is None else BaseUnits(value)
-
-
-def _status(row: Row) -> TxStatus | None:
-    if not isinstance(row, Result):
-        return None
-    try:
-        return read_tx_status(row.value)
-    except Malformed:
-        return None

@@ -15,10 +15,9 @@ from typing import Any, Final
 
 import anyio
 
-from treasuryd.chain.endpoint import Node, refused_as_a_whole
+from treasuryd.chain.endpoint import Node, hash_mismatch, named_hash, refused_as_a_whole
 from treasuryd.chain.transport import HttpRefused, NotMade, TooLate, Unreachable
 from treasuryd.core.breaker import Outcome
-from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
     BootSeconds,
@@ -263,7 +262,7 @@ class Broadcast:
 
     def _note(self, node: Node, row: Outgoing, said: Said, raw: object) -> None:
         """Keep what was said of a row; an alarm for a strange hash or a poisoned node."""
-        named = _named_hash(raw)
+        named = named_hash(raw)
         if named is not None and row.tx_hash is not None and named != row.tx_hash:
             node.observer.saw(hash_mismatch(node.name, row.account, ours=row.tx_hash, theirs=named))
         node.heed(said)
@@ -318,17 +317,6 @@ def outcome_of(said: Sequence[Said]) -> Outcome:
     if meanings & _NODES_FAULT:
         return Outcome.FAILURE
     return Outcome.IGNORED if meanings <= _UNCOUNTED else Outcome.SUCCESS
-
-
-def hash_mismatch(endpoint: Endpoint, account: AccountId | None, *, ours: TxHash, theirs: str) -> Event:
-    """Raise the alarm of protocol.md R3: a node calls our bytes by another name."""
-    return Event(
-        kind=EventKind.HASH_MISMATCH,
-        severity=Severity.PAGE,
-        account=account,
-        detail="the endpoint names another hash than the one computed here",
-        fields={"endpoint": endpoint, "ours": ours, "theirs": theirs[:64]},
-    )
 
 
 _ACCEPTED: Final = Said(meaning=Meaning.ACCEPTED)
@@ -388,10 +376,3 @@ def _outgoing(sealed: Sequence[Intent]) -> list[Outgoing]:
             first = intent.sent_at is None
             rows.append(Outgoing(place, intent.account, current.tx_bytes, current.tx_hash, first))
     return rows
-
-
-def _named_hash(raw: object) -> TxHash | None:
-    """Find the hash that a reply names, if it names one; the real node does not."""
-    value = raw.value if isinstance(raw, Result) else None
-    named = value.get("tx_hash") if isinstance(value, dict) and len(value) > 1 else None
-    return TxHash(named[:64]) if isinstance(named, str) else None
