@@ -1,0 +1,236 @@
+from dataclasses import replace
+
+import pytest
+from tests.telemetry.conftest import FRAME, TREASURY, FakeOffice, Heard, listening
+
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.model import (
+    Account,
+    AccountState,
+    BaseUnits,
+    BreakerState,
+    DisbursementId,
+    FreezeCause,
+)
+from treasuryd.ports import Observer
+from treasuryd.telemetry.logs import Level, Log
+from treasuryd.telemetry.observer import Telemetry
+
+
+def test_it_is_an_observer(heard: Heard) -> None:
+    """mypy holds the class to the port."""
+    observer: Observer = heard.telemetry
+    observer.saw()
+    assert heard.lines == []
+
+
+def test_one_event_is_one_line_and_one_count(heard: Heard) -> None:
+    """Two renderings of one fact."""
+    heard.telemetry.saw(
+        Event(
+            kind=EventKind.SEALED, account=TREASURY, ids=(DisbursementId(4), DisbursementId(5)), count=2,
+            amount=BaseUnits(10), reason="payment", detail="text", fields={"term": 3},
+        )
+    )  # fmt: skip
+    (line,) = heard.objects()
+    line.pop("timestamp")
+    assert line == {
+        "event": "treasuryd.intent_sealed", "level": "info", "account": "treasury", "ids": [4, 5], "count": 2,
+        "amount": 10, "reason": "payment", "detail": "text", "term": 3,
+    }  # fmt: skip
+    assert heard.sample("treasury_events_total", kind="intent_sealed") == 2
+
+
+def test_a_page_is_visible_to_people_and_to_alerts(heard: Heard) -> None:
+    """An alert rule watches the counter."""
+    heard.telemetry.saw(Event(kind=EventKind.ACCOUNT_FROZEN, severity=Severity.PAGE, account=TREASURY))
+    (line,) = heard.objects()
+    assert line["level"] == "critical"
+    assert line["page"] is True
+    assert heard.sample("treasury_pages_total", kind="account_frozen") == 1
+    assert heard.sample("treasury_pages_total", kind="intent_sealed") == 0
+
+
+def test_every_kind_of_event_can_be_told(heard: Heard) -> None:
+    """None is forgotten, none fails."""
+    for kind in EventKind:
+        for severity in Severity:
+            heard.telemetry.saw(Event(kind=kind, severity=severity, seconds=(1.0,)))
+    assert len(heard.lines) == len(EventKind) * len(Severity)
+    assert {line["event"] for line in heard.objects()} == {f"treasuryd.{kind.value}" for kind in EventKind}
+    assert heard.sample("treasury_telemetry_failures_total") == 0
+
+
+def test_the_fields_of_an_event_cannot_hide_what_it_is_about(heard: Heard) -> None:
+    """Account, ids and page are the event's own."""
+    heard.telemetry.saw(
+        Event(
+            kind=EventKind.SENT,
+            severity=Severity.PAGE,
+            account=TREASURY,
+            fields={"account": "x", "page": False},
+        )
+    )
+    (line,) = heard.objects()
+    assert (line["account"], line["page"]) == ("treasury", True)
+
+
+def test_a_log_that_fails_does_not_fail_the_work() -> None:
+    """The observer never raises: what it cannot digest is counted."""
+
+    def broken(_: bytes) -> None:
+        raise OSError("disk full")
+
+    telemetry = Telemetry(Log("json", Level.DEBUG, broken))
+    telemetry.saw(Event(kind=EventKind.SEALED), Event(kind=EventKind.SENT))
+    assert telemetry.metrics.registry.get_sample_value("treasury_telemetry_failures_total") == 2
+    assert telemetry.metrics.registry.get_sample_value("treasury_events_total", {"kind": "intent_sent"}) == 1
+
+
+def test_the_level_can_change_while_running() -> None:
+    """SIGHUP; and idle ticks are debug lines."""
+    heard = listening(Level.INFO)
+    heard.telemetry.saw(Event(kind=EventKind.TICKED, severity=Severity.DEBUG))
+    assert heard.lines == []
+    heard.telemetry.set_level("debug")
+    heard.telemetry.saw(Event(kind=EventKind.TICKED, severity=Severity.DEBUG))
+    assert len(heard.lines) == 1
+
+
+# --- gauges ------------------------------------------------------------------------------------------------------
+
+
+async def test_gauges_are_read_at_the_moment_of_the_scrape(heard: Heard) -> None:
+    """D24: the breaker's gauges went stale on an early return; nothing is set here, everything is asked."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    place = {"endpoint": "local", "class": "send"}
+    for state, value in ((BreakerState.CLOSED, 0), (BreakerState.OPEN, 1), (BreakerState.HALF_OPEN, 2)):
+        office.state = state
+        assert heard.sample("treasury_circuit_breaker_state", **place) == value
+    assert heard.sample("treasury_circuit_breaker_failures", **place) == 5
+    assert heard.sample("treasury_circuit_breaker_successes", **place) == 2
+    assert heard.sample("treasury_circuit_breaker_transitions_total", **place) == 1
+    assert heard.sample("treasury_circuit_breaker_rejections_total", **place) == 9
+    office.leading = False
+    assert heard.sample("treasury_executor_active", account="treasury") == 0
+
+
+async def test_a_dead_executor_does_not_look_healthy(heard: Heard) -> None:
+    """D35: the age of the last tick grows by itself; no gauge keeps its last value."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    assert heard.sample("treasury_executor_last_tick_seconds") == 49_998
+    office.unix, office.tick_age = office.unix + 600, 602.0
+    assert heard.sample("treasury_executor_last_tick_seconds") == 49_998
+    office.tick_age = None
+    assert heard.sample("treasury_executor_last_tick_seconds") == 0
+
+
+async def test_every_documented_gauge_is_exported(heard: Heard) -> None:
+    """D26: seven treasury metrics of the original were never emitted."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    heard.telemetry.saw(Event(kind=EventKind.TICKED, fields={"waiting_insufficient_funds": 4}))
+    expected = {
+        ("treasury_disbursement_backlog", "status", "queued"): 3,
+        ("treasury_balance", "account", "treasury"): 777,
+        ("treasury_executor_active", "account", "treasury"): 1,
+        ("treasury_lease_term", "account", "treasury"): 6,
+        ("treasury_executor_lease_released", "account", "treasury"): 0,
+        ("treasury_executor_lease_last_nonce", "account", "treasury"): 4,
+        ("treasury_account_frozen", "account", "treasury"): 0,
+        ("treasury_disbursements_waiting", "hold", "insufficient_funds"): 4,
+        ("treasury_executor_pending_matured", "", ""): 7,
+        ("treasury_executor_staged_intents", "", ""): 5,
+        ("treasury_executor_last_submitted_nonce", "", ""): 4,
+        ("treasury_executor_last_success_seconds", "", ""): 0,
+        ("treasury_executor_last_error_seconds", "", ""): 0,
+        ("treasury_executor_ready", "", ""): 1,
+        ("treasury_chain_height", "", ""): 120,
+        ("treasury_chain_reported_height", "", ""): 121,
+        ("treasury_chain_lag_seconds", "", ""): 1.5,
+        ("treasury_chain_settled_epoch", "", ""): 10,
+        ("treasury_chain_base_fee", "", ""): 3,
+        ("treasury_kill_switch", "", ""): 1,
+        ("treasury_store_readable", "", ""): 1,
+        ("treasury_disbursements_held", "", ""): 2,
+        ("treasury_outcome_unknown", "", ""): 1,
+    }
+    for (name, label_name, value), sample in expected.items():
+        assert heard.sample(name, **({label_name: value} if label_name else {})) == sample, name
+    body = heard.telemetry.exposition("")[1].decode()
+    assert 'treasuryd_build_info{python="3.' in body
+    assert 'treasury_store_info{journal_mode="persist"' in body
+    assert "process_resident_memory_bytes" in body
+    assert 'status="finalized"' in body
+    assert 'treasury_disbursement_backlog{status="finalized"}' not in body
+
+
+@pytest.mark.parametrize(
+    ("cause", "unexplained"),
+    [
+        (FreezeCause.FOREIGN_NONCE, 1),
+        (FreezeCause.UNEXPLAINED_FALL, 1),
+        (FreezeCause.PERSON, 0),
+        (FreezeCause.DEEP_REORG, 0),
+    ],
+)
+async def test_a_frozen_account_says_whether_money_moved(
+    heard: Heard, cause: FreezeCause, unexplained: int
+) -> None:
+    """Two alerts with two urgencies."""
+    office = FakeOffice()
+    office.freeze(cause)
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    assert heard.sample("treasury_account_frozen", account="treasury") == 1
+    assert heard.sample("treasury_unexplained_movement", account="treasury") == unexplained
+    assert heard.sample("treasury_account_quarantined", account="treasury") == 0
+    office.stored = Account(id=TREASURY, state=AccountState.QUARANTINED, baseline=FRAME)
+    office.boot += 5
+    await heard.telemetry.refresh()
+    assert heard.sample("treasury_account_quarantined", account="treasury") == 1
+
+
+async def test_an_account_the_chain_does_not_know_has_no_balance(heard: Heard) -> None:
+    """Absent is not zero (N15)."""
+    office = FakeOffice()
+    office.stored = Account(id=TREASURY, baseline=replace(FRAME, holdings={}))
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    assert heard.sample("treasury_balance", account="treasury") is None
+
+
+async def test_the_store_is_asked_at_most_once_a_second(heard: Heard) -> None:
+    """However many scrape."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    for _ in range(50):
+        await heard.telemetry.refresh()
+    assert office.readings == 1
+    office.boot += 1
+    await heard.telemetry.refresh()
+    assert office.readings == 2
+
+
+async def test_a_store_that_cannot_be_read_is_told_and_not_remembered(heard: Heard) -> None:
+    """A scrape raises nothing; old numbers do not stay."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    office.failing, office.boot = True, office.boot + 1
+    await heard.telemetry.refresh()
+    assert heard.sample("treasury_store_readable") == 0
+    assert heard.sample("treasury_disbursement_backlog", status="queued") is None
+    assert heard.sample("treasury_executor_active", account="treasury") == 1
+
+
+async def test_before_anything_runs_only_the_build_is_known(heard: Heard) -> None:
+    """`/metrics` answers during the start."""
+    await heard.telemetry.refresh()
+    body = heard.telemetry.exposition("")[1]
+    assert b"treasuryd_build_info" in body
+    assert b"treasury_executor_last_tick_seconds" not in body
