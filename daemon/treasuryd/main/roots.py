@@ -308,6 +308,7 @@ def web_options(settings: Settings, telemetry: Telemetry) -> WebOptions:
         token=_token_reader(http.token_file),
         development=settings.development,
         exposition=telemetry.exposition,
+        refresh=telemetry.refresh,
         limits=GuardLimits(
             max_connections=http.max_connections,
             head_seconds=http.head_seconds,

@@ -71,6 +71,7 @@ class WebOptions:
     development: bool = False
     allowed_hosts: tuple[str, ...] = ()
     exposition: Exposition | None = None
+    refresh: Callable[[], Awaitable[None]] | None = None  # awaited before each exposition: reads the store
     limits: GuardLimits = field(default_factory=GuardLimits)
     body_seconds: float = 30.0
     keepalive_seconds: float = 15.0

@@ -46,6 +46,8 @@ async def metrics(request: web.Request) -> web.Response:
     _, options = of_app(request)
     if options.exposition is None:
         raise web.HTTPNotFound(text="this daemon exports no metrics")
+    if options.refresh is not None:
+        await options.refresh()
     content_type, body = options.exposition(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
