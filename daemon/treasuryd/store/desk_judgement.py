@@ -14,6 +14,7 @@ from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.lifecycle import DISBURSEMENT, INTENT, Fact, Turn, advance
 from treasuryd.core.model import (
     AccountId,
+    AccountState,
     Approval,
     BalanceKind,
     BaseUnits,
@@ -30,13 +31,13 @@ from treasuryd.core.model import (
     Rules,
     State,
     Status,
-    UnixSeconds,
     Variant,
     VariantKind,
 )
 from treasuryd.core.proposals import windows
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
+from treasuryd.store.accounts import Movement, move
 from treasuryd.store.dependencies import recount_dependents
 from treasuryd.store.desk_items import blocks_left, event, existing, missing, of_kind, one, tell
 from treasuryd.store.desk_queries import DESK, intents_of
@@ -70,22 +71,23 @@ def resolve(
     Paid: executed, evidence PERSON, with every hash that it may have been. Void: rolled back where a cancellation was
     requested, held `needs_release` otherwise.
     """
+    work = Work(connection, rules, by.at)
     found = existing(connection, ids)
     answers = [
-        _judge(connection, row, item, found.get(item), paid=paid, by=by, believed=believed, rules=rules)
+        _judge(work, row, item, found.get(item), paid=paid, by=by, believed=believed)
         for row, item in enumerate(ids)
     ]
     judged = of_kind(answers, EventKind.RESOLVED)
     if paid and judged:
         recount_dependents(connection, judged, rules)
     if judged:
-        body = {"paid": paid, "judged": judged}
-        tell(connection, "resolve", by, body)
+        tell(connection, "resolve", by, {"paid": paid, "judged": judged})
+    work.finish("resolve")
     return answers
 
 
 def _judge(
-    connection: Connection,
+    work: Work,
     row: int,
     item: DisbursementId,
     stored: Disbursement | None,
@@ -93,30 +95,22 @@ def _judge(
     paid: bool,
     by: Approval,
     believed: Height,
-    rules: Rules,
 ) -> Event | NotWritten:
     if stored is None:
         return missing(row, item)
-    intent = _ambiguous(connection, stored)
+    intent = _ambiguous(work.connection, stored)
     if intent is None:
         return NotWritten(
             row=row, reason="not_ambiguous", detail=f"disbursement {item} has no ambiguous intent"
         )
-    interval = _interval(connection, intent)
-    if interval.second + rules.finality_depth > believed:
-        left = blocks_left(interval.second, believed, rules)
+    interval = _interval(work.connection, intent)
+    if interval.second + work.rules.finality_depth > believed:
+        left = blocks_left(interval.second, believed, work.rules)
         return NotWritten(
             row=row, reason="not_deep", detail=f"disbursement {item} can be judged in {left} blocks"
         )
-    if paid:
-        _judge_paid(connection, stored, intent, interval, by=by, rules=rules)
-    else:
-        _judge_void(connection, intent, by=by, rules=rules)
-    if interval.second > interval.first:
-        _book_remainder(connection, stored.account, interval, at=by.at)
-    elif paid:
-        # consumed before the baseline was read: the books followed the balance then, so nothing may change now
-        _book_left(connection, stored.account, _cost(connection, intent), interval.second, at=by.at)
+    cost = _judge_paid(work, stored, intent, interval) if paid else _judge_void(work, intent, by)
+    _book_remainder(work, stored.account, interval, cost)
     return event(EventKind.RESOLVED, stored, "paid" if paid else "void", f"intent {intent.id}")
 
 
@@ -144,38 +138,35 @@ def _holding(text: str, account: AccountId) -> Holding:
     return Holding(balance=BaseUnits(balance), nonce=Nonce(nonce))
 
 
-def _judge_paid(
-    connection: Connection,
-    stored: Disbursement,
-    intent: Intent,
-    interval: _Interval,
-    *,
-    by: Approval,
-    rules: Rules,
-) -> None:
-    """Executed by a person's word; the fee booked is that of the newest payment sent, the remainder corrects it."""
+def _judge_paid(work: Work, stored: Disbursement, intent: Intent, interval: _Interval) -> int:
+    """
+    Executed by a person's word; answers what is booked for it.
+
+    The fee is that of the newest payment sent: which it was nobody knows, and the remainder corrects it.
+    """
     candidates = _sent_payments(intent)
     newest = candidates[-1]
     advance(INTENT, intent.state, Fact.JUDGED_PAID)
     advance(DISBURSEMENT, stored.status, Turn.PAID)
     verdict = (intent.id, newest.number, newest.fee, interval.second)
-    assert connection.execute(DESK["judge_intent"], verdict).rowcount == 1
-    epoch = interval.second // rules.epoch_blocks
-    ends = epoch + windows(stored.proposal, rules).rollback
+    assert work.connection.execute(DESK["judge_intent"], verdict).rowcount == 1
+    epoch = interval.second // work.rules.epoch_blocks
+    ends = epoch + windows(stored.proposal, work.rules).rollback
     hashes = ",".join(str(variant.tx_hash) for variant in candidates)
-    row = (stored.id, hashes, newest.fee, interval.second, epoch, by.at, ends, intent.id)
-    assert connection.execute(DESK["execute_by_judgement"], row).rowcount == 1
-    book(
-        connection,
-        stored.account,
-        BalanceKind.EXECUTION,
-        -(intent.amount + newest.fee),
+    row = (stored.id, hashes, newest.fee, interval.second, epoch, work.now, ends, intent.id)
+    assert work.connection.execute(DESK["execute_by_judgement"], row).rowcount == 1
+    cost = intent.amount + newest.fee
+    paid = Movement(
+        account=stored.account,
+        kind=BalanceKind.EXECUTION,
+        delta=-cost,
         fee=newest.fee,
         item=stored.id,
-        intent=intent,
+        intent=intent.id,
         height=interval.second,
-        at=by.at,
     )
+    move(work, [paid])
+    return cost
 
 
 def _sent_payments(intent: Intent) -> list[Variant]:
@@ -184,59 +175,33 @@ def _sent_payments(intent: Intent) -> list[Variant]:
     return [one for one in payments if one.sent_at is not None] or payments
 
 
-def _judge_void(connection: Connection, intent: Intent, *, by: Approval, rules: Rules) -> None:
+def _judge_void(work: Work, intent: Intent, by: Approval) -> int:
     """Void as by any other proof: what a requested cancellation and the dependents make of it is decided there."""
     advance(INTENT, intent.state, Fact.JUDGED_VOID)
-    work = Work(connection, rules, by.at)
-    standing_now = standing(connection, [intent.id])[intent.id]
+    stands = standing(work.connection, [intent.id])[intent.id]
     detail = f"intent {intent.id} was judged void by {by.who}"
-    void(work, standing_now, Proof.JUDGED, hold=Hold.NEEDS_RELEASE, detail=detail)
-    work.finish("resolve")
+    void(work, stands, Proof.JUDGED, hold=Hold.NEEDS_RELEASE, detail=detail)
+    return 0
 
 
-def _book_remainder(
-    connection: Connection, account: AccountId, interval: _Interval, *, at: UnixSeconds
-) -> None:
-    """Once nothing of the interval is undecided: book what its frames show and nothing explains."""
-    heights = (account, interval.first, interval.second)
-    if connection.execute(DESK["still_ambiguous"], heights).fetchone()[0]:
-        return
-    span = (*heights, interval.before.nonce, interval.after.nonce)
-    explained = int(connection.execute(DESK["explained"], span).fetchone()[0])
-    left = interval.after.balance - interval.before.balance - explained
-    _book_left(connection, account, left, interval.second, at=at)
+def _book_remainder(work: Work, account: AccountId, interval: _Interval, cost: int) -> None:
+    """
+    Once nothing of the interval is undecided: book what its frames show and nothing explains.
 
-
-def _cost(connection: Connection, intent: Intent) -> int:
-    return int(connection.execute(DESK["cost_of"], (intent.id,)).fetchone()[0])
-
-
-def _book_left(
-    connection: Connection, account: AccountId, left: int, height: Height, *, at: UnixSeconds
-) -> None:
+    What was consumed before its baseline was read has no interval: the books followed the balance then, so that the
+    verdict's own cost is balanced at once.
+    """
+    left = cost
+    if interval.second > interval.first:
+        heights = (account, interval.first, interval.second)
+        if work.connection.execute(DESK["still_ambiguous"], heights).fetchone()[0]:
+            return
+        span = (*heights, interval.before.nonce, interval.after.nonce)
+        explained = int(work.connection.execute(DESK["explained"], span).fetchone()[0])
+        left = interval.after.balance - interval.before.balance - explained
     if left:
         kind = BalanceKind.FUNDING if left > 0 else BalanceKind.UNEXPLAINED
-        book(connection, account, kind, left, height=height, at=at)
-
-
-def book(  # noqa: PLR0913 — one row of the books
-    connection: Connection,
-    account: AccountId,
-    kind: BalanceKind,
-    delta: int,
-    *,
-    at: UnixSeconds,
-    height: Height | None,
-    fee: BaseUnits = BaseUnits(0),  # noqa: B008 — a NewType, no call at run time
-    item: DisbursementId | None = None,
-    intent: Intent | None = None,
-) -> None:
-    """One movement of an account's books, and the balance after it."""
-    balance = connection.execute(DESK["move_booked"], (account, delta)).fetchone()[0]
-    connection.execute(
-        DESK["put_balance_event"],
-        (account, kind, delta, fee, balance, at, item, intent.id if intent else None, height),
-    )
+        move(work, [Movement(account=account, kind=kind, delta=left, height=interval.second)])
 
 
 # --- a deep reorg ---------------------------------------------------------------------------------------------------
@@ -249,34 +214,25 @@ def reopen(connection: Connection, item: DisbursementId, *, by: Approval, rules:
     Raises: Rejected (CONFLICT) unless its account is frozen for such a reorg and its intent was final.
     """
     stored = one(connection, item)
-    intent = next((found for found in intents_of(connection, item) if found.id == stored.live_intent), None)
-    if (
-        stored.status not in {Status.EXECUTED, Status.FINALIZED}
-        or intent is None
-        or intent.state is not State.FINAL
-    ):
-        raise Rejected(
-            f"disbursement {item} is {stored.status}: only a payment that was final is reopened",
-            field="id",
-            kind=Refusal.CONFLICT,
-        )
-    state, cause, *_ = connection.execute(DESK["account_row"], (stored.account,)).fetchone()
-    if (state, cause) != ("frozen", FreezeCause.DEEP_REORG):
-        raise Rejected(
-            f"the account {stored.account} saw no reorg deeper than the finality depth",
-            hint="Only what such a reorg took from the chain is reopened; the account is frozen by it.",
-            field="id",
-            kind=Refusal.CONFLICT,
-        )
+    intent = _lost(connection, stored)
     advance(INTENT, intent.state, Fact.REOPENED)
     finalized = stored.status is Status.FINALIZED
     advance(DISBURSEMENT, stored.status, Turn.REOPENED if finalized else Turn.UNPAID)
+    cost = int(connection.execute(DESK["cost_of"], (intent.id,)).fetchone()[0])
     assert connection.execute(DESK["reopen_intent"], (intent.id,)).rowcount == 1
     row = (item, stored.status, intent.id, by.at)
     assert connection.execute(DESK["reopen_disbursement"], row).rowcount == 1
     if finalized:
         connection.execute(DESK["count_finalized"], (-1,))
-    _take_back(connection, stored, intent, at=by.at)
+    taken_back = Movement(
+        account=stored.account,
+        kind=BalanceKind.REVERSAL,
+        delta=cost,
+        item=item,
+        intent=intent.id,
+        height=intent.height,
+    )
+    move(Work(connection, rules, by.at), [taken_back])  # it is booked anew when it is included again
     recount_dependents(connection, [item], rules)
     tell(connection, "reopen", by, {"id": item, "intent": intent.id, "tx_hash": stored.tx_hash})
     return Event(
@@ -289,21 +245,22 @@ def reopen(connection: Connection, item: DisbursementId, *, by: Approval, rules:
     )
 
 
-def _take_back(connection: Connection, stored: Disbursement, intent: Intent, *, at: UnixSeconds) -> None:
-    """Reverse what was booked for the payment; it is booked anew when it is included again."""
-    booked = connection.execute(DESK["execution_of"], (intent.id, stored.account)).fetchone()
-    if booked is None:
-        return
-    event_id, delta, fee, height = booked
-    connection.execute(DESK["take_back"], (event_id,))
-    book(
-        connection,
-        stored.account,
-        BalanceKind.REVERSAL,
-        -delta,
-        fee=BaseUnits(fee),
-        item=stored.id,
-        intent=intent,
-        height=height,
-        at=at,
-    )
+def _lost(connection: Connection, stored: Disbursement) -> Intent:
+    """The final intent of an item on an account that a deep reorg froze."""
+    live = [found for found in intents_of(connection, stored.id) if found.id == stored.live_intent]
+    paid = stored.status in {Status.EXECUTED, Status.FINALIZED}
+    if not paid or not live or live[0].state is not State.FINAL:
+        raise Rejected(
+            f"disbursement {stored.id} is {stored.status}: only a payment that was final is reopened",
+            field="id",
+            kind=Refusal.CONFLICT,
+        )
+    state, cause, *_ = connection.execute(DESK["account_row"], (stored.account,)).fetchone()
+    if (state, cause) != (AccountState.FROZEN, FreezeCause.DEEP_REORG):
+        raise Rejected(
+            f"the account {stored.account} saw no reorg deeper than the finality depth",
+            hint="Only what such a reorg took from the chain is reopened; the account is frozen by it.",
+            field="id",
+            kind=Refusal.CONFLICT,
+        )
+    return live[0]

@@ -150,24 +150,6 @@ SELECT (SELECT coalesce(sum(delta), 0) FROM balance_event WHERE account = ?1 AND
 -- What the winner of the intent ?1 took from the account.
 SELECT cost FROM intent WHERE id = ?1;
 
--- name: execution_of
--- What was booked for the intent ?1 and not taken back.
-SELECT id, delta, fee, height FROM balance_event
-WHERE account = ?2 AND intent_id = ?1 AND kind = 'execution' AND reversed = 0 ORDER BY id DESC LIMIT 1;
-
--- name: take_back
--- The event ?1 no longer counts; another one says so.
-UPDATE balance_event SET reversed = 1 WHERE id = ?1;
-
--- name: move_booked
--- The balance by our books after ?2 of the account ?1.
-UPDATE account SET booked = booked + ?2 WHERE id = ?1 RETURNING booked;
-
--- name: put_balance_event
--- One movement of the books.
-INSERT INTO balance_event (account, kind, delta, fee, balance, recorded_at, disbursement_id, intent_id, height)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
-
 -- name: judge_intent
 -- A person judged it paid: id, winner, fee, height.
 UPDATE intent SET state = 'final', winner = ?2, evidence = 'person', cost = amount + ?3, height = ?4,
