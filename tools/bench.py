@@ -70,22 +70,6 @@ level = "warning"
 port = {port}
 """
 
-CHAIN = """
-development = true
-state_folder = "{folder}/chain"
-
-[[accounts]]
-name = "treasury"
-
-[devnet]
-enabled = true
-profile = "{profile}"
-port = {chain_port}
-block_interval_seconds = {interval}
-seed = 1
-genesis = {{ treasury = {funds} }}
-"""
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -162,12 +146,7 @@ def measure(profile: str, count: int) -> Row:
             for first in range(0, count, ITEMS_PER_REQUEST)
         ]
         chain_port, port = _free_port(), _free_port()
-        chain_file, daemon_file = folder / "chain.toml", folder / "daemon.toml"
-        chain_file.write_text(
-            CHAIN.format(
-                folder=folder, profile=profile, chain_port=chain_port, interval=shape.interval, funds=FUNDS
-            )
-        )
+        daemon_file = folder / "daemon.toml"
         daemon_file.write_text(
             DAEMON.format(
                 folder=folder,
@@ -181,9 +160,15 @@ def measure(profile: str, count: int) -> Row:
             )
         )
         signing = _signing_rate()
-        with _process("devnet", chain_file) as chain:
+        with _process(
+            folder,
+            "devnet",
+            *("--profile", profile, "--port", str(chain_port), "--seed", "1"),
+            *("--block-interval", str(shape.interval), "--fund", f"treasury={FUNDS}"),
+            *("--state-folder", str(folder / "chain")),
+        ) as chain:
             _wait_for_port(chain_port)
-            with _process("run", daemon_file) as daemon:
+            with _process(folder, "run", "--config", str(daemon_file)) as daemon:
                 _wait_until_ready(port)
                 idle = _cpu(daemon.pid), _cpu(chain.pid)
                 started = time.perf_counter()
@@ -217,15 +202,16 @@ def _body(first: int, count: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _process(command: str, config: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    with (config.parent / f"{command}.log").open("wb") as log:
+def _process(folder: Path, command: str, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+    said = folder / f"{command}.log"
+    with said.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "treasuryd", command, "--config", str(config)], stdout=log, stderr=log
+            [sys.executable, "-m", "treasuryd", command, *options], stdout=log, stderr=log
         )
         try:
             yield process
         except BaseException:
-            print((config.parent / f"{command}.log").read_text()[-3_000:], file=sys.stderr)
+            print(said.read_text()[-3_000:], file=sys.stderr)
             raise
         finally:
             process.send_signal(signal.SIGTERM)
@@ -266,7 +252,7 @@ def _wait_until_ready(port: int) -> None:
 def _wait_until_final(port: int, count: int) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        counts = _get(port, "/treasury/executor/status")["store"]["counts"]
+        counts = _get(port, "/treasury/executor/status")["store"]["disbursements"]
         if counts.get("finalized", 0) >= count:
             return
         time.sleep(0.05)
