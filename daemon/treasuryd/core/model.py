@@ -660,7 +660,12 @@ class ChainState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """When a decision is taken: epochs, heights, clocks and the frame of this tick."""
+    """
+    When a decision is taken: epochs, heights, clocks and the frame of this tick.
+
+    `believed` is the highest believed head of the endpoints, `lowest` (None: as `believed`) the one that finality is
+    judged from (R9: where more than one is configured, one of them alone buries nothing).
+    """
 
     unix: UnixSeconds
     boot: BootSeconds
@@ -670,6 +675,7 @@ class Moment:
     evidence: Evidence
     frame: Frame | None = None  # None: the chain could not be read consistently in this tick
     quote: FeeQuote | None = None
+    lowest: Height | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,8 +45,9 @@ class Shared:
 
     @property
     def final(self) -> int:
-        """Blocks at this height or below are at finality depth; a lagging frame only makes it lower."""
-        return min(self.at.believed, self.frame.height) - self.rules.finality_depth
+        """Blocks at this height or below are at finality depth; a lagging frame or endpoint only makes it lower."""
+        lowest = self.at.believed if self.at.lowest is None else self.at.lowest
+        return min(self.at.believed, lowest, self.frame.height) - self.rules.finality_depth
 
     @property
     def sure(self) -> bool:
@@ -133,7 +134,5 @@ def move(case: Case, baseline: Frame, found: Found) -> None:
     frame = case.shared.frame
     if frame != baseline:
         heights = [kept.height for kept in (*reorgs.frames_of(case.account), frame)]
-        lowest = reorgs.keep_from(
-            heights, at_or_below=case.shared.at.believed - case.shared.rules.finality_depth
-        )
+        lowest = reorgs.keep_from(heights, at_or_below=case.shared.final)
         found.changes.append(BaselineMoved(account=case.account.id, frame=frame, keep_from=lowest))
