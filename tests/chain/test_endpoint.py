@@ -193,3 +193,12 @@ async def test_the_usual_place_for_parsing_is_a_thread() -> None:
 
     assert await in_a_thread(parse) is frame
     assert seen != [loops]
+
+
+async def test_an_ability_that_is_absent_says_nothing_of_the_endpoint() -> None:
+    """N17, N10: -32601 and -32000 are neither failure nor success; a cautious breaker waits for a real answer."""
+    stage = Stage(REAL)
+    for _ in range(10):
+        await stage.endpoint.ask("tx_status", {"tx_hash": "0" * 64})
+    shown = {report.call_class: report for report in stage.chain.breakers()}[CallClass.READ]
+    assert (shown.state, shown.failures, shown.successes) == (BreakerState.HALF_OPEN, 0, 0)

@@ -5,11 +5,10 @@ import pytest
 from tests.chain.world import FOREVER, Stage, intents, rpc
 from tests.devnet.world import REAL
 
-from treasuryd.chain.pricing import FAR_NONCE
 from treasuryd.core.model import BreakerMode, BreakerOverride, BreakerState, CallClass, Endpoint, Meaning
 from treasuryd.errors import Transient
 from treasuryd.wire.theblock.fees import fee_for
-from treasuryd.wire.theblock.transaction import UNSIGNED, decode_rpc7, size9
+from treasuryd.wire.theblock.transaction import decode_rpc7, size9
 
 
 def stage_at(lane_price: int, **settings: Any) -> Stage:
@@ -81,7 +80,7 @@ async def test_no_probe_can_be_a_payment() -> None:
     await stage.chain.quote()
     decoded = [decode_rpc7(raw) for raw in probes(stage)]
     assert decoded
-    assert {(one.signature, one.payload.nonce) for one in decoded} == {(UNSIGNED, FAR_NONCE)}
+    assert {(one.signature, one.payload.nonce) for one in decoded} == {(bytes(64), 2**63 - 1)}
     stage.mine()
     assert not stage.node.ledger.transactions
     assert stage.node.ledger.admitted == 0

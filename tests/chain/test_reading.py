@@ -273,3 +273,32 @@ async def test_a_look_up_that_speaks_of_another_transaction_is_an_alarm_and_prov
     (sighting,) = await stage.chain.sightings(sent)
     assert (sighting.variant, sighting.as_of) == (None, 0)
     assert len(stage.seen.of(EventKind.HASH_MISMATCH)) == 1
+
+
+async def test_a_batch_that_a_block_falls_into_is_no_frame() -> None:
+    """Nothing says that a node handles a batch at one moment: tip before and after have to be the same."""
+    stage = Stage(DEV)
+    stage.mine(2)
+    await stage.chain.start()
+    moves = iter([True, True])
+
+    def pay_in_between(method: str) -> None:
+        if method == "account" and next(moves, False):
+            stage.node.ledger.deposit(DEST, 500)
+            stage.mine()
+
+    stage.transport.between = pay_in_between
+    frame = await stage.chain.frame([DEST, TREASURY])
+    held = frame.holdings[DEST]
+    assert held is not None
+    assert (frame.height, held.balance) == (4, 1000)
+
+
+async def test_a_base_fee_of_another_block_is_never_given() -> None:
+    """When metrics can no longer be had the reading is missing; the last one was another block's."""
+    stage = Stage(DEV)
+    stage.mine()
+    assert (await stage.chain.frame([TREASURY])).base_fee == 1
+    stage.endpoint.lose(metrics=False)
+    stage.mine()
+    assert (await stage.chain.frame([TREASURY])).base_fee is None

@@ -112,6 +112,7 @@ class InProcess:
         self.before: Script = lambda _body: None
         self.after: Callable[[bytes, Answer], Answer] = lambda _body, answer: answer
         self.then: Callable[[bytes], None] = lambda _body: None
+        self.between: Callable[[str], None] = lambda _method: None  # after each row of a request
         self.takes_seconds = 0.0
         self.on_stream: Callable[[], None] = lambda: None
         self.connects: list[float] = []
@@ -144,10 +145,15 @@ class InProcess:
         if isinstance(parsed, list) and not node.switches.abilities.batch:
             return rpc(None, error=(-32700, "parse error"))
         try:
-            rows = [_one(node, item) for item in (parsed if isinstance(parsed, list) else [parsed])]
+            rows = [self._one(node, item) for item in (parsed if isinstance(parsed, list) else [parsed])]
         except Panicked as panic:
             raise Lost("the connection dropped") from panic
         return Answer(status=200, body=orjson.dumps(rows if isinstance(parsed, list) else rows[0]))
+
+    def _one(self, node: Node, item: dict[str, Any]) -> dict[str, Any]:
+        said = _one(node, item)
+        self.between(item["method"])
+        return said
 
     async def stream_frame(
         self, url: str, *, connect_seconds: float, total_seconds: float, max_bytes: int
