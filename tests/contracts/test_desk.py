@@ -26,7 +26,7 @@ from treasuryd.core.model import (
 from treasuryd.core.staging import payload_digest
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.ports import Desk
-from treasuryd.store import journal
+from treasuryd.store import batches, journal
 
 
 @pytest.fixture(params=["inline", "threaded"])
@@ -192,6 +192,17 @@ async def test_a_batch_is_refused_while_parts_are_missing_or_differ(world: DeskW
     with pytest.raises(Rejected, match=r'part 1: items\[0\].depends_on_refs: no item .* "nowhere"'):
         await world.desk.seal_batch("may", parts=2, now=NOW)
     assert (await world.desk.find(Filter())).items == ()
+
+
+async def test_a_part_that_came_in_while_the_batch_was_read_is_not_overlooked(world: DeskWorld) -> None:
+    """Reading and sealing are two steps: what changed between them is refused, and sealing again takes it."""
+    await world.desk.open_batch("may", now=NOW, expires_seconds=60)
+    await world.desk.add_part("may", 1, request(GOOD, key="may/1"), now=NOW)
+    early = await world.driver.read(batches.gather, "may")
+    await world.desk.add_part("may", 2, request(GOOD, key="may/2"), now=NOW)
+    with pytest.raises(Rejected, match="changed while it was read"):
+        await world.driver.write(batches.seal_batch, "may", early, parts=2, now=NOW, satisfied_by_final=False)
+    assert len((await world.desk.seal_batch("may", parts=2, now=NOW)).items) == 2
 
 
 async def test_an_unsealed_batch_expires(world: DeskWorld) -> None:

@@ -5,13 +5,14 @@ Repeating any step is harmless, so that an interrupted upload is taken up again:
 answers with its disbursements. A batch that is not sealed in time is dropped with its parts.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
 from treasuryd.core.intake import check_refs
 from treasuryd.core.model import Digest, NewDisbursement, UnixSeconds
-from treasuryd.core.staging import canonical_json, request_digest
+from treasuryd.core.staging import canonical_json, payload_digest, request_digest
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.ports import Submission, Submitted
 from treasuryd.sqlite.connect import Connection
@@ -21,7 +22,9 @@ from treasuryd.store.desk_queries import DESK
 
 MAX_OPEN: Final = 100  # batches on their way up
 MAX_PARTS: Final = 1_000
-MAX_ITEMS: Final = 100_000  # sealing that many takes a few seconds of one transaction, well within the lease
+MAX_ITEMS: Final = (
+    100_000  # sealing that many is one transaction of two seconds, well within the lease's deadline
+)
 
 
 def open_batch(connection: Connection, name: str, *, now: UnixSeconds, expires_seconds: float) -> None:
@@ -74,13 +77,61 @@ def add_part(connection: Connection, name: str, part: int, request: Submission, 
     return int(connection.execute(DESK["part_sum"], (name,)).fetchone()[0])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """A batch as it would be sealed: its request, where each item stands, and what could be digested beforehand."""
+
+    request: Submission
+    names: tuple[str, ...]
+    digests: tuple[Digest | None, ...]
+    wrong: Rejected | None
+
+
+def gather(connection: Connection, name: str) -> Gathered | None:
+    """
+    Put the parts of a batch together, on the reading side: 100,000 items take seconds that nobody has to wait for.
+
+    Answers None for a batch that is sealed, or not there. Refs may point from one part into another, so they are judged
+    here, over all of them.
+    """
+    row = connection.execute(DESK["batch"], (name,)).fetchone()
+    if row is None or row[0] is not None:
+        return None
+    items: list[NewDisbursement] = []
+    names: list[str] = []
+    digests: list[str] = []
+    for number, digest, text in connection.execute(DESK["parts"], (name,)).fetchall():
+        part = [read_item(written) for written in orjson.loads(text)]
+        items.extend(part)
+        names.extend(f"part {number}: items[{place}]." for place in range(len(part)))
+        digests.append(digest)
+    wrong = check_refs(items, names)
+    return Gathered(
+        request=Submission(
+            key=_key(name),
+            request_digest=request_digest([Digest(one) for one in digests]),
+            items=tuple(items),
+        ),
+        names=tuple(names),
+        digests=tuple(None if item.depends_on_refs else payload_digest(item) for item in items),
+        wrong=wrong[0] if wrong else None,
+    )
+
+
 def seal_batch(
-    connection: Connection, name: str, *, parts: int, now: UnixSeconds, satisfied_by_final: bool
+    connection: Connection,
+    name: str,
+    gathered: Gathered | None,
+    *,
+    parts: int,
+    now: UnixSeconds,
+    satisfied_by_final: bool,
 ) -> Submitted:
     """
     Make a batch real: all parts at once, or nothing. Sealed before: the first answer again.
 
-    Raises: Rejected when parts 1 … `parts` are not exactly those that are there, or refs among them do not work out.
+    Raises: Rejected when parts 1 … `parts` are not exactly those that are there, when refs among them do not work out,
+        or when a part came in after `gathered` was read (CONFLICT: seal again).
     """
     _sealed_at(connection, name, now)
     digests = dict(connection.execute(DESK["part_numbers"], (name,)).fetchall())
@@ -93,30 +144,29 @@ def seal_batch(
             field="parts",
             kind=Refusal.CONFLICT,
         )
-    key = f"batch:{name}"
     digest = request_digest([Digest(digests[number]) for number in sorted(digests)])
-    known = answered(connection, key, digest)
+    known = answered(connection, _key(name), digest)
     if known is not None:
         return known
-    request, names = _whole(connection, name, key, digest)
-    done = store(connection, request, names, now=now, satisfied_by_final=satisfied_by_final)
+    if gathered is None or gathered.request.request_digest != digest:
+        raise Rejected(f"batch {name} changed while it was read: seal it again", kind=Refusal.CONFLICT)
+    if gathered.wrong is not None:
+        raise gathered.wrong
+    done = store(
+        connection,
+        gathered.request,
+        gathered.names,
+        now=now,
+        satisfied_by_final=satisfied_by_final,
+        digests=gathered.digests,
+    )
     connection.execute(DESK["seal_batch"], (name, now))
     connection.execute(DESK["empty_parts"], (name,))
     return done
 
 
-def _whole(connection: Connection, name: str, key: str, digest: Digest) -> tuple[Submission, list[str]]:
-    """Put the parts together; refs may point from one into another, so they are judged here."""
-    items: list[NewDisbursement] = []
-    names: list[str] = []
-    for number, text in connection.execute(DESK["parts"], (name,)).fetchall():
-        part = [read_item(written) for written in orjson.loads(text)]
-        items.extend(part)
-        names.extend(f"part {number}: items[{row}]." for row in range(len(part)))
-    wrong = check_refs(items, names)
-    if wrong:
-        raise wrong[0]
-    return Submission(key=key, request_digest=digest, items=tuple(items)), names
+def _key(name: str) -> str:
+    return f"batch:{name}"
 
 
 def _sealed_at(connection: Connection, name: str, now: UnixSeconds) -> float | None:

@@ -69,9 +69,11 @@ class SqliteDesk:
 
     async def seal_batch(self, name: str, *, parts: int, now: UnixSeconds) -> Submitted:
         """Make a batch real, all parts at once."""
+        gathered = await self._driver.read(batches.gather, name)
         return await self._driver.write(
             batches.seal_batch,
             name,
+            gathered,
             parts=parts,
             now=now,
             satisfied_by_final=self._rules.dependency_satisfied_by_final,

@@ -97,17 +97,17 @@ def store(
     *,
     now: UnixSeconds,
     satisfied_by_final: bool,
+    digests: Sequence[Digest | None] = (),
 ) -> Submitted:
-    """Write a request whose key is new; `names` say where each item stands, for messages."""
+    """
+    Write a request whose key is new.
+
+    Args: names say where each item stands, for messages; digests are those that somebody has computed beforehand.
+    """
     _check_open(connection, {item.account for item in request.items})
     first = take_ids(connection, "disbursement", len(request.items))
-    ready = _resolved(
-        request.items,
-        names,
-        first,
-        _standing(connection, request.items),
-        satisfied_by_final=satisfied_by_final,
-    )
+    standing = _standing(connection, request.items)
+    ready = _resolved(request.items, names, digests, first, standing, by_final=satisfied_by_final)
     _insert(connection, ready, now=now)
     connection.execute(DESK["put_request"], (request.key, request.request_digest, first, len(ready), now))
     for start in range(0, len(ready), JOURNAL_ITEMS):
@@ -152,10 +152,11 @@ def _standing(connection: Connection, items: Sequence[NewDisbursement]) -> Stand
 def _resolved(
     items: Sequence[NewDisbursement],
     names: Sequence[str],
+    digests: Sequence[Digest | None],
     first: int,
     standing: Standing,
     *,
-    satisfied_by_final: bool,
+    by_final: bool,
 ) -> list[_Ready]:
     """Turn refs into ids, check what is depended on, count what is not satisfied yet, digest."""
     by_ref = {item.ref: DisbursementId(first + row) for row, item in enumerate(items) if item.ref is not None}
@@ -164,13 +165,14 @@ def _resolved(
         own = DisbursementId(first + row)
         unmet = 0
         for needed in item.depends_on:
-            unmet += not _satisfied(standing, needed, own=own, place=names[row], by_final=satisfied_by_final)
+            unmet += not _satisfied(standing, needed, own=own, place=names[row], by_final=by_final)
         depends_on = item.depends_on
         if item.depends_on_refs:
             fresh = {by_ref[ref] for ref in item.depends_on_refs}
             unmet += len(fresh)
             depends_on = tuple(sorted({*depends_on, *fresh}))
-        digest = payload_digest(item, depends_on)
+        known = digests[row] if digests else None
+        digest = known or payload_digest(item, depends_on)
         ready.append(_Ready(item=item, id=own, depends_on=depends_on, digest=digest, unmet=unmet))
     return ready
 

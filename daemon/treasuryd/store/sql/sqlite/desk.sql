@@ -76,7 +76,7 @@ SELECT number, request_digest FROM part WHERE batch = ?1 ORDER BY number;
 
 -- name: parts
 -- The parts of a batch, in order.
-SELECT number, items FROM part WHERE batch = ?1 ORDER BY number;
+SELECT number, request_digest, items FROM part WHERE batch = ?1 ORDER BY number;
 
 -- name: seal_batch
 -- From here on the batch is its disbursements.
