@@ -1,0 +1,324 @@
+from dataclasses import replace
+
+import pytest
+from tests.core.chainlab import (
+    ALICE,
+    DEPTH,
+    RULES,
+    SINK,
+    TREASURY,
+    Lab,
+    Tx,
+    adopted,
+    base_rule,
+    frame,
+    intent,
+    moment,
+    of_type,
+)
+
+from treasuryd.core import confirmation
+from treasuryd.core.changes import Adopted, BaselineMoved, BlockBuried, Burned, FrozenNow, Rewound, Seen
+from treasuryd.core.events import EventKind, Severity
+from treasuryd.core.model import (
+    Account,
+    AccountId,
+    AccountState,
+    Address,
+    BaseUnits,
+    ChainState,
+    Evidence,
+    FreezeCause,
+    Height,
+    Holding,
+    Nonce,
+    State,
+    View,
+)
+
+BOTH = pytest.mark.parametrize("evidence", [Evidence.HASH, Evidence.BALANCE])
+
+
+def paid(evidence: Evidence, *, blocks: int = DEPTH + 1) -> Lab:
+    """A lab with one payment in the last block, seen."""
+    lab = adopted(evidence, blocks=blocks)
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    assert of_type(lab.tick(), Seen)
+    return lab
+
+
+def test_an_account_is_adopted_from_the_chain_once() -> None:
+    """R2: the count seeds the next nonce when it is first seen, and never again."""
+    lab = Lab()
+    lab.mine(Tx(TREASURY, "somebody", 1, 0, "before"))
+    assert [Adopted(account=TREASURY, next_nonce=Nonce(2), baseline=lab.frame())] == list(lab.tick())
+    assert not lab.tick().changes
+
+
+def test_a_thawed_account_keeps_the_higher_number() -> None:
+    """R14: next nonce = max(ours, burned count + 1)."""
+    lab = Lab()
+    lab.accounts[TREASURY] = Account(id=TREASURY, next_nonce=Nonce(9))
+    lab.mine()
+    lab.tick()
+    assert lab.account().next_nonce == 9
+
+
+def test_an_absent_account_is_adopted_as_absent() -> None:
+    """N15: missing is not the same as unread; its first nonce is 1."""
+    lab = Lab(opening={})
+    lab.mine()
+    lab.tick()
+    assert lab.account().next_nonce == 1
+    blind = Lab(addresses=(SINK,))
+    blind.mine()
+    assert not blind.tick().changes
+
+
+def test_a_quarantined_account_is_not_adopted() -> None:
+    """§8: nothing advances in quarantine."""
+    lab = Lab()
+    lab.accounts[TREASURY] = Account(id=TREASURY, state=AccountState.QUARANTINED)
+    lab.mine()
+    assert not lab.tick().changes
+
+
+def test_without_a_frame_nothing_is_asked_or_concluded() -> None:
+    """protocol.md §4: a chain that cannot be read consistently decides nothing."""
+    view = View(chain=ChainState(chain_id=1), accounts=(Account(id=TREASURY),))
+    assert confirmation.asks(view, moment(None), RULES) == confirmation.Asks()
+    verdict = confirmation.settle(
+        view, moment(None), sightings=(), headers={}, rules=RULES, highest_base_fee=base_rule
+    )
+    assert list(verdict) == []
+
+
+def test_asks_name_frames_before_blocks_within_their_bound() -> None:
+    """R9: the frame itself, what baselines rest on, then blocks, the oldest first; look-ups only where there are any."""
+    lab = paid(Evidence.HASH)
+    lab.add(intent(2), intent(3, state=State.STAGED))
+    lab.mine(lab.tx(intent(2)), Tx(TREASURY, "thief", 0, 0, "x"))
+    now = lab.frame()
+    asks = confirmation.asks(lab.view(now), moment(now, proof=Evidence.HASH), RULES)
+    assert [one.id for one in asks.lookups] == [2]
+    assert asks.heights[0] == lab.height
+    assert sorted(asks.heights) == [2, 3, 4, 5, 6]
+    two = confirmation.asks(lab.view(now), moment(now), replace(RULES, batch_max=2))
+    assert (two.lookups, two.heights[0], len(two.heights)) == ((), lab.height, 2)
+
+
+@BOTH
+def test_a_payment_is_final_at_depth_and_not_before(evidence: Evidence) -> None:
+    """D12, R9: depth k counted from the sighting."""
+    lab = paid(evidence)
+    for _ in range(DEPTH - 1):
+        lab.mine()
+        assert not of_type(lab.tick(), BlockBuried)
+    lab.mine()
+    assert of_type(lab.tick(), BlockBuried)
+    assert lab.state(1) is State.FINAL
+
+
+@BOTH
+def test_one_absurd_head_makes_nothing_final(evidence: Evidence) -> None:
+    """R16: depth is counted in the frame too, which no absurd head can raise."""
+    lab = paid(evidence)
+    assert not of_type(lab.tick(believed=10_000), BlockBuried)
+    assert not of_type(lab.tick(header=lambda _: None, believed=10_000), BlockBuried)
+
+
+@BOTH
+def test_an_ordinary_reorg_that_includes_it_again_freezes_nothing(evidence: Evidence) -> None:
+    """D12, R9: back to broadcast, then included in the other block, the same bytes."""
+    lab = paid(evidence)
+    lab.reorg(1)
+    lab.mine()
+    verdict = lab.tick()
+    assert [Rewound] == [type(change) for change in verdict]
+    assert [
+        (one.kind, one.severity) for one in verdict.events
+    ] == [(EventKind.REORGED_CHAIN, Severity.WARNING)]
+    assert lab.state(1) is State.BROADCAST
+    lab.tick()
+    lab.mine(lab.tx(lab.intents[intent(1).id]))
+    assert of_type(lab.tick(), Seen)
+    assert not lab.frozen
+    assert lab.explained() == lab.by_baseline()
+
+
+@BOTH
+def test_a_lagging_node_is_no_reorg(evidence: Evidence) -> None:
+    """R9: a lower frame under unchanged or missing headers is lag, whatever nonces it shows."""
+    lab = paid(evidence)
+    lag = lab.height - 2
+    assert not lab.tick(at=lag).changes
+    behind = lab.tick(at=lag, header=lambda height: lab.header(height) if height <= lag else None)
+    assert (behind.changes, behind.events) == ((), ())
+    lab.mine()
+    unknown = lab.tick(header=lambda height: lab.header(height) if height == lab.height else None)
+    assert not unknown.changes, "the baseline's own block must be known to stand"
+    assert lab.state(1) is State.INCLUDED
+
+
+@BOTH
+def test_a_fallen_nonce_under_unchanged_headers_is_a_lying_endpoint(evidence: Evidence) -> None:
+    """R9: no verdict, and a page."""
+    lab = paid(evidence)
+    lab.mine()
+    now = lab.frame()
+    holdings = dict(now.holdings)
+    holdings[Address(TREASURY)] = Holding(balance=BaseUnits(1), nonce=Nonce(0))
+    verdict = lab.tick(of=replace(now, holdings=holdings))
+    assert not verdict.changes
+    assert [
+        (one.kind, one.severity) for one in verdict.events
+    ] == [(EventKind.ENDPOINT_CONTRADICTS, Severity.PAGE)]
+
+
+@BOTH
+def test_a_reorg_deeper_than_finality_freezes_every_account(evidence: Evidence) -> None:
+    """R9: all accounts of the chain stop and a person is paged; it is said once."""
+    lab = paid(evidence)
+    other, sick = AccountId("other"), AccountId("sick")
+    lab.accounts[other] = Account(id=other)
+    lab.accounts[sick] = Account(id=sick, state=AccountState.QUARANTINED)
+    lab.reorg(DEPTH + 1)
+    for _ in range(DEPTH + 2):
+        lab.mine()
+    verdict = lab.tick()
+    assert {(TREASURY, FreezeCause.DEEP_REORG), (other, FreezeCause.DEEP_REORG)} == {
+        (change.account, change.cause) for change in verdict if isinstance(change, FrozenNow)
+    }
+    assert of_type(verdict, Rewound)
+    assert lab.state(1) is State.BROADCAST
+    lab.mine()
+    assert not of_type(lab.tick(), FrozenNow)
+
+
+def test_a_reorg_whose_ground_is_unknown_waits() -> None:
+    """R9: it is told at once and taken back when the ground can be read."""
+    lab = paid(Evidence.BALANCE)
+    lab.reorg(1)
+    lab.mine()
+    verdict = lab.tick(header=lambda height: lab.header(height) if height == lab.height else None)
+    assert not verdict.changes
+    assert [one.kind for one in verdict.events] == [EventKind.REORGED_CHAIN]
+    assert of_type(lab.tick(), Rewound)
+
+
+def test_a_final_nonce_that_vanished_freezes_where_no_kept_header_tells() -> None:
+    """R9: the final payment lay between two readings, so only the chain's count betrays that it is gone."""
+    lab = adopted(Evidence.HASH, blocks=DEPTH + 1)
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    for _ in range(DEPTH):
+        lab.mine()
+    lab.tick()
+    lab.tick()
+    assert lab.state(1) is State.FINAL
+    lab.reorg(DEPTH + 1)
+    for _ in range(DEPTH + 2):
+        lab.mine()
+    lab.tick()
+    lab.tick(believed=lab.height + 1)
+    assert not [one for one in lab.frozen if one.cause is not FreezeCause.DEEP_REORG]
+    lab.accounts[TREASURY] = replace(lab.account(), state=AccountState.ACTIVE)
+    lab.frozen.clear()
+    lab.tick()
+    assert [one.cause for one in lab.frozen] == [FreezeCause.DEEP_REORG]
+    lab.mine()
+    lab.tick()
+    assert len(lab.frozen) == 1
+
+
+@BOTH
+def test_after_a_thaw_a_frozen_account_goes_on_and_a_later_reorg_thaws_nothing(evidence: Evidence) -> None:
+    """R14: frozen is stored; confirming goes on all the while."""
+    lab = adopted(evidence, blocks=DEPTH + 1)
+    lab.mine(Tx(TREASURY, "thief", 0, 5, "stranger"))
+    lab.tick()
+    assert lab.account().state is AccountState.FROZEN
+    lab.reorg(1)
+    lab.mine()
+    lab.tick()
+    lab.tick()
+    assert lab.account().state is AccountState.FROZEN
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    assert of_type(lab.tick(), Seen)
+
+
+@BOTH
+def test_one_accounts_garbage_never_stops_another(evidence: Evidence) -> None:
+    """§2: each account is judged for itself."""
+    second = AccountId("second")
+    lab = Lab(evidence=evidence, opening={TREASURY: 10_000_000, second: 10_000_000})
+    lab.addresses = (*lab.addresses, Address(second), Address("second-sink"))
+    lab.accounts[second] = Account(id=second)
+    lab.mine()
+    lab.tick()
+    good = intent(1)
+    lab.add(good, intent(2, nonce=1, account=second, to=Address("tb1unseen"), state=State.STAGED))
+    lab.mine(lab.tx(good), Tx(second, "thief", 7, 0, "stranger"))
+    verdict = lab.tick()
+    assert lab.state(1) is State.INCLUDED
+    assert [one.id for one in verdict.ask_signer] == [2]
+
+
+@BOTH
+def test_a_tick_that_sees_nothing_new_writes_nothing(evidence: Evidence) -> None:
+    """protocol.md §4: the same frame again costs no change."""
+    lab = adopted(evidence, blocks=2)
+    assert not lab.tick().changes
+    lab.mine()
+    assert [BaselineMoved] == [type(change) for change in lab.tick()]
+
+
+@BOTH
+def test_kept_frames_are_those_of_the_last_blocks_and_one_below(evidence: Evidence) -> None:
+    """protocol.md §1: the frames of the last k blocks, and the newest one at or below believed - k."""
+    lab = adopted(evidence, blocks=4 * DEPTH)
+    top = lab.height
+    assert [top - DEPTH, *range(top - DEPTH + 1, top)] == [kept.height for kept in lab.account().kept]
+
+
+BASELINE = frame(5, {TREASURY: (10, 3), ALICE: None, SINK: None})
+
+
+@pytest.mark.parametrize(
+    ("nonce", "baseline", "hashed", "balanced"),
+    [
+        pytest.param(4, BASELINE, True, True, id="payee and sink stand there, absent"),
+        pytest.param(3, BASELINE, False, False, id="R14: nothing under a nonce at or below the count"),
+        pytest.param(4, frame(5, {TREASURY: (10, 3), SINK: None}), True, False, id="payee not read"),
+        pytest.param(4, frame(5, {TREASURY: (10, 3), ALICE: None}), True, False, id="sink not read"),
+        pytest.param(
+            4, frame(5, {TREASURY: None, ALICE: None, SINK: None}), False, False, id="account absent"
+        ),
+        pytest.param(4, frame(5, {ALICE: None, SINK: None}), False, False, id="account not read"),
+    ],
+)
+def test_a_first_send_needs_what_its_proof_will_need(
+    nonce: int, baseline: confirmation.Frame, *, hashed: bool, balanced: bool
+) -> None:
+    """§5.1, R14: without look-up destination and sink stand in the baseline before anything leaves."""
+    one = intent(nonce)
+    assert confirmation.first_send_allowed(one, baseline, RULES, Evidence.HASH) is hashed
+    assert confirmation.first_send_allowed(one, baseline, RULES, Evidence.BALANCE) is balanced
+
+
+def test_a_void_intent_stays_void_after_its_burn() -> None:
+    """R5 a: once burned by a stranger it is never looked at again."""
+    lab = adopted(Evidence.HASH, blocks=DEPTH + 1)
+    lab.add(intent(1))
+    lab.mine(Tx(TREASURY, "thief", 0, 0, "stranger"))
+    for _ in range(DEPTH + 2):
+        lab.tick()
+        lab.mine()
+    assert lab.state(1) is State.VOID
+    assert not of_type(lab.tick(), Burned)
+    assert Height(lab.height) == lab.frame().height
