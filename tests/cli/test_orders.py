@@ -1,6 +1,7 @@
 """Orders, against a real server: what is sent, what is said, and the exit codes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.cli.conftest import Town
@@ -44,23 +45,17 @@ def test_an_order_needs_a_reason(town: Town) -> None:
 def test_releasing_tells_the_signer_first(town: Town) -> None:
     """Of what was signed and proved void."""
     town.world.desk.put(disbursement(1, status=Status.TIMELOCKED, hold=Hold.NEEDS_RELEASE))
-    intent = bound()
-    town.world.desk.bound[DisbursementId(1)] = [type(intent)(**{**_fields(intent), "state": State.VOID})]
+    town.world.desk.bound[DisbursementId(1)] = [replace(bound(), state=State.VOID)]
     assert town.call("release", 1, "--reason", "checked").code == 0
     assert town.world.signer.confirmed == [IntentId(5)]
     assert town.world.desk.items[DisbursementId(1)].hold is None
-
-
-def _fields(intent: object) -> dict[str, object]:
-    return {name: getattr(intent, name) for name in type(intent).__slots__}  # type: ignore[attr-defined]  # slots exist
 
 
 @pytest.mark.parametrize(("verdict", "state"), [("--paid", State.FINAL), ("--void", State.VOID)])
 def test_a_person_judges_what_is_ambiguous(town: Town, verdict: str, state: State) -> None:
     """Paid or void; for void the signer is told first."""
     town.world.desk.put(disbursement(1, status=Status.TIMELOCKED, live_intent=IntentId(5)))
-    intent = bound()
-    town.world.desk.bound[DisbursementId(1)] = [type(intent)(**{**_fields(intent), "state": State.AMBIGUOUS})]
+    town.world.desk.bound[DisbursementId(1)] = [replace(bound(), state=State.AMBIGUOUS)]
     assert town.call("resolve", 1, verdict, "--reason", "seen on the chain").code == 0
     assert town.world.desk.bound[DisbursementId(1)][0].state is state
     assert town.world.signer.confirmed == ([IntentId(5)] if state is State.VOID else [])
