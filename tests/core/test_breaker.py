@@ -568,6 +568,14 @@ class Model:
             self.phase, self.good_probes_missing, self.trips_since_stable = "half", 1, 0
 
 
+def test_a_slow_probe_reopens_for_the_ordinary_time_whatever_it_asked() -> None:
+    """Retry-After is heeded with a failure alone; found by the model below."""
+    breaker, permit = ask(cautious(SMALL), now=at(1_000.0))
+    assert permit is not None
+    breaker = settle(breaker, permit, Outcome.SLOW, now=at(1_000.0), draw=0.0, retry_after_seconds=40.0)
+    assert breaker.open_until < 1_040.0
+
+
 PHASES = {"closed": BreakerState.CLOSED, "open": BreakerState.OPEN, "half": BreakerState.HALF_OPEN}
 
 

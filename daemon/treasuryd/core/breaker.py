@@ -169,13 +169,14 @@ def settle(
     """
     if permit.generation != breaker.generation or now >= permit.expires_at:
         return breaker
+    silence = _asked_silence(retry_after_seconds) if outcome is Outcome.FAILURE else 0.0
     if permit.kind is PermitKind.CALL:
-        return _settle_call(breaker, outcome, now, draw, _asked_silence(retry_after_seconds))
+        return _settle_call(breaker, outcome, now, draw, silence)
     if permit.kind is PermitKind.COUNTED:
         return _counted(breaker, outcome)
     if permit != breaker.probe:
         return breaker
-    return _settle_probe(breaker, outcome, now, draw, _asked_silence(retry_after_seconds))
+    return _settle_probe(breaker, outcome, now, draw, silence)
 
 
 def force(breaker: Breaker, mode: BreakerMode, *, now: BootSeconds) -> Breaker:
