@@ -90,9 +90,9 @@ def test_a_foreign_spend_freezes_and_is_never_our_payment(lab: Lab) -> None:
     assert [(before, lab.frame())] == [
         (change.first, change.second) for change in verdict if isinstance(change, Unproven)
     ]
-    assert [
-        change.cause for change in verdict if isinstance(change, FrozenNow)
-    ] == [FreezeCause.FOREIGN_NONCE]
+    assert [change.cause for change in verdict if isinstance(change, FrozenNow)] == [
+        FreezeCause.FOREIGN_NONCE
+    ]
     assert not of_type(verdict, Booked), "its remainder is booked by the person who judges it"
     assert lab.account().baseline == lab.frame(), "the baseline always advances"
     assert lab.account().thaw_above == 1

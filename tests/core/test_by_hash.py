@@ -75,9 +75,9 @@ def test_a_fall_that_nothing_explains_freezes(lab: Lab) -> None:
     """D23, R14: the balance fell while no nonce of ours was used."""
     lab.mine(deposits={TREASURY: -100})
     verdict = lab.tick()
-    assert [
-        change.cause for change in verdict if isinstance(change, FrozenNow)
-    ] == [FreezeCause.UNEXPLAINED_FALL]
+    assert [change.cause for change in verdict if isinstance(change, FrozenNow)] == [
+        FreezeCause.UNEXPLAINED_FALL
+    ]
     assert lab.explained() == lab.by_baseline() == OPENING - 100
     assert not lab.tick().changes, "said once"
 
@@ -88,9 +88,9 @@ def test_a_strangers_nonce_freezes_at_first_sight_and_voids_at_finality(lab: Lab
     lab.add(one)
     lab.mine(stranger(charge=5))
     first = lab.tick()
-    assert [
-        (change.thaw_above, change.cause) for change in first if isinstance(change, FrozenNow)
-    ] == [(1, FreezeCause.FOREIGN_NONCE)]
+    assert [(change.thaw_above, change.cause) for change in first if isinstance(change, FrozenNow)] == [
+        (1, FreezeCause.FOREIGN_NONCE)
+    ]
     assert not of_type(first, Burned)
     for _ in range(DEPTH - 1):
         lab.mine()

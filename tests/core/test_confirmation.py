@@ -28,6 +28,7 @@ from treasuryd.core.model import (
     BaseUnits,
     ChainState,
     Evidence,
+    Frame,
     FreezeCause,
     Height,
     Holding,
@@ -137,9 +138,9 @@ def test_an_ordinary_reorg_that_includes_it_again_freezes_nothing(evidence: Evid
     lab.mine()
     verdict = lab.tick()
     assert [Rewound] == [type(change) for change in verdict]
-    assert [
-        (one.kind, one.severity) for one in verdict.events
-    ] == [(EventKind.REORGED_CHAIN, Severity.WARNING)]
+    assert [(one.kind, one.severity) for one in verdict.events] == [
+        (EventKind.REORGED_CHAIN, Severity.WARNING)
+    ]
     assert lab.state(1) is State.BROADCAST
     lab.tick()
     lab.mine(lab.tx(lab.intents[intent(1).id]))
@@ -172,9 +173,9 @@ def test_a_fallen_nonce_under_unchanged_headers_is_a_lying_endpoint(evidence: Ev
     holdings[Address(TREASURY)] = Holding(balance=BaseUnits(1), nonce=Nonce(0))
     verdict = lab.tick(of=replace(now, holdings=holdings))
     assert not verdict.changes
-    assert [
-        (one.kind, one.severity) for one in verdict.events
-    ] == [(EventKind.ENDPOINT_CONTRADICTS, Severity.PAGE)]
+    assert [(one.kind, one.severity) for one in verdict.events] == [
+        (EventKind.ENDPOINT_CONTRADICTS, Severity.PAGE)
+    ]
 
 
 @BOTH
@@ -303,7 +304,7 @@ BASELINE = frame(5, {TREASURY: (10, 3), ALICE: None, SINK: None})
     ],
 )
 def test_a_first_send_needs_what_its_proof_will_need(
-    nonce: int, baseline: confirmation.Frame, *, hashed: bool, balanced: bool
+    nonce: int, baseline: Frame, *, hashed: bool, balanced: bool
 ) -> None:
     """§5.1, R14: without look-up destination and sink stand in the baseline before anything leaves."""
     one = intent(nonce)

@@ -51,7 +51,9 @@ class Story:
     foreign: bool = True
     lab: Lab = field(default_factory=Lab)
     pooled: dict[int, Intent] = field(default_factory=dict)  # by nonce, ours that may still be mined
-    used: list[tuple[int, str]] = field(default_factory=list)  # (height, hash of the transaction), own nonces in order
+    used: list[tuple[int, str]] = field(
+        default_factory=list
+    )  # (height, hash of the transaction), own nonces in order
     deepest: int = 0  # the highest height any tick has read: no reorg reaches k below it
 
     def __post_init__(self) -> None:
@@ -76,7 +78,9 @@ class Story:
             elif step == "lag":
                 before = dict(self.lab.intents)
                 self.lab.tick(at=max(1, self.lab.height - self.number(1, 3)), header=self._lagging)
-                assert all(one.state is not State.VOID or before[key] == one for key, one in self.lab.intents.items())
+                assert all(
+                    one.state is not State.VOID or before[key] == one for key, one in self.lab.intents.items()
+                )
             else:
                 getattr(self, step)()
         self.mine()
@@ -112,7 +116,9 @@ class Story:
         return [one for one in self.lab.intents.values() if one.state is State.BROADCAST]
 
     def _add(self, kind: object) -> None:
-        free = [one for one in self._open() if one.nonce > self.lab.held(TREASURY)[1] and len(one.variants) < 3]
+        free = [
+            one for one in self._open() if one.nonce > self.lab.held(TREASURY)[1] and len(one.variants) < 3
+        ]
         if not free:
             return
         one = free[self.number(0, len(free) - 1)]
@@ -245,12 +251,16 @@ def test_with_nothing_disturbed_every_payment_is_recognised_to_the_unit(
         assert all(one.state in {State.INCLUDED, State.FINAL} for one in mined)
         assert story.lab.explained() == story.lab.by_baseline() == story.lab.held(TREASURY)[0]
         assert not story.lab.frozen
-        assert all(kind is None for kind, _, _ in story.lab.booked)  # nobody deposited: nothing is called a deposit
+        assert all(
+            kind is None for kind, _, _ in story.lab.booked
+        )  # nobody deposited: nothing is called a deposit
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.data(), HASHES)
-def test_without_a_stranger_nothing_freezes_whatever_else_happens(data: st.DataObject, evidence: Evidence) -> None:
+def test_without_a_stranger_nothing_freezes_whatever_else_happens(
+    data: st.DataObject, evidence: Evidence
+) -> None:
     """N5, N6, N7, D12: bumps, cancels, raised tips, deposits, sweeps, lag and ordinary reorgs freeze nothing."""
     story = Story(draw=data, evidence=evidence, foreign=False)
     for _ in story.run(25):

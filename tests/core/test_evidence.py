@@ -220,12 +220,11 @@ def test_payment_and_cancel_look_different(
 
 def test_the_residual_risk_is_as_stated() -> None:
     """N8: a theft of our amount together with equal income of the destination is invisible without look-up, and no more."""
-    income = {"alice": AMOUNT}
-    assert kinds(judged(PAYEE, fell=AMOUNT + FEE, **income)) == ["payment"]
-    assert kinds(judged(PAYEE, fell=AMOUNT // 2 + FEE + 2, **income)) == ["payment"]
-    assert kinds(judged(PAYEE, fell=AMOUNT // 2 + FEE + 1, **income)) == []
-    assert kinds(judged(PAYEE, fell=AMOUNT // 2, **income)) == []
-    assert kinds(judged(PAYEE, fell=AMOUNT + FEE + 2, **income)) == []
+    assert kinds(judged(PAYEE, fell=AMOUNT + FEE, alice=AMOUNT)) == ["payment"]
+    assert kinds(judged(PAYEE, fell=AMOUNT // 2 + FEE + 2, alice=AMOUNT)) == ["payment"]
+    assert kinds(judged(PAYEE, fell=AMOUNT // 2 + FEE + 1, alice=AMOUNT)) == []
+    assert kinds(judged(PAYEE, fell=AMOUNT // 2, alice=AMOUNT)) == []
+    assert kinds(judged(PAYEE, fell=AMOUNT + FEE + 2, alice=AMOUNT)) == []
     assert kinds(judged(PAYEE, fell=AMOUNT + FEE)) == []
 
 
@@ -325,6 +324,17 @@ def test_two_open_cancels_leave_open_only_what_they_leave_open() -> None:
     apart = [intent(1, amount=AMOUNT, cancel_fee=FEE), intent(2, amount=AMOUNT, to=BOB, cancel_fee=FEE)]
     both = judged(*apart, fell=AMOUNT + 1 + 2 * FEE, bob=AMOUNT, sink=1)
     assert kinds(both) == ["cancel", "payment"]
+
+
+def test_only_what_hypotheses_disagree_on_is_a_persons() -> None:
+    """protocol.md §5.1: a mover, a dear cancel and dust for the sink leave two readings; the other payment is certain."""
+    movers = replace(RULES, movers=frozenset({ALICE}))
+    open_one = intent(1, amount=5_000, cancel_fee=8_000)
+    certain = intent(2, amount=AMOUNT, to=BOB)
+    judgement = judged(open_one, certain, fell=6_000 + AMOUNT + FEE, bob=AMOUNT, sink=1, rules=movers)
+    assert [open_one] == list(judgement.ambiguous)
+    assert [certain] == [one.intent for one in judgement.placed]
+    assert (judgement.funding, judgement.frozen) == (0, None)
 
 
 def test_too_many_open_cancels_are_not_told_apart() -> None:

@@ -80,18 +80,16 @@ def _look_up(case: Case, count: Nonce) -> _Looked:
             looked.fresh_open += fresh
             continue
         sight = _sight(case.shared, intent)
-        match sight:
-            case _Look.LATER:
-                looked.fresh_open += fresh
-            case _Look.ABSENT:
-                looked.absent.append(intent)
-            case seen, variant:
-                looked.seen.append(seen)
-                cost = seen.fee_charged + (
-                    intent.amount if variant.kind is VariantKind.PAYMENT else evidence.CANCEL_UNITS
-                )
-                looked.cost += cost * fresh
-                looked.late_cost += cost * (not fresh)
+        if sight is _Look.LATER:
+            looked.fresh_open += fresh
+        elif sight is _Look.ABSENT:
+            looked.absent.append(intent)
+        else:
+            seen, variant = sight
+            looked.seen.append(seen)
+            amount = intent.amount if variant.kind is VariantKind.PAYMENT else evidence.CANCEL_UNITS
+            looked.cost += (seen.fee_charged + amount) * fresh
+            looked.late_cost += (seen.fee_charged + amount) * (not fresh)
     return looked
 
 
