@@ -196,7 +196,8 @@ def _show_summary(found: "Summary", *, wants_json: bool) -> int:
         screen.table("", columns, [[screen.cell(row[name], limit=64) for name in columns] for row in rows])
         paid = sum(line.fine for line in found.lines)
         strange = f"; {found.strangers} transactions that nobody asked for" if found.strangers else ""
-        screen.say(f"\n{paid} of {len(rows)} paid exactly once{strange}, in {found.seconds:.1f} s.")
+        screen.say("")
+        screen.say(f"{paid} of {len(rows)} paid exactly once{strange}, in {found.seconds:.1f} s.")
     return Exit.DONE if found.fine else Exit.NOT_ALL
 
 

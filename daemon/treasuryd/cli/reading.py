@@ -1,5 +1,6 @@
 """Commands that only look: list, show, explain, balance, status."""
 
+import json
 from typing import Any, Final
 
 import click
@@ -77,8 +78,9 @@ def show(item: int, wants_json: bool) -> None:  # noqa: FBT001 - click passes fl
     proposal = found.pop("proposal")
     screen.pairs({name: _readable(name, value) for name, value in found.items()})
     if proposal is not None:
-        screen.say("\nproposal")
-        screen.pairs({name: str(value) for name, value in proposal.items()})
+        screen.say("")
+        screen.say("proposal")
+        screen.pairs({name: _readable(name, value) for name, value in proposal.items()})
     if intents:
         columns = ("intent", "nonce", "state", "height", "evidence", "variant", "fee", "sent", "hash")
         screen.say("")
@@ -88,9 +90,9 @@ def show(item: int, wants_json: bool) -> None:  # noqa: FBT001 - click passes fl
 def _readable(name: str, value: object) -> object:
     if name.endswith("_at"):
         return screen.moment(value)
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(one, int) for one in value):
         return ", ".join(str(one) for one in value)
-    return value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
 
 
 def _variant_rows(intent: Any) -> list[tuple[object, ...]]:
@@ -188,7 +190,11 @@ def status(*, wants_json: bool) -> None:
     if health["leases"]:
         screen.say("")
         columns = ("account", "holder", "term", "ours")
-        screen.table("leases", columns, [[row[name] for name in columns] for row in health["leases"]])
+        rows = [
+            (row["account"], row["holder"], row["term"], "yes" if row["ours"] else "no")
+            for row in health["leases"]
+        ]
+        screen.table("leases", columns, rows)
 
 
 def _check(check: Any) -> tuple[object, ...]:

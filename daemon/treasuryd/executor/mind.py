@@ -72,7 +72,7 @@ class Mind:
             last_error=self.snapshot.last_error,
             store_failing=self.store_failing,
             reported_height=self.belief.reported if self.belief else None,
-            believed_height=self.at.believed if self.at else None,
+            believed_height=self.belief.believed if self.belief else None,  # of the same reading as the claim
             chain_age_seconds=self.belief.age_seconds(now) if self.belief else None,
             loop_fed_age_seconds=now - self.fed_boot,
         )

@@ -56,8 +56,9 @@ class Report:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing was written and nothing left."""
-        return not (self.settled or self.staged or self.sealed or self.sent)
+        """Whether nothing left and nothing happened that is worth a line: a chain that only grew is not."""
+        quiet = all(event.severity is Severity.DEBUG for event in self.events)
+        return quiet and not (self.staged or self.sealed or self.sent)
 
 
 async def tick(world: World, rules: Rules, trade: Trade, mind: Mind, held: Held) -> Report:

@@ -14,7 +14,6 @@ from typing import Any, Final
 import anyio
 
 from treasuryd.commands.office import Office
-from treasuryd.core.events import Event, EventKind
 from treasuryd.core.model import Disbursement, DisbursementId, Status
 from treasuryd.main.development import ENDED, LOOK_SECONDS, Voter, cast, items_of, submit_all
 
@@ -118,14 +117,3 @@ def audit(
 def _share(found: Counter[Any], wanted: Counter[Any], content: tuple[str, str, int, str]) -> int:
     """Count for one item: items with the same content share its payments, and as many as items is once each."""
     return max(0, found[content] - wanted[content] + 1)
-
-
-def mention(item: Disbursement) -> Event:
-    """Tell of one item as an event, for the log of `run --submit`."""
-    return Event(
-        kind=EventKind.ADVANCED,
-        account=item.account,
-        ids=(item.id,),
-        reason=item.status.value,
-        amount=item.amount,
-    )

@@ -37,7 +37,7 @@ from treasuryd.host.clock import SystemClock
 from treasuryd.host.notify import ServiceManager
 from treasuryd.host.watchdog import Patience, Watchdog
 from treasuryd.main.compose import Assembled, assembled, endpoints_of
-from treasuryd.main.demo import Summary, demonstrate, mention, watch
+from treasuryd.main.demo import Summary, demonstrate, watch
 from treasuryd.main.development import submit_all
 from treasuryd.main.exits import Exit, exit_for, first_of
 from treasuryd.settings import Settings, what_may_change
@@ -155,9 +155,9 @@ async def _run(settings: Settings, submit: Path | None, reread: Reread | None) -
     async def after(process: Process, _devnet: Devnet | None) -> None:
         if submit is None:
             return
-        office, observer = process.office, process.parts.world.observer
+        office = process.office
         ids = await submit_all(office, submit)
-        await watch(office, process.parts.electorate, ids, tell=lambda item: observer.saw(mention(item)))
+        await watch(office, process.parts.electorate, ids, tell=lambda _: None)
 
     await _executor(settings, reread=reread, after=after)
 
@@ -307,6 +307,7 @@ def web_options(settings: Settings, telemetry: Telemetry) -> WebOptions:
         port=http.port,
         token=_token_reader(http.token_file),
         development=settings.development,
+        allowed_hosts=http.allowed_hosts,
         exposition=telemetry.exposition,
         refresh=telemetry.refresh,
         limits=GuardLimits(

@@ -116,6 +116,8 @@ def open_reader(database: Database) -> Connection:
     with storage_errors(database.path):
         connection = _open(database, Connection)
         _prepare(connection, database)
+        # a rollback journal's mode is the connection's own: without this the reader would tell `/health` of DELETE
+        _set_journal_mode(connection, database, journal_mode_for(sqlite3.sqlite_version_info))
         connection.execute("PRAGMA query_only = ON")
         return connection
 

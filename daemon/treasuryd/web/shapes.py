@@ -251,6 +251,8 @@ def chain(stored: ChainState | None, moment: Moment | None, facts: Facts | None 
     """The chain as believed: heights in blocks, epochs, the age of the head in seconds."""
     believed = moment.believed if moment is not None else (stored.believed if stored else None)
     reported = facts.reported_height if facts is not None else None
+    if facts is not None and facts.believed_height is not None:
+        believed = facts.believed_height  # of the same reading as the claim
     return {
         "chain_id": stored.chain_id if stored else None,
         "genesis": stored.genesis if stored else None,

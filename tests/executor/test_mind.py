@@ -1,0 +1,40 @@
+"""What the executor shows of itself."""
+
+from tests.fakes import FakeClock
+
+from treasuryd.core.epochs import Belief
+from treasuryd.core.model import BootSeconds, Epoch, Height
+from treasuryd.executor.mind import Mind
+
+
+def belief(*, believed: int, reported: int) -> Belief:
+    return Belief(
+        believed=Height(believed),
+        settled=Epoch(0),
+        seen=Epoch(0),
+        reported=Height(reported),
+        lowest=Height(believed),
+        risen_boot=BootSeconds(0.0),
+    )
+
+
+def test_claimed_and_believed_height_are_of_one_reading() -> None:
+    """In the middle of a tick, with the new head read and the tick not done, nothing looks unbelieved."""
+    clock = FakeClock()
+    mind = Mind(clock=clock, poll_seconds=5.0, fed_boot=clock.boot_seconds())
+    mind.belief = belief(believed=160, reported=160)  # `mind.at` still is the tick before, or none at all
+
+    vitals = mind.vitals()
+
+    assert (vitals.reported_height, vitals.believed_height) == (160, 160)
+
+
+def test_a_claim_beyond_belief_shows() -> None:
+    """R16: the excess is visible to people."""
+    clock = FakeClock()
+    mind = Mind(clock=clock, poll_seconds=5.0, fed_boot=clock.boot_seconds())
+    mind.belief = belief(believed=160, reported=9_000)
+
+    vitals = mind.vitals()
+
+    assert (vitals.reported_height, vitals.believed_height) == (9_000, 160)
