@@ -5,11 +5,12 @@ Pure and synchronous. The plan is performed in the order of its fields; every it
 written (protocol.md R10), so a plan that has grown stale costs time and never money.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from treasuryd.core import proposals, submission
+from treasuryd.core import proposals, staging, submission
 from treasuryd.core.changes import (
     Adopted,
     Advanced,
@@ -38,12 +39,12 @@ from treasuryd.core.model import (
     Evidence,
     Hold,
     Intent,
+    Meaning,
     Moment,
     Nonce,
     Rules,
     State,
     Status,
-    Variant,
     VariantKind,
     View,
     Vote,
@@ -54,6 +55,10 @@ Price = Callable[[AccountId, Address, str], BaseUnits | None]
 
 Approved = Callable[[Disbursement, tuple[Vote, ...]], bool]
 """Whether the votes taken in time, their signatures verified anew, reach the quorum of both houses."""
+
+UNTIL_THE_NEXT_BLOCK: Final = frozenset(
+    {Meaning.PENDING_LIMIT, Meaning.POOL_FULL, Meaning.NONCE_GAP, Meaning.REPLAYED}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +84,57 @@ def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
     """
     Decide one tick from one view, after the view's consumed intents were settled.
 
-    Guarantees: nothing of a frozen or quarantined account is staged, signed or sent; per account at most
-        `rules.max_unburned` nonces above the frame's count are in flight. Does not guarantee: that a row is still as
-        the view says; the store checks inside each transaction.
+    Guarantees: nothing of a frozen, quarantined or withdrawn account is staged, signed or sent, nothing at all while
+        the kill switch is on, nothing at or below the count that baseline or frame show (R14); per account at most
+        `rules.max_unburned` nonces above that count are in flight. Does not guarantee: that a row is still as the view
+        says; the store checks inside each transaction.
     """
-    acting = {account.id: account for account in view.accounts if account.state is AccountState.ACTIVE}
-    staged, drafts, waiting = _stage(view, at, rules, acting, pricing)
-    variants = tuple(_variants(view, at, rules, acting, pricing))
+    acting = _acting(view)
+    holds, drafts, waiting = _stage(view, at, rules, acting, pricing)
     return Plan(
-        changes=(*_advance(view.advancing, view.votes, at, rules, pricing), *staged, *variants),
+        changes=(
+            *_advance(view.advancing, view.votes, at, rules, pricing),
+            *holds,
+            *_variants(view, at, rules, acting, pricing),
+        ),
         drafts=drafts,
-        sign=tuple(intent for intent in view.unsealed if intent.account in acting),
+        sign=tuple(
+            intent
+            for intent in view.unsealed
+            if intent.account in acting and intent.nonce > _count(acting[intent.account], at)
+        ),
         send=tuple(_due(view, at, rules)),
         waiting=waiting,
     )
+
+
+def next_batch(size: int, view: View, at: Moment, rules: Rules) -> int:
+    """
+    Say how many rows per list the next tick reads: twice as many while a list is cut, half while none is half full.
+
+    Guarantees: between `rules.batch_min` and `rules.batch_max`; without look-up never fewer than the nonces that one
+        interval may hold, since an interval is judged whole (§5.1).
+    """
+    lists = (view.candidates, view.advancing, view.consumed, view.unsealed, view.unsent, view.resend)
+    longest = max(len(rows) for rows in lists)
+    wanted = 2 * size if view.more else size // 2 if longest <= size // 2 else size
+    chosen = max(rules.batch_min, min(rules.batch_max, wanted))
+    return max(chosen, rules.max_unburned) if at.evidence is Evidence.BALANCE else chosen
+
+
+def _acting(view: View) -> dict[AccountId, Account]:
+    """Name the accounts that may act: none while the kill switch is on."""
+    if view.kill_switch:
+        return {}
+    return {account.id: account for account in view.accounts if account.state is AccountState.ACTIVE}
+
+
+def _count(account: Account, at: Moment) -> Nonce:
+    """Say up to which nonce the chain has consumed, by the baseline or by the frame of this tick."""
+    shown = [
+        frame.holdings.get(Address(account.id)) for frame in (account.baseline, at.frame) if frame is not None
+    ]
+    return max((holding.nonce for holding in shown if holding is not None), default=Nonce(0))
 
 
 # --- ② stage -----------------------------------------------------------------------------------------------
@@ -101,62 +143,52 @@ def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
 def _stage(
     view: View, at: Moment, rules: Rules, acting: Mapping[AccountId, Account], pricing: Pricing
 ) -> tuple[list[Change], tuple[Draft, ...], dict[Hold, int]]:
-    """Choose which candidates become drafts; an approval that no longer holds is written down."""
+    """
+    Choose which candidates become drafts; an approval that no longer holds is written down.
+
+    Places and funds that an earlier draft takes are gone for the later ones; what cannot be paid takes neither (D8).
+    """
     holds: list[Change] = []
     drafts: list[Draft] = []
     waiting: Counter[Hold] = Counter()
     room = {account: rules.max_unburned - view.unburned.get(account, 0) for account in acting}
+    funds = {account: _funds(at, account) for account in acting}
     around = Surroundings(
         account_states={account.id: account.state for account in view.accounts},
         led=frozenset(account.id for account in view.accounts),
         kill_switch=view.kill_switch,
         reachable=at.frame is not None and at.quote is not None,
         room=room,
-        funds={account: _funds(at, account) for account in acting},
-        fee=BaseUnits(0),
+        funds=funds,
+        fee=None,
     )
     for item in view.candidates:
+        if item.account not in around.led:
+            continue  # its account was withdrawn in this tick
         fee = pricing.price(item.account, item.destination, item.memo) if around.reachable else None
-        hold = worldly_hold(item, around) or (Hold.FEE_ABOVE_CEILING if fee is None else None)
-        if (
-            hold is None
-            and item.proposal is not None
-            and not pricing.approved(item, view.votes.get(item.id, ()))
-        ):
+        hold = worldly_hold(item, replace(around, fee=fee))
+        if hold is None and not _approved(item, view, pricing):
             hold = Hold.APPROVAL_LOST
-            holds.append(
-                HoldSet(
-                    account=item.account,
-                    disbursement_id=item.id,
-                    hold=hold,
-                    detail="the recount of the stored votes is below the quorum",
-                )
-            )
+            detail = "the recount of the stored votes is below the quorum"
+            holds.append(HoldSet(account=item.account, disbursement_id=item.id, hold=hold, detail=detail))
         if hold is not None or fee is None:
             waiting[hold or Hold.FEE_ABOVE_CEILING] += 1
             continue
         room[item.account] -= 1
-        drafts.append(_draft(item, fee))
+        funds[item.account] = BaseUnits(funds[item.account] - item.amount - fee)
+        drafts.append(staging.draft(item, fee=fee))
     return holds, tuple(drafts), dict(waiting)
+
+
+def _approved(item: Disbursement, view: View, pricing: Pricing) -> bool:
+    """Whether its votes, counted anew, still approve it; without a proposal there is nothing to count (§2)."""
+    return item.proposal is None or pricing.approved(item, view.votes.get(item.id, ()))
 
 
 def _funds(at: Moment, account: AccountId) -> BaseUnits:
     """Balance of the account in the frame; what is already promised is deducted inside the staging transaction."""
     holding = at.frame.holdings.get(Address(account)) if at.frame else None
     return holding.balance if holding else BaseUnits(0)
-
-
-def _draft(item: Disbursement, fee: BaseUnits) -> Draft:
-    return Draft(
-        disbursement_id=item.id,
-        account=item.account,
-        destination=item.destination,
-        amount=item.amount,
-        memo=item.memo,
-        fee=fee,
-        payload_digest=item.payload_digest,
-        idempotency_key=item.idempotency_key,
-    )
 
 
 # --- ① advance ---------------------------------------------------------------------------------------------
@@ -248,42 +280,73 @@ def _close_vote(item: Disbursement, *, passed: bool, at: Moment, rules: Rules) -
 def _variants(
     view: View, at: Moment, rules: Rules, acting: Mapping[AccountId, Account], pricing: Pricing
 ) -> Iterator[Change]:
-    """Order one more variant where a person asked for a cancel, the price rose, or the content is poison (R6-R8)."""
-    # Without look-up at most one nonce per account has two payloads out (R7).
-    undecided = _accounts_with_cancel_out(view)
-    for intent in view.cancelling:
-        if intent.account not in acting or (at.evidence is Evidence.BALANCE and intent.account in undecided):
+    """Order one more variant where a person asked for a cancel, the content is poison, or the price rose (R6-R8)."""
+    alive = [
+        intent
+        for intent in _unique((*view.unsent, *view.resend, *view.oldest_sent.values()))
+        if intent.account in acting and intent.nonce > _count(acting[intent.account], at)
+    ]
+    asked = {intent.id for intent in view.cancelling}
+    poison = [intent for intent in alive if intent.id not in asked and submission.poisoned(intent, rules)]
+    yield from (_poisoned(intent) for intent in poison)
+    yield from _cancels(_unique((*view.cancelling, *poison)), view, at, rules, acting, pricing)
+    replaced = asked | {intent.id for intent in poison}
+    refused = {intent.account for intent in alive if _refused_for_its_fee(intent)}
+    for intent in alive:
+        if intent.id in replaced or _unsealed(intent):
+            continue
+        wanted = _price_now(intent, rules, pricing)
+        fee = submission.due_for_bump(intent, at.unix, rules, wanted=wanted)
+        if fee is None and intent.account in refused and intent.sent_at is None:
+            # a nonce of this account was refused for its fee: what was priced with it would be, too
+            fee = wanted if wanted is not None and wanted > intent.current().fee else None
+        if fee is not None:
+            yield _variant(intent, intent.current().kind, fee)
+
+
+def _cancels(
+    wanted: Iterable[Intent],
+    view: View,
+    at: Moment,
+    rules: Rules,
+    acting: Mapping[AccountId, Account],
+    pricing: Pricing,
+) -> Iterator[Change]:
+    """Order cancel variants, the lowest nonce first; without look-up one per account at a time (R7)."""
+    taken = set(_doubled(view)) if at.evidence is Evidence.BALANCE else set()
+    for intent in sorted(wanted, key=lambda intent: intent.nonce):
+        account = acting.get(intent.account)
+        if account is None or intent.account in taken or intent.nonce <= _count(account, at):
             continue
         fee = pricing.price(intent.account, rules.sink_of(intent.account), "")
-        if fee is not None:
-            undecided.add(intent.account)
-            dearest = max((variant.fee for variant in intent.variants), default=BaseUnits(0))
-            yield _variant(intent, VariantKind.CANCEL, BaseUnits(max(fee, dearest)))
-    cancelling = {intent.id for intent in view.cancelling}
-    for intent in _in_flight(view):
-        if intent.account in acting and intent.id not in cancelling and not _unsealed(intent):
-            yield from _bumped(intent, at, rules, pricing)
+        if fee is None:
+            continue
+        if at.evidence is Evidence.BALANCE:
+            taken.add(intent.account)
+        dearest = max(variant.fee for variant in intent.variants)
+        yield _variant(intent, VariantKind.CANCEL, BaseUnits(max(fee, dearest)))
 
 
-def _bumped(intent: Intent, at: Moment, rules: Rules, pricing: Pricing) -> Iterator[Change]:
-    if intent.disbursement_id is not None and submission.poisoned(intent, rules):
-        yield HoldSet(
-            account=intent.account,
-            disbursement_id=intent.disbursement_id,
-            hold=Hold.POISONED,
-            detail=f"its content was refused {intent.refusals} times",
-        )
-        return
-    current = intent.current()
-    to, memo = (
-        (intent.destination, intent.memo)
-        if current.kind is VariantKind.PAYMENT
-        else (rules.sink_of(intent.account), "")
+def _poisoned(intent: Intent) -> HoldSet:
+    """Hold what every endpoint refuses for its content; its nonce is replaced at the same time (R8)."""
+    assert intent.disbursement_id is not None  # a filler has no payment that could be refused
+    return HoldSet(
+        account=intent.account,
+        disbursement_id=intent.disbursement_id,
+        hold=Hold.POISONED,
+        detail=f"its content was refused {intent.refusals} times",
     )
-    wanted = pricing.price(intent.account, to, memo)
-    fee = submission.due_for_bump(intent, at.unix, rules, wanted=wanted)
-    if fee is not None:
-        yield _variant(intent, current.kind, fee)
+
+
+def _price_now(intent: Intent, rules: Rules, pricing: Pricing) -> BaseUnits | None:
+    """What a transaction like the current variant costs now; None above the ceiling."""
+    if intent.current().kind is VariantKind.CANCEL:
+        return pricing.price(intent.account, rules.sink_of(intent.account), "")
+    return pricing.price(intent.account, intent.destination, intent.memo)
+
+
+def _refused_for_its_fee(intent: Intent) -> bool:
+    return not _pooled(intent) and intent.current().last_meaning is Meaning.FEE_TOO_LOW
 
 
 def _variant(intent: Intent, kind: VariantKind, fee: BaseUnits) -> VariantStaged:
@@ -295,21 +358,31 @@ def _unsealed(intent: Intent) -> bool:
     return any(variant.tx_hash is None for variant in intent.variants)
 
 
-def _in_flight(view: View) -> Iterator[Intent]:
-    seen: set[int] = set()
-    for intent in (*view.unsent, *view.resend):
-        if intent.id not in seen:
-            seen.add(intent.id)
-            yield intent
+def _pooled(intent: Intent) -> bool:
+    """Whether some pool may hold one of its variants."""
+    return any(variant.pooled for variant in intent.variants)
 
 
-def _accounts_with_cancel_out(view: View) -> set[AccountId]:
-    intents = (*view.unsealed, *view.unsent, *view.resend, *view.oldest_sent.values())
-    return {intent.account for intent in intents if _cancel(intent) is not None}
+def _unique(intents: Iterable[Intent]) -> list[Intent]:
+    """Each intent once: the first copy of it."""
+    found: dict[int, Intent] = {}
+    for intent in intents:
+        found.setdefault(intent.id, intent)
+    return list(found.values())
 
 
-def _cancel(intent: Intent) -> Variant | None:
-    return next((variant for variant in intent.variants if variant.kind is VariantKind.CANCEL), None)
+def _doubled(view: View) -> dict[AccountId, Nonce]:
+    """
+    Name per account the lowest nonce that has two payloads out, or may soon (R7).
+
+    A sealed payment counts as out although no sending of it is recorded: a crash may have come in between.
+    """
+    lowest: dict[AccountId, Nonce] = {}
+    for intent in (*view.unsealed, *view.unsent, *view.resend, *view.oldest_sent.values()):
+        kinds = {variant.kind for variant in intent.variants}
+        if len(kinds) > 1:
+            lowest[intent.account] = min(intent.nonce, lowest.get(intent.account, intent.nonce))
+    return lowest
 
 
 # --- ③ send ------------------------------------------------------------------------------------------------
@@ -320,53 +393,106 @@ def _due(view: View, at: Moment, rules: Rules) -> Iterator[Intent]:
     yield from view.unsent
     unsent = {intent.id for intent in view.unsent}
     for intent in view.resend:
-        if intent.id not in unsent and submission.due_for_resend(intent, at.unix, rules):
+        if intent.id not in unsent and (
+            submission.due_for_resend(intent, at.unix, rules) or _waited_for_a_block(intent, view)
+        ):
             yield intent
+
+
+def _waited_for_a_block(intent: Intent, view: View) -> bool:
+    """Whether it was turned away for what a block changes, and there was one since."""
+    current = intent.current()
+    return (
+        current.tx_hash is not None
+        and current.sent_at is not None
+        and current.last_meaning in UNTIL_THE_NEXT_BLOCK
+        and view.chain.risen_at > current.sent_at
+    )
 
 
 def sendable(due: Iterable[Intent], view: View, at: Moment, rules: Rules) -> tuple[Intent, ...]:
     """
     Name what may go out now of what is due, oldest unburned nonce first (R8), in the window that the endpoint takes.
 
-    Guarantees: nothing of an account that does not act, nothing at or below the chain's count (R14), nothing for the
-        first time whose destination and sink do not stand in the baseline (§5.1), and, without look-up, nothing
-        behind a nonce that has two payloads out (R7).
+    Guarantees: nothing of an account that does not act, nothing while the kill switch is on, nothing at or below the
+        chain's count (R14), nothing for the first time whose destination and sink do not stand in the baseline (§5.1),
+        no payment whose cancel was asked for (R3), nothing behind a nonce that no pool can hold, and, without look-up,
+        nothing behind a nonce that has two payloads out (R7).
     """
-    if view.kill_switch or at.frame is None:
+    if at.frame is None:
         return ()
-    accounts = {account.id: account for account in view.accounts if account.state is AccountState.ACTIVE}
-    barriers = _barriers(view, at)
+    acting = _acting(view)
+    leaving = {intent.id: intent for intent in due}
+    known = (*leaving.values(), *view.unsealed, *view.unsent, *view.resend, *view.oldest_sent.values())
+    lines: defaultdict[AccountId, list[Intent]] = defaultdict(list)
+    for intent in sorted(_unique(known), key=lambda intent: (intent.account, intent.nonce)):
+        if intent.account in acting:
+            lines[intent.account].append(intent)
+    gates = _gates(view, at, rules)
     return tuple(
         intent
-        for intent in sorted(due, key=lambda intent: (intent.account, intent.nonce))
-        if intent.account in accounts
-        and not _unsealed(intent)
-        and intent.nonce <= barriers.get(intent.account, intent.nonce)
-        and _in_window(intent, accounts[intent.account], at, rules)
+        for account, line in lines.items()
+        for intent in _going(line, leaving.keys(), acting[account], at, rules, gates.get(account, _Gate()))
     )
 
 
-def _in_window(intent: Intent, account: Account, at: Moment, rules: Rules) -> bool:
-    if account.baseline is None or at.frame is None:
-        return False
-    first = intent.state in {State.STAGED, State.SIGNED}
-    if first and not first_send_allowed(intent, account.baseline, rules, at.evidence):
-        return False
-    holding = at.frame.holdings.get(Address(account.id))
-    count = holding.nonce if holding else 0
-    return count < intent.nonce <= count + rules.max_unburned
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gate:
+    """What an account's cancels mean for its line: nothing passes `barrier`; `doubled` has two payloads out (R7)."""
+
+    barrier: Nonce | None = None
+    doubled: Nonce | None = None
+    replaced: frozenset[int] = frozenset()  # intents whose payment is not wanted any more
 
 
-def _barriers(view: View, at: Moment) -> dict[AccountId, Nonce]:
-    """Without look-up nothing behind a nonce with two payloads out is sent until it is decided (R7)."""
-    if at.evidence is Evidence.HASH:
-        return {}
-    barriers: dict[AccountId, Nonce] = {}
-    for intent in (*view.unsealed, *view.unsent, *view.resend, *view.oldest_sent.values()):
-        if _cancel(intent) is not None:
-            lowest = min(intent.nonce, barriers.get(intent.account, intent.nonce))
-            barriers[intent.account] = lowest
-    return barriers
+def _gates(view: View, at: Moment, rules: Rules) -> dict[AccountId, _Gate]:
+    doubled = _doubled(view) if at.evidence is Evidence.BALANCE else {}
+    cancelling = {intent.id for intent in view.cancelling}
+    asked: defaultdict[AccountId, list[Intent]] = defaultdict(list)
+    for intent in _unique((*view.cancelling, *view.unsent, *view.resend, *view.oldest_sent.values())):
+        if intent.cancel_requested or submission.poisoned(intent, rules) or intent.id in cancelling:
+            asked[intent.account].append(intent)
+    gates: dict[AccountId, _Gate] = {}
+    for account in doubled.keys() | asked.keys():
+        nonces = [intent.nonce for intent in asked[account]] if at.evidence is Evidence.BALANCE else []
+        nonces += [doubled[account]] if account in doubled else []
+        gates[account] = _Gate(
+            barrier=min(nonces, default=None),
+            doubled=doubled.get(account),
+            replaced=frozenset(intent.id for intent in asked[account]),
+        )
+    return gates
+
+
+def _going(
+    line: Iterable[Intent], leaving: Collection[int], account: Account, at: Moment, rules: Rules, gate: _Gate
+) -> Iterator[Intent]:
+    """Walk one account's line in nonce order, up to the first nonce that nothing can get past."""
+    count = _count(account, at)
+    for intent in line:
+        if intent.nonce <= count:
+            continue
+        if intent.nonce > count + rules.max_unburned or (
+            gate.barrier is not None and intent.nonce > gate.barrier
+        ):
+            return
+        if intent.id in leaving and _may_leave(intent, account, at, rules, gate):
+            yield intent
+        elif not _pooled(intent):
+            return  # what is behind it would only find a gap
+
+
+def _may_leave(intent: Intent, account: Account, at: Moment, rules: Rules, gate: _Gate) -> bool:
+    current = intent.current()
+    if current.tx_hash is None or account.baseline is None:
+        return False
+    pays = current.kind is VariantKind.PAYMENT
+    if pays and (intent.cancel_requested or intent.id in gate.replaced):
+        # Its cancel variant goes alone (R3). But while a higher nonce has two payloads out it may have none (R7), and
+        # that nonce waits for this one: what may be out already goes again.
+        return intent.state is State.BROADCAST and gate.doubled is not None and gate.doubled > intent.nonce
+    first = intent.state in {State.STAGED, State.SIGNED} or (not pays and current.sent_at is None)
+    return not first or first_send_allowed(intent, account.baseline, rules, at.evidence)
 
 
 # --- what the settled part of this tick means for the rest of it ---------------------------------------------
@@ -397,8 +523,18 @@ def carry(view: View, changes: Iterable[Change]) -> View:
                 settled.add(change.intent_id)
             case _:
                 pass
-    open_still = {
-        name: tuple(intent for intent in getattr(view, name) if intent.id not in settled)
-        for name in ("unsealed", "unsent", "resend", "cancelling")
-    }
-    return replace(view, accounts=tuple(accounts.values()), **open_still)
+    return replace(
+        view,
+        accounts=tuple(accounts.values()),
+        unsealed=_without(view.unsealed, settled),
+        unsent=_without(view.unsent, settled),
+        resend=_without(view.resend, settled),
+        cancelling=_without(view.cancelling, settled),
+        oldest_sent={
+            account: intent for account, intent in view.oldest_sent.items() if intent.id not in settled
+        },
+    )
+
+
+def _without(intents: Iterable[Intent], settled: Collection[int]) -> tuple[Intent, ...]:
+    return tuple(intent for intent in intents if intent.id not in settled)

@@ -31,6 +31,7 @@ from treasuryd.store.voiding import void
 from treasuryd.store.work import Work
 
 CANCEL_UNITS: Final = 1  # what a cancel variant sends to its sink (R7)
+TURNED_AWAY: Final = 1.0  # as `last_sent_at`: no pool has it, so every view lists it and the planner decides when
 OPEN: Final = frozenset({State.STAGED, State.SIGNED, State.BROADCAST})
 CONTENT_SAYS: Final = {Meaning.CONTENT_REFUSED: 1, Meaning.ACCEPTED: 0, Meaning.ALREADY_KNOWN: 0}
 
@@ -86,7 +87,13 @@ def sent(work: Work, changes: Sequence[Sent]) -> list[str | None]:
         pooled = may_be_pooled(change.meaning)
         variants.append((work.now, change.meaning, pooled, change.intent_id, change.variant))
         intents.append(
-            (work.now, _next_step(intent, change), CONTENT_SAYS.get(change.meaning), change.intent_id)
+            (
+                work.now,
+                _next_step(intent, change),
+                CONTENT_SAYS.get(change.meaning),
+                change.intent_id,
+                work.now if pooled else TURNED_AWAY,
+            )
         )
         work.note(change.account, "sent", (change.intent_id, change.variant, change.meaning))
         work.fact(EventKind.SENT, change.account, change.meaning, item=intent.item, detail=change.detail)

@@ -31,8 +31,9 @@ UPDATE variant SET sent_at = ?, attempts = attempts + 1, last_meaning = ?, poole
 WHERE intent_id = ? AND number = ?;
 
 -- name: sent_intent
--- And its intent with it; ?2 is what it waits for now, ?3 is 1 for a refusal of its content, 0 for none, NULL unknown.
-UPDATE intent SET state = 'broadcast', sent_at = coalesce(sent_at, ?1), last_sent_at = ?1, step = ?2,
+-- And its intent with it; ?2 is what it waits for now, ?3 is 1 for a refusal of its content, 0 for none, NULL unknown;
+-- ?5 is from when on the time to send it again is counted.
+UPDATE intent SET state = 'broadcast', sent_at = coalesce(sent_at, ?1), last_sent_at = ?5, step = ?2,
     refusals = CASE ?3 WHEN 1 THEN refusals + 1 WHEN 0 THEN 0 ELSE refusals END
 WHERE id = ?4;
 
