@@ -384,8 +384,8 @@ class HttpSection(Section):
     host: str = setting("127.0.0.1", "Address to listen on. Why loopback: put a proxy with TLS in front.")
     port: Whole = setting(9477, "TCP port; 0 lets the system choose.", at_least=0, at_most=65_535)
     allowed_hosts: tuple[str, ...] = setting(
-        (), "Names under which clients reach us besides `localhost` and addresses: the proxy's, for instance. Why a list: a "
-        "web page could otherwise point a name of its own at us."
+        (), "Names under which clients reach us besides `localhost` and addresses: the proxy's, for instance. Why a list: "
+        "a web page could otherwise point a name of its own at us."
     )  # fmt: skip
     token_file: OptionalPath = setting(
         "", "File with the bearer token that writing needs. Empty: writing is refused, except on loopback in development.",
