@@ -42,7 +42,16 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
 
 def test_variables_of_others_are_left_alone() -> None:
     """Only ours are judged, and those that the command line reads are known."""
-    load(None, {"PATH": "/bin", "TREASURY": "x", "TREASURYD_CONFIG": "x", "TREASURYD_URL": "x"})
+    load(
+        None,
+        {
+            "PATH": "/bin",
+            "TREASURY": "x",
+            "TREASURYD_CONFIG": "x",
+            "TREASURYD_URL": "x",
+            "TREASURYD_PYTHON": "x",
+        },
+    )
 
 
 def test_lists_and_tables_are_json_in_the_environment() -> None:

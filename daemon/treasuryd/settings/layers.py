@@ -22,7 +22,9 @@ from treasuryd.errors import Rejected
 from treasuryd.settings.root import Settings
 
 PREFIX: Final = "TREASURYD_"
-FOR_THE_COMMAND_LINE: Final = frozenset({"TREASURYD_CONFIG", "TREASURYD_URL", "TREASURYD_TOKEN_FILE"})
+FOR_THE_COMMAND_LINE: Final = frozenset(
+    {"TREASURYD_CONFIG", "TREASURYD_URL", "TREASURYD_TOKEN_FILE", "TREASURYD_PYTHON"}  # the last is for make
+)
 MAX_FILE_BYTES: Final = 1_048_576
 MAX_SHOWN_CHARACTERS: Final = 80
 HINT: Final = "`treasuryd config check` repeats this; config/treasuryd.toml describes every setting."
