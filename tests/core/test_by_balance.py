@@ -155,6 +155,32 @@ def test_nothing_is_held_against_us_while_the_frame_may_be_replaced(lab: Lab) ->
     assert not lab.frozen
 
 
+def test_a_payment_in_a_block_that_was_replaced_is_not_seen(lab: Lab) -> None:
+    """R9: the frame was true when it was read, and its block is gone: the next frame decides."""
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    gone = lab.frame()
+    lab.reorg(1)
+    lab.mine()
+    assert not lab.tick(of=gone).changes
+    assert not of_type(lab.tick(), Seen)
+
+
+def test_what_look_up_has_settled_of_an_interval_is_not_a_strangers(lab: Lab) -> None:
+    """interfaces.md §5: look-up decided a part and was lost; the rest is judged by what it leaves unexplained."""
+    both = [intent(1), intent(2)]
+    lab.add(*both)
+    lab.mine(*(lab.tx(one) for one in both))
+    lab.evidence = Evidence.HASH
+    lab.tick(find=lambda asked: lab.find(asked) if asked.id == 1 else None)
+    assert lab.state(1) is State.INCLUDED
+    lab.evidence = Evidence.BALANCE
+    assert [change.intent_id for change in lab.tick() if isinstance(change, Seen)] == [2]
+    assert lab.explained() == lab.by_baseline()
+    assert not lab.frozen
+
+
 def test_a_staged_intent_whose_nonce_is_consumed_waits_for_the_signer(lab: Lab) -> None:
     """R5: its bytes may have left before a restore; the interval is judged once the signer has answered."""
     one = intent(1, state=State.STAGED)

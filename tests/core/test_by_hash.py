@@ -197,6 +197,15 @@ def test_nothing_is_held_against_us_while_the_frame_may_be_replaced(lab: Lab) ->
     assert not lab.frozen
 
 
+def test_a_spend_of_nothing_is_not_passed_over_while_the_frame_is_unsure(lab: Lab) -> None:
+    """R14: the balance says nothing of it, so the baseline must not move above it before it is judged."""
+    lab.add(intent(1))
+    lab.mine(stranger())
+    top = lab.height
+    assert not lab.tick(header=lambda height: None if height == top else lab.header(height)).changes
+    assert of_type(lab.tick(), FrozenNow)
+
+
 def test_the_cancel_variant_found_is_the_outcome(lab: Lab) -> None:
     """R7, R5 a: whichever is final decides; the cancel makes it void, its unit and fee are booked."""
     one = intent(1, cancel_fee=FEE)

@@ -276,6 +276,9 @@ def test_within_the_fees_doubt_the_destination_alone_decides() -> None:
     assert kinds(judged(tiny, fell=2 + FEE, alice=2)) == ["payment"]
     assert kinds(judged(tiny, fell=FEE - 100, alice=2)) == ["payment"]
     assert kinds(judged(tiny, fell=2 + FEE, alice=1)) == []
+    three = intent(1, amount=3)
+    assert kinds(judged(three, fell=3 + FEE, alice=3)) == ["payment"]
+    assert kinds(judged(three, fell=0, alice=3)) == [], "beyond the doubt a spend of nothing shows"
     both = intent(1, amount=2, cancel_fee=FEE)
     assert kinds(judged(both, fell=2 + FEE, alice=2)) == ["payment"]
     assert kinds(judged(both, fell=1 + FEE, sink=1)) == ["cancel"]
