@@ -6,7 +6,7 @@ each entry once more outside the store.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -112,8 +112,9 @@ class JournalCopy:
     `ahead` names such chains.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
         self._folder = folder
+        self._sync = sync  # makes a file (by its descriptor) durable
         self._files: dict[str, BinaryIO] = {}
         self._copied: int | None = None  # id of the last entry copied; None before the first call
         self.ahead: Mapping[str, CopyHead] = {}
@@ -133,7 +134,7 @@ class JournalCopy:
     def close(self) -> None:
         """Sync and close all files."""
         for file in self._files.values():
-            os.fsync(file.fileno())
+            self._sync(file.fileno())
             file.close()
         self._files.clear()
 
@@ -150,7 +151,7 @@ class JournalCopy:
         for chain in touched:
             self._files[chain].flush()
         if PEOPLE in touched:
-            os.fsync(self._files[PEOPLE].fileno())
+            self._sync(self._files[PEOPLE].fileno())
         return after
 
     def _catch_up(self, connection: Connection) -> int:
@@ -179,7 +180,7 @@ class JournalCopy:
                 file.write(line_of(entry))
                 seq = entry.seq
         file.flush()
-        os.fsync(file.fileno())
+        self._sync(file.fileno())
 
     @staticmethod
     def _known(connection: Connection, chain: str, head: CopyHead) -> bool:

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from treasuryd.sqlite.connect import MEMORY, Connection, Database
+from treasuryd.sqlite.inline import COMMITTED, InlineDriver
+
+
+class Killed(BaseException):
+    pass
+
+
+def _fill(connection: Connection) -> None:
+    connection.execute("INSERT INTO t VALUES (0)")
+    connection.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+
+
+@pytest.fixture(params=["memory", "file"])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> InlineDriver:
+    path = MEMORY if request.param == "memory" else tmp_path / "a.db"
+    driver = InlineDriver(Database(path=path, application_id=1))
+    driver._writer.execute("CREATE TABLE t (x INTEGER) STRICT")
+    return driver
+
+
+async def test_the_hook_hears_every_statement_and_every_row(driver: InlineDriver) -> None:
+    """So a simulator can stop a verb wherever a real process can die."""
+    heard: list[str] = []
+    driver.before_statement = heard.append
+    await driver.write(_fill)
+    row = "INSERT INTO t VALUES (?)"
+    assert heard == ["BEGIN IMMEDIATE", "INSERT INTO t VALUES (0)", row, row, "COMMIT", COMMITTED]
+    await driver.close()
+
+
+@pytest.mark.parametrize("place", range(6))
+async def test_a_crash_leaves_all_or_nothing(driver: InlineDriver, place: int) -> None:
+    """Nothing before the commit, everything after it."""
+    count = 0
+
+    def hook(sql: str) -> None:
+        nonlocal count
+        if count == place:
+            raise Killed
+        count += 1
+
+    driver.before_statement = hook
+    with pytest.raises(Killed):
+        await driver.write(_fill)
+    driver.before_statement = None
+    rows = await driver.read(lambda connection: connection.execute("SELECT count(*) FROM t").fetchone())
+    assert rows == ((3,) if place == 5 else (0,))
+    await driver.close()

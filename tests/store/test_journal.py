@@ -1,0 +1,184 @@
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.store.kit import CHAIN_ID, PAYER, Bench, opened
+
+from treasuryd.core.model import UnixSeconds
+from treasuryd.errors import Corrupt
+from treasuryd.sqlite.connect import MEMORY, Connection
+from treasuryd.sqlite.inline import InlineDriver
+from treasuryd.store.journal import (
+    GENESIS,
+    PEOPLE,
+    Entry,
+    JournalCopy,
+    append,
+    chain_of,
+    copy_head,
+    entries,
+    entry_of,
+    line_of,
+    link,
+    path_of,
+    read_copy,
+    verify,
+)
+from treasuryd.store.opening import OpenStore, open_store
+
+AT = UnixSeconds(1.0)
+
+
+class _Copied:
+    """A driver with a copy, closed together."""
+
+    def __init__(self, store: OpenStore) -> None:
+        self.write, self.read, self.close = store.driver.write, store.driver.read, store.close
+
+
+async def _copied(folder: Path, path: Path | str = MEMORY) -> _Copied:
+    return _Copied(await open_store(path, chain_id=CHAIN_ID, lineage="l", journal=folder, kind=InlineDriver))
+
+
+def _say(connection: Connection, *words: str, chain: str = PEOPLE) -> None:
+    for word in words:
+        append(connection, chain, "said", {"word": word}, AT)
+
+
+async def test_a_chain_verifies_and_a_changed_entry_does_not() -> None:
+    """§10: whoever changes one entry would have to change all behind it, and the copy outside."""
+    for change in (
+        'UPDATE journal SET body = \'{"word":"x"}\' WHERE seq = 2',
+        "UPDATE journal SET at = 2.0 WHERE seq = 1",
+        "DELETE FROM journal WHERE seq = 1",
+    ):
+        driver = await opened(InlineDriver)
+        await driver.write(_say, "a", "b", "c")
+        assert await driver.read(verify, PEOPLE) == 3
+        await driver.write(_change, change)
+        with pytest.raises(Corrupt, match="does not follow"):
+            await driver.read(verify, PEOPLE)
+        await driver.close()
+
+
+def _change(connection: Connection, sql: str) -> None:
+    connection.execute(sql)
+
+
+async def test_every_verb_of_the_executor_leaves_one_entry_per_account() -> None:
+    """One entry per verb carries every row's change."""
+    driver = await opened(InlineDriver)
+    bench = Bench(driver)
+    await bench.adopt(PAYER)
+    await bench.include(await bench.pay(await bench.insert(3)))
+    await bench.bury()
+    await bench.finalize(settled=200)
+    found = await driver.read(entries, chain_of(PAYER))
+    assert [entry.verb for entry in found] == ["claim", "record", "stage", "seal", *["record"] * 4]
+    assert await driver.read(verify, chain_of(PAYER)) == len(found)
+    await driver.close()
+
+
+async def test_the_copy_follows_every_commit(tmp_path: Path) -> None:
+    """And says the same, entry for entry."""
+    driver = await _copied(tmp_path / "journal")
+    await driver.write(_say, "a", "b")
+    await driver.write(_say, "c", chain="account:we/ird")
+    for chain in (PEOPLE, "account:we/ird"):
+        assert list(read_copy(tmp_path / "journal", chain)) == await driver.read(entries, chain)
+    await driver.close()
+
+
+async def test_what_a_crash_left_out_is_caught_up(tmp_path: Path) -> None:
+    """The store committed, the copy was not written: the next start writes it; a torn line is cut off."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    driver = await _copied(folder, file)
+    await driver.write(_say, "a")
+    await driver.close()
+    crashed = await opened(InlineDriver, file)
+    await crashed.write(_say, "b", "c")
+    await crashed.close()
+    with path_of(folder, PEOPLE).open("ab") as copy:
+        copy.write(b'[2,1.0,"said","torn')
+    driver = await _copied(folder, file)
+    await driver.write(_say, "d")
+    assert list(read_copy(folder, PEOPLE)) == await driver.read(entries, PEOPLE)
+    await driver.close()
+
+
+async def test_a_copy_that_is_ahead_of_the_store_is_set_aside_and_named(tmp_path: Path) -> None:
+    """§8: an old store was restored; the entries beyond it are kept for the replay, never written over."""
+    folder = tmp_path / "journal"
+    driver = await _copied(folder)
+    await driver.write(_say, "a", "b", "c")
+    await driver.close()
+    store = await open_store(MEMORY, chain_id=CHAIN_ID, lineage="l", journal=folder, kind=InlineDriver)
+    assert store.copy is not None
+    restored = store.driver
+    await restored.write(_say, "a", "other")
+    assert {chain: head.seq for chain, head in store.copy.ahead.items()} == {PEOPLE: 3}
+    [aside] = folder.glob("*.ahead")
+    assert aside.read_bytes().count(b"\n") == 3
+    assert list(read_copy(folder, PEOPLE)) == await restored.read(entries, PEOPLE)
+    await store.close()
+
+
+class Disk:
+    """Counts what is synced, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.synced = 0
+        self.full = False
+
+    def sync(self, handle: int) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.synced += 1
+
+
+async def test_peoples_entries_are_synced_and_a_failing_copy_is_no_secret(tmp_path: Path) -> None:
+    """A command returns only when its entry stands on the other disk; where it cannot, it says so."""
+    disk = Disk()
+    copy = JournalCopy(tmp_path / "journal", sync=disk.sync)
+    driver = await opened(InlineDriver, committed=copy)
+    await driver.write(_say, "x", chain="account:a")
+    assert disk.synced == 0
+    await driver.write(_say, "y")
+    assert disk.synced == 1
+    disk.full = True
+    with pytest.raises(Corrupt, match="No space left"):
+        await driver.write(_say, "z")
+    disk.full = False
+    await driver.close()
+    copy.close()
+
+
+@given(word=st.text(), seq=st.integers(1, 2**53), at=st.floats(0, 1e10))
+@settings(max_examples=50)
+def test_a_line_reads_back_as_it_was(word: str, seq: int, at: float) -> None:
+    """Byte for byte, or its hash would not verify."""
+    try:
+        body = orjson.dumps({"word": word})
+    except TypeError:  # a lone surrogate is no text
+        return
+    entry = Entry(
+        chain="c",
+        seq=seq,
+        at=UnixSeconds(at),
+        verb="said",
+        body=body.decode(),
+        hash=link(GENESIS, "c", seq, at, "said", body),
+    )
+    assert entry_of("c", line_of(entry)) == entry
+
+
+def test_a_copy_of_nothing_has_no_head(tmp_path: Path) -> None:
+    """No file, an empty one, and one with half a line."""
+    assert copy_head(tmp_path, PEOPLE) is None
+    for text in (b"", b"[1,"):
+        path_of(tmp_path, PEOPLE).write_bytes(text)
+        assert copy_head(tmp_path, PEOPLE) is None
+    with pytest.raises(Corrupt, match="none of ours"):
+        entry_of(PEOPLE, b"hello\n")
