@@ -10,7 +10,7 @@ from treasuryd.devnet.chainfile import FILE_NAME, ChainFile, open_ledger
 from treasuryd.devnet.config import LedgerRules
 from treasuryd.devnet.ledger import Ledger, Then, Verdict
 from treasuryd.devnet.signatures import offer_of
-from treasuryd.errors import Corrupt
+from treasuryd.errors import Corrupt, Rejected
 
 
 def build(seed: int, genesis: Mapping[str, int]) -> Ledger:
@@ -144,3 +144,15 @@ def test_without_a_file_nothing_is_kept() -> None:
     ledger = open_ledger(None, build, seed=1, genesis={"a": 1})
     ledger.mine(now=0.0)
     assert ledger.height == 1
+
+
+def test_two_processes_never_write_one_chain(tmp_path: Path) -> None:
+    """A second daemon on the same state folder is told so; the file stays whole."""
+    file, ledger = reopen(tmp_path / FILE_NAME)
+    with pytest.raises(Rejected, match="another development chain"):
+        ChainFile(tmp_path / FILE_NAME)
+    pay(ledger, 1)
+    file.close()
+    file, again = reopen(tmp_path / FILE_NAME)
+    assert again.height == 1
+    file.close()

@@ -12,6 +12,7 @@ from tests.devnet.world import DEV, FUNDS, REAL, Answer, Client, World, settle, 
 from treasuryd.devnet.config import Abilities, profile
 from treasuryd.devnet.server import Devnet
 from treasuryd.devnet.signatures import offer_of
+from treasuryd.errors import Rejected
 from treasuryd.wire.theblock.readings import read_frame
 from treasuryd.wire.theblock.replies import read_batch
 from treasuryd.wire.theblock.transaction import probe_bytes, size9
@@ -422,7 +423,7 @@ async def test_a_killed_chain_goes_on_where_it_was(world: World, tmp_path: Path)
 async def test_a_port_that_is_taken_is_an_error(world: World) -> None:
     """It ends the start, and is not swallowed."""
     devnet = await world.start(DEV)
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(Rejected, match="cannot listen on .* in use"):
         await world.start(replace(DEV, port=devnet.port))
 
 

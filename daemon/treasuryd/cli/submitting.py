@@ -63,8 +63,11 @@ def submit(*, source: Path, form: str | None, key: str | None, dry_run: bool, wa
     if wants_json:
         screen.as_json(reply)
     else:
-        again = " before; nothing was submitted twice" if reply["repeated"] else ""
-        screen.say(f"submitted {len(reply['ids'])} disbursements{again}: {ranges(reply['ids'])}")
+        count, listed = len(reply["ids"]), ranges(reply["ids"])
+        if reply["repeated"]:
+            screen.say(f"this was submitted before; nothing was submitted twice: {listed}")
+        else:
+            screen.say(f"submitted {count} disbursements: {listed}")
     return Exit.DONE
 
 

@@ -8,6 +8,7 @@ what was: a kill in the middle of an append costs that block and nothing else. T
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from blake3 import blake3
 
 from treasuryd.devnet.ledger import Block, Ledger, Mined
 from treasuryd.devnet.pool import Offer
-from treasuryd.errors import Corrupt
+from treasuryd.errors import Corrupt, Refusal, Rejected
 
 FILE_NAME: Final = "blocks.log"
 FORMAT: Final = 1
@@ -31,6 +32,7 @@ class ChainFile:
     """
     The file of one chain, open for appending.
 
+    Raises: Rejected when another process has it open: two chains in one file are none.
     Guarantees: what `append` returned from is still there after the process was killed. Does not guarantee: that it
         survives a power cut; a development chain is not synced to disk.
     """
@@ -39,6 +41,16 @@ class ChainFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._path = path
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise Rejected(
+                f"{path}: another development chain that runs writes this file",
+                hint="Stop it, or name another --state-folder; a second daemon may talk to the first one's chain "
+                "(chain.endpoints).",
+                kind=Refusal.CONFLICT,
+            ) from error
 
     def records(self) -> Iterator[Any]:
         """Give the stored records in order, and cut off what a kill left torn at the end."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +30,7 @@ from treasuryd.devnet.node import Call, Node, Panicked, Refused
 from treasuryd.devnet.pool import Offer
 from treasuryd.devnet.signatures import is_genuine, judge_all
 from treasuryd.devnet.stream import STREAM_PATH, refusal, state_json, text_frame, upgrade
-from treasuryd.errors import Rejected
+from treasuryd.errors import Refusal, Rejected
 from treasuryd.wire.theblock.replies import PARSE_ERROR
 
 ADMIN_PATH: Final = "/devnet/admin"
@@ -458,7 +459,7 @@ async def serve(
     Run a development chain until cancelled.
 
     Args: `now` in seconds, never falling; `sleep` waits that many; `ready` is told once the port is bound.
-    Raises: OSError when the port cannot be bound, Corrupt when the stored chain does not fit together.
+    Raises: Rejected when the port or the file is taken, Corrupt when the stored chain does not fit together.
     """
     file = ChainFile(config.state_folder / FILE_NAME) if config.state_folder is not None else None
     try:
@@ -481,6 +482,13 @@ async def serve(
 
 
 def _bound(config: DevnetConfig) -> socket.socket:
-    """Bind before anything runs, so that a taken port is a plain OSError."""
+    """Bind before anything runs, so that a taken port is said at once."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    return socket.create_server((config.host, config.port), family=family)
+    try:
+        return socket.create_server((config.host, config.port), family=family)
+    except OSError as error:
+        raise Rejected(
+            f"the development chain cannot listen on {config.host}:{config.port}: {os.strerror(error.errno or 0)}",
+            hint="Is another treasuryd running? Stop it, or choose another devnet.port.",
+            kind=Refusal.CONFLICT,
+        ) from error
