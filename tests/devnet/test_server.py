@@ -423,7 +423,7 @@ async def test_a_killed_chain_goes_on_where_it_was(world: World, tmp_path: Path)
 async def test_a_port_that_is_taken_is_an_error(world: World) -> None:
     """It ends the start, and is not swallowed."""
     devnet = await world.start(DEV)
-    with pytest.raises(Rejected, match="cannot listen on .* in use"):
+    with pytest.raises(Rejected, match=r"cannot listen on .* in use"):
         await world.start(replace(DEV, port=devnet.port))
 
 
