@@ -31,7 +31,9 @@ from treasuryd.store.voiding import void
 from treasuryd.store.work import Work
 
 CANCEL_UNITS: Final = 1  # what a cancel variant sends to its sink (R7)
-TURNED_AWAY: Final = 1.0  # as `last_sent_at`: no pool has it, so every view lists it and the planner decides when
+TURNED_AWAY: Final = (
+    1.0  # as `last_sent_at`: no pool has it, so every view lists it and the planner decides when
+)
 OPEN: Final = frozenset({State.STAGED, State.SIGNED, State.BROADCAST})
 CONTENT_SAYS: Final = {Meaning.CONTENT_REFUSED: 1, Meaning.ACCEPTED: 0, Meaning.ALREADY_KNOWN: 0}
 
@@ -180,7 +182,8 @@ def _include(work: Work, change: Seen, intent: Standing, variant: Bytes, found: 
         (intent.id, change.variant, change.height, change.block_hash, change.fee_charged, change.evidence),
     )
     kind = variant.kind if pays else VariantKind.CANCEL
-    work.fact(EventKind.INCLUDED, change.account, kind, item=intent.item, amount=taken)
+    lag = max(0.0, work.now - intent.staged_at)
+    work.fact(EventKind.INCLUDED, change.account, kind, item=intent.item, amount=taken, seconds=lag)
 
 
 def unproven(work: Work, changes: Sequence[Unproven]) -> list[str | None]:

@@ -24,6 +24,7 @@ class Tally:
     count: int = 0
     amount: int = 0
     ids: list[DisbursementId] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
 
 class Work:
@@ -61,6 +62,7 @@ class Work:
         *,
         item: DisbursementId | None = None,
         amount: int = 0,
+        seconds: float | None = None,
         severity: Severity = Severity.INFO,
         detail: str = "",
     ) -> None:
@@ -70,6 +72,8 @@ class Work:
             tally = self._facts[(kind, account, reason)] = Tally(severity=severity, detail=detail)
         tally.count += 1
         tally.amount += amount
+        if seconds is not None:
+            tally.seconds.append(seconds)
         if item is not None and len(tally.ids) < MAX_IDS:
             tally.ids.append(item)
 
@@ -90,6 +94,7 @@ class Work:
                 ids=tuple(tally.ids),
                 reason=reason,
                 amount=BaseUnits(tally.amount) if tally.amount else None,
+                seconds=tuple(tally.seconds),
                 detail=tally.detail,
             )
             for (kind, account, reason), tally in self._facts.items()

@@ -32,7 +32,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # a second series bes
 
 # A tick of an idle daemon takes a millisecond, one with a batch of 1,000 half a second; above 10 s the lease is lost.
 TICK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# From the first moment of payment to the block: a second on a good day, hours in an outage, days when funds are missing.
+# From staging to the block: a second on a good day, hours in an outage, days when funds are missing.
 LAG_BUCKETS: Final = (
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 86_400.0, 604_800.0,
 )  # fmt: skip
@@ -93,7 +93,7 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.lag = Histogram(
-            "treasury_disbursement_lag_seconds", "From the first moment of payment to the block.", buckets=LAG_BUCKETS,
+            "treasury_disbursement_lag_seconds", "From staging to the block.", buckets=LAG_BUCKETS,
             registry=self.registry,
         )  # fmt: skip
 
