@@ -126,7 +126,10 @@ def _restored(
         else:
             block = _block(record)
             if block.index != ledger.height:
-                raise Corrupt(f"the chain file holds block {block.index} where {ledger.height} belongs")
+                raise Corrupt(
+                    f"the chain file holds block {block.index} where {ledger.height} belongs",
+                    hint="Start the devnet with a new state folder.",
+                )
             ledger.replay(block)
     return ledger
 
