@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import anyio
+
 from treasuryd.core import lease
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import AccountId, Held, Lease, LeaseSeen, Moment, Owner
+from treasuryd.errors import Transient
 from treasuryd.executor.mind import Mind
 from treasuryd.executor.reconcile import reconcile
 from treasuryd.ports import World, written
@@ -29,6 +32,9 @@ class Keeper:
     alone: Callable[[], bool]  # whether we hold the folder's lock, which proves a predecessor in it dead
     moment: Callable[[], Moment]
     _watched: Mapping[AccountId, lease.Watched] = field(default_factory=dict)
+    _turn: anyio.Lock = field(
+        default_factory=anyio.Lock
+    )  # a beat under way takes nothing that was just given back
 
     async def run(self) -> None:
         """Renew and claim, for ever."""
@@ -37,19 +43,35 @@ class Keeper:
             await self.world.clock.sleep(self.timing.renew_seconds)
 
     async def beat(self) -> None:
-        """Renew what is held, then claim what may be taken."""
-        if self.mind.held.leases:
-            await self._renew()
-        wanted = [account for account in self.accounts if account not in self.mind.held.leases]
-        if wanted and not self.mind.stopping:
-            await self._claim(wanted)
+        """
+        Renew what is held, then claim what may be taken.
+
+        A store that could not be asked (Transient) is asked again at the next beat: what is held runs out meanwhile.
+        """
+        async with self._turn:
+            try:
+                if self.mind.held.leases:
+                    await self._renew()
+                wanted = [account for account in self.accounts if account not in self.mind.held.leases]
+                if wanted and not self.mind.stopping:
+                    await self._claim(wanted)
+            except Transient as problem:
+                self.world.observer.saw(
+                    Event(
+                        kind=EventKind.CALL_FAILED,
+                        severity=Severity.WARNING,
+                        reason="lease",
+                        detail=str(problem)[:200],
+                    )
+                )
 
     async def yield_all(self) -> None:
         """Give the leases back, so that they are taken at once; called when the workers have stopped (§6.7)."""
-        held, self.mind.held = self.mind.held, Held()
-        if held.leases:
-            await self.world.store.release(held)
-            self._tell(EventKind.LEASE_RELEASED, held.leases.values())
+        async with self._turn:
+            held, self.mind.held = self.mind.held, Held()
+            if held.leases:
+                await self.world.store.release(held)
+                self._tell(EventKind.LEASE_RELEASED, held.leases.values())
 
     async def _renew(self) -> None:
         sent_for, asked_at = self.mind.held, self.world.clock.boot_seconds()

@@ -12,9 +12,11 @@ from treasuryd.core.model import (
     Epoch,
     Held,
     Hold,
+    IntentId,
     Lease,
     Moment,
     Snapshot,
+    Term,
 )
 from treasuryd.ports import Clock, Vitals
 
@@ -34,8 +36,12 @@ class Mind:
     at: Moment | None = None
     waiting: Mapping[Hold, int] = field(default_factory=dict)
     snapshot: Snapshot = field(default_factory=Snapshot)
-    finalized_by: Epoch | None = None  # settled epoch of the last look for items to finalize
-    reconciled: set[AccountId] = field(default_factory=set)
+    batch: int = 0  # rows per list of the next view; 0: as few as the rules allow
+    # per account: under which term and by which settled epoch items to finalize were last looked for
+    finalized_by: dict[AccountId, tuple[Term, Epoch]] = field(default_factory=dict)
+    paged: dict[AccountId, tuple[IntentId, BootSeconds]] = field(
+        default_factory=dict
+    )  # the late head, and when
     started: bool = False
     stopping: bool = False
     task_alive: bool = False

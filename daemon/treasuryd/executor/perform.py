@@ -1,48 +1,44 @@
 """The effects, in write-ahead order: only stored bytes leave, and only after they are stored (protocol.md §4, R1)."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from treasuryd.core import submission
 from treasuryd.core.changes import Change, HoldSet
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
+    AccountId,
+    Binding,
     Draft,
-    Held,
+    Endpoint,
     Hold,
     Intent,
+    IntentId,
+    Meaning,
     Moment,
+    Nonce,
     NotWritten,
     Refused,
+    Reply,
     Signed,
     SignRequest,
 )
-from treasuryd.errors import Fenced
-from treasuryd.ports import Many, World, written
+from treasuryd.errors import Transient
+from treasuryd.executor.grip import Grip
+from treasuryd.ports import Many, written
+
+MAX_IDS = 20  # how many an event names
 
 
-def guard(world: World, held: Held) -> None:
-    """
-    Stand before every effect (protocol.md §6.3).
-
-    Raises: Fenced when the lease could have passed to somebody else; nothing is done after it.
-    """
-    if not held.valid(world.clock.boot_seconds()):
-        raise Fenced(
-            "the lease was not renewed in time; this executor stops acting",
-            hint="Nothing is lost: the next holder continues from the stored state. If this repeats, look for a "
-            "slow disk or a blocked event loop: `treasuryd status`.",
-        )
-
-
-async def stage(
-    world: World, drafts: Many[Draft], held: Held, *, at: Moment
-) -> tuple[list[Intent], list[Change]]:
+async def stage(grip: Grip, drafts: Many[Draft], *, at: Moment) -> tuple[list[Intent], list[Change]]:
     """
     Vet, then bind: what policy refuses never gets a nonce (R11).
 
     Returns: the staged intents in nonce order, and the holds of what the signer's policy refused.
     """
-    vetted = await world.signer.vet(drafts)
+    if not drafts:
+        return [], []
+    vetted = await grip.world.signer.vet(drafts)
     refused: list[Change] = [
         HoldSet(
             account=drafts[row.row].account,
@@ -53,31 +49,36 @@ async def stage(
         for row in vetted
         if isinstance(row, NotWritten)
     ]
-    guard(world, held)
-    return written(await world.store.stage(written(vetted), held, at=at)), refused
+    passed = written(vetted)
+    if not passed:
+        return [], refused
+    answers = await grip.world.store.stage(passed, grip.held(), at=at)
+    grip.heed(answers, [draft.account for draft in passed])
+    staged = written(answers)
+    grip.wrote(_facts(EventKind.STAGED, staged))
+    return staged, refused
 
 
-async def sign(world: World, intents: Iterable[Intent], held: Held) -> list[Intent]:
+async def sign(grip: Grip, intents: Iterable[Intent]) -> list[Intent]:
     """
     Have every variant without bytes signed, and seal what was signed (R1, R11).
 
     Refusals for good are unstaged in one transaction; any other refusal leaves its row staged and pages.
+    Returns: what was sealed, with the bytes.
     """
-    requests = [request for intent in intents for request in requests_of(intent)]
+    wanted = grip.mine(intents, lambda intent: intent.account)
+    requests = [request for intent in wanted for request in requests_of(intent)]
     if not requests:
         return []
-    guard(world, held)
-    answers = await world.signer.sign(requests, held)
+    answers = await grip.world.signer.sign(requests, grip.held())
     refused = [row for row in answers if isinstance(row, Refused)]
-    world.observer.saw(*_refusals(refused))
-    final = [row for row in refused if row.final]
-    if final:
-        await world.store.unstage(final, held)
-    signed = written(answers)
-    return written(await world.store.seal(signed, held)) if signed else []
+    grip.tell(*_refusals(refused))
+    accounts = {intent.id: intent.account for intent in wanted}
+    await _unstage(grip, [row for row in refused if row.final], accounts)
+    return await _seal(grip, written(answers), accounts)
 
 
-async def ask_signer(world: World, intents: Sequence[Intent], held: Held) -> None:
+async def ask_signer(grip: Grip, intents: Sequence[Intent]) -> None:
     """
     Ask what the signer bound for staged intents whose nonce is consumed (R5): nothing is signed anew under such a nonce.
 
@@ -86,11 +87,13 @@ async def ask_signer(world: World, intents: Sequence[Intent], held: Held) -> Non
     """
     if not intents:
         return
+    signer, accounts = grip.world.signer, {intent.id: intent.account for intent in intents}
     bound: list[Signed] = []
-    wanted = {intent.id: intent for intent in intents}
-    for account in {intent.account for intent in intents}:
-        lowest = min(intent.nonce for intent in intents if intent.account == account)
-        bindings = await world.signer.bindings(account, first=lowest, limit=len(intents) + 1)
+    for account in sorted(set(accounts.values())):
+        own = {intent.id: intent for intent in intents if intent.account == account}
+        nonces = [intent.nonce for intent in own.values()]
+        first = Nonce(min(nonces))
+        bindings = await signer.bindings(account, first=first, limit=max(nonces) - first + 1)
         bound += [
             Signed(
                 intent_id=binding.request.intent_id,
@@ -99,28 +102,25 @@ async def ask_signer(world: World, intents: Sequence[Intent], held: Held) -> Non
                 tx_hash=binding.tx_hash,
             )
             for binding in bindings
-            if binding.request.intent_id in wanted
+            if _is_of(binding, own)
         ]
-    guard(world, held)
     if bound:
-        await world.store.seal(bound, held)
-    unbound = [intent for intent in intents if intent.id not in {one.intent_id for one in bound}]
-    attested = await world.signer.never_bound([intent.id for intent in unbound])
+        await _seal(grip, bound, accounts)
+    known = {one.intent_id for one in bound}
+    unbound = [intent for intent in intents if intent.id not in known]
+    attested = await signer.never_bound([intent.id for intent in unbound]) if unbound else []
     never = [intent for intent, refused in zip(unbound, attested, strict=True) if refused]
-    if never:
-        await world.store.unstage(
-            [
-                Refused(
-                    row=row,
-                    reason="never_bound",
-                    intent_id=intent.id,
-                    disbursement_id=intent.disbursement_id,
-                    final=True,
-                )
-                for row, intent in enumerate(never)
-            ],
-            held,
+    refused = [
+        Refused(
+            row=row,
+            reason="never_bound",
+            intent_id=intent.id,
+            disbursement_id=intent.disbursement_id,
+            final=True,
         )
+        for row, intent in enumerate(never)
+    ]
+    await _unstage(grip, refused, accounts)
 
 
 def requests_of(intent: Intent) -> list[SignRequest]:
@@ -146,15 +146,70 @@ def requests_of(intent: Intent) -> list[SignRequest]:
     ]
 
 
-async def send(world: World, intents: Sequence[Intent], held: Held) -> list[Change]:
+async def send(grip: Grip, intents: Sequence[Intent]) -> list[Change]:
     """Broadcast sealed bytes; what may have left is a change to record, whatever the reply says (R4)."""
-    if not intents:
+    leaving = grip.mine(intents, lambda intent: intent.account) if intents else []
+    if not leaving:
         return []
-    guard(world, held)
-    replies = await world.chain.broadcast(intents, until=held.until)
-    sent, alarms = submission.recorded(intents, replies)
-    world.observer.saw(*alarms)
+    try:
+        replies = await grip.world.chain.broadcast(leaving, until=grip.held().until)
+    except Transient as problem:
+        # nobody knows how far it came: what may have left, has left
+        unknown = Reply(meaning=Meaning.UNKNOWN, endpoint=Endpoint(""), detail=problem.message[:200])
+        replies = [unknown] * len(leaving)
+        grip.tell(_call_failed("broadcast", problem))
+    sent, alarms = submission.recorded(leaving, replies)
+    grip.tell(*alarms)
     return list(sent)
+
+
+async def _seal(grip: Grip, signed: Many[Signed], accounts: dict[IntentId, AccountId]) -> list[Intent]:
+    if not signed:
+        return []
+    answers = await grip.world.store.seal(signed, grip.held())
+    grip.heed(answers, [accounts.get(row.intent_id) for row in signed])
+    grip.tell(*_other_bytes(answers, signed))
+    sealed = list({intent.id: intent for intent in written(answers)}.values())
+    grip.wrote(_facts(EventKind.SEALED, sealed))
+    return sealed
+
+
+async def _unstage(grip: Grip, refused: Sequence[Refused], accounts: dict[IntentId, AccountId]) -> None:
+    if not refused:
+        return
+    recorded = await grip.world.store.unstage(refused, grip.held())
+    grip.wrote(recorded.events)
+    owners = [None if row.intent_id is None else accounts.get(row.intent_id) for row in refused]
+    grip.heed(recorded.unwritten, owners)
+
+
+def _is_of(binding: Binding, own: dict[IntentId, Intent]) -> bool:
+    """Whether what the signer bound is what the store staged: ids alone could be of another history (§8)."""
+    request, intent = binding.request, own.get(binding.request.intent_id)
+    return intent is not None and (
+        request.nonce, request.disbursement_id, request.destination, request.amount, request.payload_digest,
+    ) == (intent.nonce, intent.disbursement_id, intent.destination, intent.amount, intent.payload_digest)  # fmt: skip
+
+
+# --- what is told -----------------------------------------------------------------------------------------------
+
+
+def _facts(kind: EventKind, intents: Sequence[Intent]) -> list[Event]:
+    """One event per account."""
+    counted = Counter(intent.account for intent in intents)
+    return [
+        Event(
+            kind=kind,
+            account=account,
+            count=count,
+            ids=tuple(
+                intent.disbursement_id
+                for intent in intents
+                if intent.account == account and intent.disbursement_id is not None
+            )[:MAX_IDS],
+        )
+        for account, count in counted.items()
+    ]
 
 
 def _refusals(refused: Sequence[Refused]) -> list[Event]:
@@ -170,3 +225,23 @@ def _refusals(refused: Sequence[Refused]) -> list[Event]:
         for row in refused
         if row.first
     ]
+
+
+def _other_bytes(answers: Sequence[object], signed: Many[Signed]) -> list[Event]:
+    """The signer gave other bytes for what is sealed: it must never happen, and nothing was stored (R11)."""
+    return [
+        Event(
+            kind=EventKind.HASH_MISMATCH,
+            severity=Severity.PAGE,
+            reason="signer",
+            detail=f"intent {signed[row.row].intent_id}: the signer answered other bytes than those sealed",
+        )
+        for row in answers
+        if isinstance(row, NotWritten) and row.reason == "other_bytes"
+    ]
+
+
+def _call_failed(reason: str, problem: Transient) -> Event:
+    return Event(
+        kind=EventKind.CALL_FAILED, severity=Severity.WARNING, reason=reason, detail=problem.message[:200]
+    )

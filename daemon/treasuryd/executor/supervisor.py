@@ -47,7 +47,7 @@ class Supervisor:
         """
         Run until stopped.
 
-        Returns: whether everything ended in order. Raises: what ended a duty (the first, unwrapped where it is one).
+        Returns: whether everything ended in order. Raises: a group of what ended one or several duties.
         """
         async with anyio.create_task_group() as group:
             group.start_soon(self._signals, name="signals")
@@ -64,20 +64,19 @@ class Supervisor:
         """Tick ends → leases released → the rest. The caller stops the web by cancelling the group."""
         self.told("finishing the current tick")
         self.world.observer.saw(Event(kind=EventKind.STOPPING))
-        with anyio.move_on_after(self.grace_seconds):
+        with anyio.move_on_after(self.grace_seconds) as grace:
             await self._ticked_out.wait()
-        if not self._ticked_out.is_set():
+            await self.keeper.yield_all()
+        if grace.cancelled_caught:
             self.world.observer.saw(
                 Event(
                     kind=EventKind.STOPPING,
                     severity=Severity.WARNING,
                     reason="grace_over",
-                    detail=f"the tick did not end within {self.grace_seconds} s; leases are not released",
+                    detail=f"the work did not end within {self.grace_seconds} s; the next holder waits out the lease",
                 )
             )
-            return False
-        await self.keeper.yield_all()
-        return True
+        return not grace.cancelled_caught
 
     async def _tick_until_stopped(self) -> None:
         await self.ticker.run()

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from treasuryd.core import confirmation, epochs, planner
+from treasuryd.core import confirmation, epochs, planner, submission
 from treasuryd.core.changes import BlockBuried, ChainMoved, Change, FinalizeDue, FrozenNow
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
+    AccountState,
     Address,
     BaseUnits,
     BlockHash,
@@ -19,6 +20,7 @@ from treasuryd.core.model import (
     FreezeCause,
     Held,
     Intent,
+    Meaning,
     Moment,
     Nonce,
     Rules,
@@ -26,8 +28,9 @@ from treasuryd.core.model import (
 )
 from treasuryd.errors import Transient
 from treasuryd.executor import perform
+from treasuryd.executor.grip import Grip
 from treasuryd.executor.mind import Mind
-from treasuryd.ports import Many, World
+from treasuryd.ports import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,34 +68,42 @@ async def tick(world: World, rules: Rules, trade: Trade, mind: Mind, held: Held)
     """
     Serve all accounts held, once.
 
-    Raises: Transient when the chain cannot be read at all; Fenced when the lease ran out in between; Corrupt when the
-        store failed, which ends the process. Guarantees: a crash anywhere in it is answered by the next tick.
+    Raises: Transient when the chain cannot be read at all; Fenced when no lease is ours any more; Corrupt when the
+        store failed, which ends the process. Guarantees: a crash anywhere in it is answered by the next tick; an
+        account that was lost in between falls out alone.
     """
-    at, view, changes = await look(world, rules, mind, held)
-    changes += await settle(world, rules, trade, view, at, held)
+    grip = Grip(world=world, mind=mind, began_with=held)
+    at, view, changes = await look(grip, rules)
+    mind.at = at
+    settled, sure = await settle(grip, rules, trade, view, at)
+    changes += settled
     view = planner.carry(view, changes)
-    at = await _priced(world, view, at)
+    at = await _priced(grip, view, at if sure else replace(at, frame=None))
     plan = planner.decide(view, at, rules, pricing=_pricing(trade, at))
-    changes += [*plan.changes, *_finalize(mind, at, view, changes)]
-    events = await _record(world, changes, held, at)
+    changes += [*plan.changes, *_finalize(mind, at, view, held, changes)]
+    await grip.record(changes, at)
+    finalized = any(event.kind is EventKind.FINALIZED for event in grip.events)
 
-    staged, refused = await perform.stage(world, plan.drafts, held, at=at) if plan.drafts else ([], [])
-    sealed = await perform.sign(world, [*plan.sign, *staged], held)
+    staged, refused = await perform.stage(grip, plan.drafts, at=at)
+    sealed = await perform.sign(grip, [*plan.sign, *staged])
     due = planner.sendable(_newest(sealed, plan.send), view, at, rules)
-    sent = await perform.send(world, due, held)
-    events += await _record(world, [*refused, *sent], held, at)
+    sent = await perform.send(grip, due)
+    await grip.record([*refused, *sent], at)
 
-    mind.at, mind.waiting = at, plan.waiting
+    _page_late_heads(grip, view, at, rules)
+    mind.waiting = plan.waiting
+    mind.batch = planner.next_batch(mind.batch, view, at, rules)
+    work = view.more or plan.changes or finalized or len(due) > len(sent)
     return Report(
         at=at,
-        settled=len(events),
+        settled=len(changes),
         staged=len(staged),
         sealed=len(sealed),
         sent=len(sent),
-        more=view.more or bool(plan.changes) or len(due) > len(sent),
+        more=bool(work) and grip.done > 0,
         in_flight=sum(view.unburned.values()) + len(staged),
         last_nonce=max((intent.nonce for intent in due), default=None) if sent else None,
-        events=tuple(events),
+        events=tuple(grip.events),
         waiting={hold.value: count for hold, count in plan.waiting.items()},
     )
 
@@ -100,54 +111,72 @@ async def tick(world: World, rules: Rules, trade: Trade, mind: Mind, held: Held)
 # --- look --------------------------------------------------------------------------------------------------
 
 
-async def look(world: World, rules: Rules, mind: Mind, held: Held) -> tuple[Moment, View, list[Change]]:
+async def look(grip: Grip, rules: Rules) -> tuple[Moment, View, list[Change]]:
     """Read the world once: heads, then one frame, then the store (protocol.md §4.2)."""
+    world, held, size = grip.world, grip.held(), grip.mind.batch or rules.batch_min
     stored = await world.store.chain_state()
+    chain, moment, wrong = await _heads(grip, stored, rules)
+    if wrong is None:
+        frame = await _frame(grip, moment, rules, size)
+        if frame is not None and frame.height > moment.believed:
+            # a block came in between: a second look at the heads says whether it is to be believed (R16)
+            chain, moment, wrong = await _heads(grip, chain, rules)
+        if frame is not None and frame.height <= moment.believed and wrong is None:
+            moment = replace(moment, frame=frame)
+    changes: list[Change] = []
+    if wrong is None and chain != stored:
+        changes.append(ChainMoved(account=next(iter(held.leases)), chain=chain))
+    view = await world.store.view(held, at=moment, limit=size)
+    if wrong is not None:
+        changes += [
+            _wrong_chain(account.id, stored, wrong)
+            for account in view.accounts
+            if account.state is AccountState.ACTIVE
+        ]
+    return moment, view, changes
+
+
+async def _heads(grip: Grip, stored: ChainState, rules: Rules) -> tuple[ChainState, Moment, BlockHash | None]:
+    """
+    Read all heads, and say what is believed after it.
+
+    Of another chain nothing is believed: epochs and heights stay as they were stored (R15).
+    """
+    world, mind = grip.world, grip.mind
     heads = await world.chain.heads()
     unix, boot = world.clock.unix_seconds(), world.clock.boot_seconds()
-    chain, belief = epochs.believe(stored, heads, mind.belief, unix=unix, boot=boot, rules=rules)
+    wrong = epochs.wrong_genesis(stored, heads)
+    chain, belief = epochs.believe(
+        stored, heads if wrong is None else (), mind.belief, unix=unix, boot=boot, rules=rules
+    )
     mind.belief = belief
-    _tell_unbelieved(world, belief, rules, boot)
+    _tell_unbelieved(grip, belief, rules, boot)
     moment = Moment(
         unix=unix,
         boot=boot,
         believed=chain.believed,
+        lowest=belief.lowest,
         settled=chain.settled,
         seen=belief.seen,
         evidence=world.chain.evidence,
     )
-    changes: list[Change] = []
-    wrong = epochs.wrong_genesis(stored, heads)
-    if wrong is not None:
-        changes = [_wrong_chain(account, stored, wrong) for account in held.leases]
-    else:
-        moment = replace(moment, frame=await _frame(world, moment, rules, held))
-        if chain != stored:
-            changes = [ChainMoved(account=next(iter(held.leases)), chain=chain)]
-    view = await world.store.view(held, at=moment, limit=rules.batch_max)
-    return moment, view, changes
+    return chain, moment, wrong
 
 
-async def _frame(world: World, at: Moment, rules: Rules, held: Held) -> Frame | None:
-    """
-    Read one frame of all addresses that matter now; None where there is none that may be believed.
-
-    A frame above the believed height is not used (R16): it would date what it shows into the future.
-    """
+async def _frame(grip: Grip, at: Moment, rules: Rules, size: int) -> Frame | None:
+    """Read one frame of all addresses that matter now; None where the chain is empty or kept moving."""
     if at.believed == 0:
         return None  # an empty chain waits
+    world, held = grip.world, grip.held()
     ids = [Address(account) for account in held.leases]
     ids += [rules.sink_of(account) for account in held.leases]
     if at.evidence is Evidence.BALANCE:
-        ids += await world.store.watched(held, settled=at.settled, limit=rules.batch_max)
+        ids += await world.store.watched(held, settled=at.settled, limit=size)
     try:
-        frame = await world.chain.frame(tuple(dict.fromkeys(ids)))
+        return await world.chain.frame(tuple(dict.fromkeys(ids)))
     except Transient as problem:
-        world.observer.saw(
-            Event(kind=EventKind.CALL_FAILED, severity=Severity.WARNING, reason="frame", detail=str(problem))
-        )
+        grip.tell(_call_failed("frame", problem))
         return None
-    return frame if frame.height <= at.believed else None
 
 
 def _wrong_chain(account: AccountId, stored: ChainState, found: BlockHash) -> FrozenNow:
@@ -158,11 +187,11 @@ def _wrong_chain(account: AccountId, stored: ChainState, found: BlockHash) -> Fr
     )
 
 
-def _tell_unbelieved(world: World, belief: epochs.Belief, rules: Rules, now: BootSeconds) -> None:
+def _tell_unbelieved(grip: Grip, belief: epochs.Belief, rules: Rules, now: BootSeconds) -> None:
     if belief.excess > 0:
         seconds = belief.excess_seconds(now)
         persists = seconds > rules.head_max_age_seconds
-        world.observer.saw(
+        grip.tell(
             Event(
                 kind=EventKind.HEAD_NOT_BELIEVED,
                 severity=Severity.PAGE if persists else Severity.WARNING,
@@ -174,15 +203,21 @@ def _tell_unbelieved(world: World, belief: epochs.Belief, rules: Rules, now: Boo
 # --- settle ------------------------------------------------------------------------------------------------
 
 
-async def settle(
-    world: World, rules: Rules, trade: Trade, view: View, at: Moment, held: Held
-) -> list[Change]:
-    """Hold every open intent against the chain before anything new is begun (protocol.md §4.3)."""
+async def settle(grip: Grip, rules: Rules, trade: Trade, view: View, at: Moment) -> tuple[list[Change], bool]:
+    """
+    Hold every open intent against the chain before anything new is begun (protocol.md §4.3).
+
+    Returns: what follows, and whether the chain answered: when it did not, nothing new is begun in this tick.
+    """
     if at.frame is None:
-        return []
+        return [], False
     asks = confirmation.asks(view, at, rules)
-    sightings = await world.chain.sightings(asks.lookups) if asks.lookups else ()
-    headers = await world.chain.headers(asks.heights) if asks.heights else ()
+    try:
+        sightings = await grip.world.chain.sightings(asks.lookups) if asks.lookups else ()
+        headers = await grip.world.chain.headers(asks.heights) if asks.heights else ()
+    except Transient as problem:
+        grip.tell(_call_failed("settle", problem))
+        return [], False
     verdict = confirmation.settle(
         view,
         at,
@@ -191,24 +226,26 @@ async def settle(
         rules=rules,
         highest_base_fee=trade.highest_base_fee,
     )
-    world.observer.saw(*verdict.events)
-    await perform.ask_signer(world, verdict.ask_signer, held)
-    return list(verdict.changes)
+    grip.tell(*verdict.events)
+    await perform.ask_signer(grip, verdict.ask_signer)
+    return list(verdict.changes), True
 
 
-# --- decide and record -------------------------------------------------------------------------------------
+# --- decide and report -------------------------------------------------------------------------------------
 
 
-async def _priced(world: World, view: View, at: Moment) -> Moment:
+async def _priced(grip: Grip, view: View, at: Moment) -> Moment:
     """Ask for a quote only when something would be priced."""
-    if at.frame is None or not (view.candidates or view.cancelling or view.resend or view.unsent):
+    to_price = view.candidates or view.cancelling or view.resend or view.unsent
+    refused = any(
+        intent.current().last_meaning is Meaning.FEE_TOO_LOW for intent in view.oldest_sent.values()
+    )
+    if at.frame is None or view.kill_switch or not (to_price or refused):
         return at
     try:
-        return replace(at, quote=await world.chain.quote())
+        return replace(at, quote=await grip.world.chain.quote())
     except Transient as problem:
-        world.observer.saw(
-            Event(kind=EventKind.CALL_FAILED, severity=Severity.WARNING, reason="quote", detail=str(problem))
-        )
+        grip.tell(_call_failed("quote", problem))
         return at
 
 
@@ -219,24 +256,38 @@ def _pricing(trade: Trade, at: Moment) -> planner.Pricing:
     return planner.Pricing(price=price, approved=trade.approved)
 
 
-def _finalize(mind: Mind, at: Moment, view: View, changes: Iterable[Change]) -> list[Change]:
-    """Look for items to finalize when the settled epoch rose, or when something became final."""
+def _finalize(mind: Mind, at: Moment, view: View, held: Held, changes: Iterable[Change]) -> list[Change]:
+    """Look for items to finalize when the settled epoch rose, something became final, or the lease is a new one."""
     buried = {change.account for change in changes if isinstance(change, BlockBuried)}
-    due = [account.id for account in view.accounts if account.id in buried or mind.finalized_by != at.settled]
-    mind.finalized_by = at.settled
-    return [FinalizeDue(account=account, settled=at.settled) for account in due]
+    due: list[Change] = []
+    for account in view.accounts:
+        now = (held.leases[account.id].term, at.settled)
+        if account.id in buried or mind.finalized_by.get(account.id) != now:
+            mind.finalized_by[account.id] = now
+            due.append(FinalizeDue(account=account.id, settled=at.settled))
+    return due
 
 
-async def _record(world: World, changes: Many[Change], held: Held, at: Moment) -> list[Event]:
-    if not changes:
-        return []
-    perform.guard(world, held)
-    recorded = await world.store.record(changes, held, at=at)
-    world.observer.saw(*recorded.events)
-    return list(recorded.events)
+def _page_late_heads(grip: Grip, view: View, at: Moment, rules: Rules) -> None:
+    """Page for a head of line that waits too long (R8), once in `head_wait_seconds` for one nonce."""
+    paged = grip.mind.paged
+    for account, oldest in view.oldest_sent.items():
+        before = paged.get(account)
+        if before is not None and before[0] == oldest.id and at.boot - before[1] < rules.head_wait_seconds:
+            continue
+        pages = submission.head_is_late([oldest], at.unix, rules)
+        if pages:
+            paged[account] = (oldest.id, at.boot)
+            grip.tell(*pages)
 
 
 def _newest(sealed: Iterable[Intent], due: Iterable[Intent]) -> Iterable[Intent]:
     """What was sealed just now stands in for the same intent in the view."""
     fresh = {intent.id: intent for intent in sealed}
     return (*fresh.values(), *(intent for intent in due if intent.id not in fresh))
+
+
+def _call_failed(reason: str, problem: Transient) -> Event:
+    return Event(
+        kind=EventKind.CALL_FAILED, severity=Severity.WARNING, reason=reason, detail=problem.message[:200]
+    )
