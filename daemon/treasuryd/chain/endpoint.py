@@ -118,6 +118,13 @@ class Node:
             wait_seconds=config.limiter_wait_seconds,
         )
 
+    def retune(self, config: ChainConfig) -> None:
+        """Go on with other bounds; the endpoint itself, and what is known of it, stay."""
+        self.config = config
+        for guard in self.guards.values():
+            guard.retune(config.breaker)
+        self._limiter.retune(per_second=config.max_requests_per_second, burst=config.burst)
+
     # --- reading ------------------------------------------------------------------------------------------
 
     async def ask(self, method: str, params: Mapping[str, object]) -> Result | RpcError:

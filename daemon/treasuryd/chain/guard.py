@@ -8,6 +8,7 @@ tells the observer when the state changes. It is plain synchronous code, so noth
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -87,6 +88,10 @@ class Guard:
     def force(self, mode: BreakerMode) -> None:
         """Apply a person's word."""
         self._become(rules.force(self._breaker, mode, now=self.clock.boot_seconds()))
+
+    def retune(self, settings: BreakerSettings) -> None:
+        """Go on with other thresholds and times; what was counted so far stays counted."""
+        self._breaker = replace(self._breaker, settings=settings)
 
     def settle(self, permit: Permit, outcome: Outcome, retry_after_seconds: float | None) -> None:
         """Give a permit back; for `Call` alone."""

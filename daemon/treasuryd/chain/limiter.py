@@ -29,11 +29,15 @@ class Limiter:
     ) -> None:
         self._clock = clock
         self._endpoint = endpoint
-        self._interval = 1.0 / per_second
-        self._tolerance = (burst - 1) / per_second  # how far ahead of an even pace a burst may run
+        self.retune(per_second=per_second, burst=burst)
         self._wait_seconds = wait_seconds
         self._even_at = 0.0  # boot second at which the next request would keep the even pace
         self._silent_until = 0.0
+
+    def retune(self, *, per_second: float, burst: int) -> None:
+        """Go on at another pace."""
+        self._interval = 1.0 / per_second
+        self._tolerance = (burst - 1) / per_second  # how far ahead of an even pace a burst may run
 
     async def take(self, *, until: BootSeconds | None = None) -> None:
         """

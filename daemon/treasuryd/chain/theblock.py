@@ -36,7 +36,7 @@ from treasuryd.core.model import (
     Reply,
     Sighting,
 )
-from treasuryd.errors import Transient
+from treasuryd.errors import Rejected, Transient
 from treasuryd.ports import Clock, Entropy, Observer
 from treasuryd.wire.theblock.readings import TxState, TxStatus
 
@@ -85,6 +85,18 @@ class TheBlock:
     async def start(self) -> None:
         """Probe every endpoint once; one that cannot be reached is probed at its first use."""
         await self._each(_probe)
+
+    def retune(self, config: ChainConfig) -> None:
+        """
+        Go on with other bounds while running (SIGHUP).
+
+        Raises: Rejected when the endpoints differ: those need a restart.
+        """
+        if config.endpoints != self._config.endpoints:
+            raise Rejected("chain.endpoints cannot change while running", field="endpoints", hint="Restart.")
+        self._config = config
+        for node in self._nodes:
+            node.retune(config)
 
     @property
     def evidence(self) -> Evidence:

@@ -1,4 +1,4 @@
-"""What every command works with: the ports, the running executor and the operator's rules, in one frozen value."""
+"""What every command works with: the ports, the running executor and the operator's rules, in one value."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from treasuryd.ports import Engine, Rows, World
 MAX_IDS = 1_000  # items that one command may name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Office:
     """
-    Made once by `main`.
+    Made once by `main`; on SIGHUP `main` alone puts other `rules` and `batch_expires_seconds` in.
 
     `accounts` are those of the configuration; the first pays what names none. `chain_id` is the configured one, which
     every vote is bound to. `batch_expires_seconds` is how long an unsealed batch is kept.

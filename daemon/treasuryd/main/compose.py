@@ -46,6 +46,10 @@ VERIFIED_VOTES: Final = (
     10_000  # signatures remembered as valid, so that a recount costs no second verification
 )
 PRIVATE: Final = 0o700
+MIN_BURST: Final = 16
+BURST_SECONDS: Final = 0.2  # of the even pace may come at once: 80 and 16 a second stay below the node's 100
+MIN_TOP_PRICE: Final = 1_024  # base units per byte: where probing for a price ends
+SMALLEST_PAYMENT_BYTES: Final = 513  # the form that the fee is counted by, without names and memo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class Assembled:
     chain: TheBlock
     rules: Rules
     trade: Trade
+    endpoints: tuple[EndpointConfig, ...]
+    public_keys: Mapping[AccountId, bytes]
     owner: Owner
     lock: FolderLock | None
     electorate: tuple[Voter, ...]
@@ -107,6 +113,8 @@ async def assembled(
             chain=chain,
             rules=rules,
             trade=trade_of(rules, chain_id=settings.chain.chain_id),
+            endpoints=endpoints,
+            public_keys=signer.public_keys,
             owner=Owner(
                 holder=_holder(settings),
                 incarnation=Incarnation(entropy.new_id()),
@@ -148,6 +156,9 @@ def chain_config(
         send_seconds=chain.send_seconds,
         slow_seconds=chain.slow_seconds,
         max_requests_per_second=chain.max_requests_per_second,
+        burst=max(MIN_BURST, int(chain.max_requests_per_second * BURST_SECONDS)),
+        # a price above the ceiling has to be found for the hold to be shown, whatever the payment's size
+        max_price_per_byte=max(MIN_TOP_PRICE, chain.fee_ceiling // SMALLEST_PAYMENT_BYTES + 1),
         ban_seconds=chain.ban_seconds,
         max_reply_bytes=chain.max_reply_bytes,
         max_frame_bytes=chain.frame_max_bytes,

@@ -36,9 +36,9 @@ from treasuryd.executor.supervisor import Hurried, Supervisor
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.notify import ServiceManager
 from treasuryd.host.watchdog import Patience, Watchdog
-from treasuryd.main.compose import Assembled, assembled, endpoints_of
+from treasuryd.main.compose import Assembled, assembled, chain_config, endpoints_of, trade_of
 from treasuryd.main.demo import Summary, demonstrate, watch
-from treasuryd.main.development import submit_all
+from treasuryd.main.development import submit_all, with_houses
 from treasuryd.main.exits import Exit, exit_for, first_of
 from treasuryd.settings import Settings, what_may_change
 from treasuryd.signer import keys
@@ -89,12 +89,15 @@ class Process:
     ticker: Ticker
     keeper: Keeper
     watchdog: Watchdog
+    supervisor: Supervisor | None = None
     port: int = 0
     bound: anyio.Event = field(default_factory=anyio.Event)
 
     async def web(self) -> None:
         """Serve HTTP; ready once the port is bound."""
-        await serve(self.office, web_options(self.settings, self.telemetry), ready=self._ready)
+        read_token(self.settings)  # a missing or open file is said at the start
+        options = web_options(self.settings, self.telemetry, token=lambda: read_token(self.settings))
+        await serve(self.office, options, ready=self._ready)
 
     async def heartbeat(self) -> None:
         """Feed both watchdogs from the loop; the service manager's only while ticks end."""
@@ -136,9 +139,20 @@ class Process:
             self.manager.ready("reloaded")
 
     def _apply(self, settings: Settings) -> None:
-        self.settings = settings
+        """Hand every part its new values; nothing here can fail half-way but the first line, which checks them."""
+        parts = self.parts
+        parts.chain.retune(chain_config(settings, parts.endpoints, parts.public_keys))
+        rules = with_houses(settings.rules(), parts.electorate)
+        parts.store.retune(rules)
+        parts.desk.retune(rules)
+        self.ticker.rules, self.ticker.trade = rules, trade_of(rules, chain_id=settings.chain.chain_id)
+        self.office.rules = rules
+        self.office.batch_expires_seconds = settings.intake.batch_expires_seconds
         self.mind.poll_seconds = settings.executor.poll_seconds
+        if self.supervisor is not None:
+            self.supervisor.grace_seconds = settings.executor.grace_seconds
         self.telemetry.set_level(settings.log.level)
+        self.settings = settings
 
     def _ready(self, port: int) -> None:
         self.port = port
@@ -236,6 +250,7 @@ async def _supervised(process: Process, devnet: Devnet | None, reread: Reread | 
         told=process.manager.stopping,
         reload=lambda: process.reload(reread),
     )
+    process.supervisor = supervisor
     await supervisor.run()
 
 
@@ -299,13 +314,13 @@ def _before_the_first_look(unix: Any, boot: Any) -> Moment:
     )
 
 
-def web_options(settings: Settings, telemetry: Telemetry) -> WebOptions:
-    """Make the server's bounds of what is set; the token is read from its file at each request."""
+def web_options(settings: Settings, telemetry: Telemetry, *, token: Callable[[], str | None]) -> WebOptions:
+    """Make the server's bounds of what is set; the token is asked for at each request that writes."""
     http = settings.http
     return WebOptions(
         host=http.host,
         port=http.port,
-        token=_token_reader(http.token_file),
+        token=token,
         development=settings.development,
         allowed_hosts=http.allowed_hosts,
         exposition=telemetry.exposition,
@@ -362,16 +377,10 @@ async def _a_signal() -> None:
 # --- ends ----------------------------------------------------------------------------------------------------
 
 
-def _token_reader(path: Path | None) -> Callable[[], str | None]:
-    """Read the bearer token anew at each request that writes, so that a changed token needs no restart."""
-    if path is None:
-        return lambda: None
-
-    def read() -> str:
-        return keys.read_secret(path, managed=False).decode("ascii", "strict")
-
-    read()  # a missing or open file is said at the start
-    return read
+def read_token(settings: Settings) -> str | None:
+    """Read the bearer token from its file, so that a changed one needs no restart; None where none is configured."""
+    path = settings.http.token_file
+    return None if path is None else keys.read_secret(path).decode("ascii", "strict")
 
 
 def _ended(body: Callable[[], object]) -> int:

@@ -16,6 +16,7 @@ from treasuryd.core.model import (
     Filter,
     Height,
     Intent,
+    IntentId,
     LeaseSeen,
     Nonce,
     NotWritten,
@@ -52,6 +53,10 @@ class SqliteDesk:
         self._driver = driver
         self._rules = rules
         self._frames = rows.Frames()  # for the reading thread alone
+
+    def retune(self, rules: Rules) -> None:
+        """Go on with other rules (SIGHUP)."""
+        self._rules = rules
 
     async def submit(self, request: Submission, *, now: UnixSeconds) -> Submitted:
         """Store all items or none; the same request again gets the first answer."""
@@ -94,6 +99,14 @@ class SqliteDesk:
     async def release(self, ids: Sequence[DisbursementId], *, by: Approval) -> Sequence[Event | NotWritten]:
         """End stored holds."""
         return await self._driver.write(desk_items.release, ids, by=by, rules=self._rules)
+
+    async def judgeable(
+        self, ids: Sequence[DisbursementId], *, believed: Height
+    ) -> Sequence[IntentId | NotWritten]:
+        """Which ambiguous intents may be judged now."""
+        return await self._driver.read(
+            desk_judgement.judgeable, ids, believed=believed, rules=self._rules
+        )
 
     async def resolve(
         self, ids: Sequence[DisbursementId], *, paid: bool, by: Approval, believed: Height

@@ -55,6 +55,10 @@ class SqliteStore:
         self._told = told
         self._frames = Frames()
 
+    def retune(self, rules: Rules) -> None:
+        """Go on with other rules (SIGHUP); a verb that has begun ends with the old ones."""
+        self._rules = rules
+
     # --- ownership
 
     async def leases(self, accounts: Many[AccountId]) -> Many[LeaseSeen]:
