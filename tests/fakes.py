@@ -237,6 +237,7 @@ class FakeDesk:
         self.burned: list[Nonce] = []
         self.by: list[Approval] = []
         self.held_for_person = 0
+        self.deep_at = Height(0)  # from which believed height on an ambiguous intent may be judged
         self.broken = False
 
     def put(self, item: Disbursement) -> Disbursement:
@@ -370,6 +371,19 @@ class FakeDesk:
         for item in ids:
             self.put(replace(self.items[item], hold=None, hold_detail=""))
         return [Event(kind=EventKind.RELEASED, ids=(item,)) for item in ids]
+
+    async def judgeable(self, ids: Sequence[DisbursementId], *, believed: Height) -> Rows[IntentId]:
+        self._check()
+        found: list[IntentId | NotWritten] = []
+        for row, item in enumerate(ids):
+            open_ones = [one for one in self.bound.get(item, []) if one.state is State.AMBIGUOUS]
+            if not open_ones:
+                found.append(NotWritten(row=row, reason="not_ambiguous"))
+            elif believed < self.deep_at:
+                found.append(NotWritten(row=row, reason="not_deep", detail="can be judged later"))
+            else:
+                found.append(open_ones[0].id)
+        return found
 
     async def resolve(
         self, ids: Sequence[DisbursementId], *, paid: bool, by: Approval, believed: Height

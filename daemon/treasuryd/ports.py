@@ -203,6 +203,10 @@ class Desk(Protocol):
         """End a stored hold (the signer was told first, R11)."""
         ...
 
+    async def judgeable(self, ids: Many[DisbursementId], *, believed: Height) -> Rows[IntentId]:
+        """Which ambiguous intents `resolve` would judge now: asked before the signer is told (R11)."""
+        ...
+
     async def resolve(
         self, ids: Many[DisbursementId], *, paid: bool, by: Approval, believed: Height
     ) -> Rows[Event]:

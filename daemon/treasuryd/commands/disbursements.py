@@ -164,31 +164,19 @@ async def resolve(
     """
     Judge ambiguous items at the finality depth: paid, or void (protocol.md R5 d).
 
-    For void the signer is told first. Repeating is harmless: until the store has taken the judgement, the live intent
-    there keeps anything new from being staged.
+    For void the signer is told first, of what the store would judge and of nothing else: a signer that took an
+    intent for void which may still be paid would refuse its further variants. Repeating is harmless: until the store
+    has taken the judgement, the live intent there keeps anything new from being staged.
     """
     approval = office.approval(who=by.who, reason=by.reason)
-    ambiguous = {
-        item: [
-            intent.id for intent in await office.world.desk.intents(item) if intent.state is State.AMBIGUOUS
-        ]
-        for item in ids
-    }
-    refused = {
-        item: NotWritten(row=row, reason="not_ambiguous", detail="it has no ambiguous intent")
-        for row, item in enumerate(ids)
-        if not ambiguous[item]
-    }
+    believed = (await office.world.desk.chain_state()).believed
+    asked = await office.world.desk.judgeable(ids, believed=believed)
+    refused = {item: row for item, row in zip(ids, asked, strict=True) if isinstance(row, NotWritten)}
     if not paid:
-        asked = {item: intents for item, intents in ambiguous.items() if intents}
-        refused |= await _confirm(office, asked, by)
+        void = {item: [row] for item, row in zip(ids, asked, strict=True) if not isinstance(row, NotWritten)}
+        refused |= await _confirm(office, void, by)
     going = tuple(item for item in ids if item not in refused)
-    chain = await office.world.desk.chain_state()
-    rows = (
-        await office.world.desk.resolve(going, paid=paid, by=approval, believed=chain.believed)
-        if going
-        else ()
-    )
+    rows = await office.world.desk.resolve(going, paid=paid, by=approval, believed=believed) if going else ()
     return _merged(ids, outcomes(office, going, rows), refused)
 
 

@@ -104,9 +104,7 @@ class SqliteDesk:
         self, ids: Sequence[DisbursementId], *, believed: Height
     ) -> Sequence[IntentId | NotWritten]:
         """Which ambiguous intents may be judged now."""
-        return await self._driver.read(
-            desk_judgement.judgeable, ids, believed=believed, rules=self._rules
-        )
+        return await self._driver.read(desk_judgement.judgeable, ids, believed=believed, rules=self._rules)
 
     async def resolve(
         self, ids: Sequence[DisbursementId], *, paid: bool, by: Approval, believed: Height

@@ -25,6 +25,7 @@ from treasuryd.core.model import (
     Hold,
     Holding,
     Intent,
+    IntentId,
     Nonce,
     NotWritten,
     Proof,
@@ -96,22 +97,51 @@ def _judge(
     by: Approval,
     believed: Height,
 ) -> Event | NotWritten:
+    intent = _judgeable(work.connection, row, item, stored, believed=believed, rules=work.rules)
+    if isinstance(intent, NotWritten):
+        return intent
+    assert stored is not None
+    interval = _interval(work.connection, intent)
+    cost = _judge_paid(work, stored, intent, interval) if paid else _judge_void(work, intent, by)
+    _book_remainder(work, stored.account, interval, cost)
+    return event(EventKind.RESOLVED, stored, "paid" if paid else "void", f"intent {intent.id}")
+
+
+def judgeable(
+    connection: Connection, ids: Sequence[DisbursementId], *, believed: Height, rules: Rules
+) -> list[IntentId | NotWritten]:
+    """Say which ambiguous intents `resolve` would judge now; changes nothing."""
+    found = existing(connection, ids)
+    rows = [
+        _judgeable(connection, row, item, found.get(item), believed=believed, rules=rules)
+        for row, item in enumerate(ids)
+    ]
+    return [row if isinstance(row, NotWritten) else row.id for row in rows]
+
+
+def _judgeable(
+    connection: Connection,
+    row: int,
+    item: DisbursementId,
+    stored: Disbursement | None,
+    *,
+    believed: Height,
+    rules: Rules,
+) -> Intent | NotWritten:
     if stored is None:
         return missing(row, item)
-    intent = _ambiguous(work.connection, stored)
+    intent = _ambiguous(connection, stored)
     if intent is None:
         return NotWritten(
             row=row, reason="not_ambiguous", detail=f"disbursement {item} has no ambiguous intent"
         )
-    interval = _interval(work.connection, intent)
-    if interval.second + work.rules.finality_depth > believed:
-        left = blocks_left(interval.second, believed, work.rules)
+    second = _interval(connection, intent).second
+    if second + rules.finality_depth > believed:
+        left = blocks_left(second, believed, rules)
         return NotWritten(
             row=row, reason="not_deep", detail=f"disbursement {item} can be judged in {left} blocks"
         )
-    cost = _judge_paid(work, stored, intent, interval) if paid else _judge_void(work, intent, by)
-    _book_remainder(work, stored.account, interval, cost)
-    return event(EventKind.RESOLVED, stored, "paid" if paid else "void", f"intent {intent.id}")
+    return intent
 
 
 def _ambiguous(connection: Connection, stored: Disbursement) -> Intent | None:
