@@ -191,12 +191,20 @@ class Lab:
         return self.blocks[-1].base_fee if self.blocks else 1
 
     def held(self, name: str) -> tuple[int, int]:
-        now = self.blocks[-1].holdings if self.blocks else {who: (sum_, 0) for who, sum_ in self.opening.items()}
+        now = (
+            self.blocks[-1].holdings
+            if self.blocks
+            else {who: (sum_, 0) for who, sum_ in self.opening.items()}
+        )
         return now.get(name, (0, 0))
 
     def mine(self, *txs: Tx, base_fee: int | None = None, deposits: Mapping[str, int] | None = None) -> None:
         """Add a block; deposits come from nowhere, as mining rewards and strangers' payments do."""
-        start = self.blocks[-1].holdings if self.blocks else {who: (sum_, 0) for who, sum_ in self.opening.items()}
+        start = (
+            self.blocks[-1].holdings
+            if self.blocks
+            else {who: (sum_, 0) for who, sum_ in self.opening.items()}
+        )
         now = dict(start)
         for name, amount in (deposits or {}).items():
             now[name] = (now.get(name, (0, 0))[0] + amount, now.get(name, (0, 0))[1])
@@ -228,7 +236,9 @@ class Lab:
             block_hash=BlockHash(block.hash),
             base_fee=BaseUnits(block.base_fee),
             holdings={
-                name: Holding(balance=BaseUnits(block.holdings[name][0]), nonce=Nonce(block.holdings[name][1]))
+                name: Holding(
+                    balance=BaseUnits(block.holdings[name][0]), nonce=Nonce(block.holdings[name][1])
+                )
                 if name in block.holdings
                 else None
                 for name in self.addresses
@@ -403,7 +413,10 @@ class Lab:
 
     def _bury(self, change: BlockBuried) -> None:
         for one in list(self.intents.values()):
-            if one.state is State.INCLUDED and (one.height, one.block_hash) == (change.height, change.block_hash):
+            if one.state is State.INCLUDED and (one.height, one.block_hash) == (
+                change.height,
+                change.block_hash,
+            ):
                 paid = next(used.kind for used in one.variants if used.number == one.winner) is PAYMENT
                 self.intents[one.id] = replace(one, state=State.FINAL if paid else State.VOID)
 
