@@ -152,6 +152,7 @@ def breaker(
     call_class: CallClass = CallClass.SEND,
     state: BreakerState = BreakerState.CLOSED,
     mode: BreakerMode = BreakerMode.AUTO,
+    transitions: int = 0,
 ) -> BreakerReport:
     return BreakerReport(
         endpoint=Endpoint(endpoint),
@@ -161,7 +162,7 @@ def breaker(
         failures=0,
         successes=0,
         rejections=0,
-        transitions=0,
+        transitions=transitions,
     )
 
 

@@ -76,7 +76,14 @@ def test_nothing_wrong_is_ok() -> None:
         ),
         pytest.param({"breakers": (breaker(state=BreakerState.OPEN),)}, Verdict.DEGRADED, id="breaker open"),
         pytest.param(
-            {"breakers": (breaker(state=BreakerState.HALF_OPEN),)}, Verdict.DEGRADED, id="half open"
+            {"breakers": (breaker(state=BreakerState.HALF_OPEN, transitions=2),)},
+            Verdict.DEGRADED,
+            id="half open after it was open",
+        ),
+        pytest.param(
+            {"breakers": (breaker(state=BreakerState.HALF_OPEN),)},
+            Verdict.OK,
+            id="cautious since the start",
         ),
         pytest.param(
             {"breakers": (breaker(state=BreakerState.OPEN, mode=BreakerMode.FORCED_OPEN),)},

@@ -191,12 +191,19 @@ def breaker_check(facts: Facts) -> Check:
         f"{report.endpoint}/{report.call_class} is {report.state}"
         + ("" if report.mode is BreakerMode.AUTO else f" ({report.mode})")
         for report in facts.breakers
-        if report.state is not BreakerState.CLOSED
-        or report.mode in {BreakerMode.FORCED_OPEN, BreakerMode.METRICS_ONLY}
+        if _odd(report)
     ]
     if odd:
         return Check(name="breakers", verdict=Verdict.DEGRADED, reason="; ".join(odd))
-    return Check(name="breakers", verdict=Verdict.OK, reason=f"{len(facts.breakers)} closed")
+    return Check(name="breakers", verdict=Verdict.OK, reason=f"none of {len(facts.breakers)} is open")
+
+
+def _odd(report: BreakerReport) -> bool:
+    """Not as it should be; one that has only been cautious since the start (one probe first) is."""
+    if report.mode in {BreakerMode.FORCED_OPEN, BreakerMode.METRICS_ONLY}:
+        return True
+    fresh = report.state is BreakerState.HALF_OPEN and report.transitions == 0
+    return report.state is not BreakerState.CLOSED and not fresh
 
 
 def lease_check(facts: Facts) -> Check:
