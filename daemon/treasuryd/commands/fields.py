@@ -36,6 +36,8 @@ def fields_of(
     """
     if not isinstance(source, dict):
         raise Rejected(f"a JSON object is needed, this is {shown(source)}", field="body")
+    if "" in source:
+        raise Rejected("unknown field '': a field has a name", field="body")
     wrong: list[Rejected] = []
     Fields(source, where="", errors=wrong).only(allowed)
     if wrong:

@@ -1,0 +1,93 @@
+"""Orders about accounts and breakers, over fakes."""
+
+import pytest
+from tests.fakes import TREASURY, FakeWorld
+
+from treasuryd.commands import control
+from treasuryd.commands.fields import Person
+from treasuryd.core.model import (
+    Account,
+    AccountId,
+    Address,
+    BaseUnits,
+    BlockHash,
+    BreakerMode,
+    CallClass,
+    Endpoint,
+    Frame,
+    Height,
+    Holding,
+    Nonce,
+)
+from treasuryd.errors import Refusal, Rejected
+
+ANN = Person(who="ann", reason="incident 7")
+
+
+def frame(height: int, nonce: int | None) -> Frame:
+    holding = None if nonce is None else Holding(balance=BaseUnits(0), nonce=Nonce(nonce))
+    return Frame(
+        height=Height(height),
+        block_hash=BlockHash(f"{height:064x}"),
+        base_fee=None,
+        holdings={Address(TREASURY): holding},
+    )
+
+
+@pytest.mark.parametrize(
+    ("believed", "burned"),
+    [(111, 0), (112, 5), (119, 5), (120, 7), (130, 9)],
+    ids=["nothing deep yet", "the oldest", "one block early", "the second", "the baseline"],
+)
+def test_burned_is_what_a_frame_at_finality_depth_shows(believed: int, burned: int) -> None:
+    """protocol.md R14: a count that may still be reorganised away thaws nothing."""
+    account = Account(id=TREASURY, kept=(frame(100, 5), frame(108, 7)), baseline=frame(118, 9))
+    assert control.burned_count(account, believed=Height(believed), depth=12) == burned
+
+
+def test_an_account_that_the_chain_does_not_know_has_burned_nothing() -> None:
+    """Absent is not empty, and no frame is none."""
+    assert control.burned_count(Account(id=TREASURY), believed=Height(99), depth=12) == 0
+    assert (
+        control.burned_count(Account(id=TREASURY, baseline=frame(1, None)), believed=Height(99), depth=12)
+        == 0
+    )
+
+
+async def test_thawing_hands_the_store_what_is_burned_at_depth() -> None:
+    """The believed height is the stored one, never a caller's."""
+    world = FakeWorld()
+    world.desk.account_rows = [Account(id=TREASURY, kept=(frame(1_200, 4),), baseline=frame(1_299, 6))]
+    await control.thaw(world.office(), TREASURY, ANN)
+    assert world.desk.burned == [Nonce(4)]
+
+
+async def test_an_unknown_account_is_refused_with_those_that_exist() -> None:
+    """A freeze that hits nothing must not look done."""
+    with pytest.raises(Rejected, match="no account 'treasurry'") as found:
+        await control.freeze(FakeWorld().office(), AccountId("treasurry"), ANN)
+    assert found.value.kind is Refusal.NOT_FOUND
+    assert "treasury" in found.value.hint
+
+
+async def test_a_forced_breaker_is_stored_before_it_is_applied() -> None:
+    """It survives a restart, with who, why and when."""
+    world = FakeWorld()
+    await control.force_breaker(
+        world.office(), control.ALL_ENDPOINTS, CallClass.SEND, BreakerMode.FORCED_OPEN, ANN
+    )
+    (stored,) = world.desk.forced.values()
+    assert (stored.who, stored.reason, stored.at) == ("ann", "incident 7", world.clock.unix_seconds())
+    assert world.chain.forced == [stored]
+    assert world.engine.wakes == 1
+
+
+async def test_an_order_that_is_not_stored_is_not_applied() -> None:
+    """A storage error leaves the breaker as it was."""
+    world = FakeWorld()
+    world.desk.broken = True
+    with pytest.raises(Exception, match="disk I/O"):
+        await control.force_breaker(
+            world.office(), Endpoint("node-a"), CallClass.SEND, BreakerMode.FORCED_OPEN, ANN
+        )
+    assert world.chain.forced == []
