@@ -391,10 +391,6 @@ class HttpSection(Section):
         "", "File with the bearer token that writing needs. Empty: writing is refused, except on loopback in "
         "development. The file is read anew at each order.",
     )  # fmt: skip
-    allowed_hosts: tuple[str, ...] = setting(
-        (), "Names beside `localhost` and the address under which clients may reach it; a request for another name is "
-        "refused. Why a list: a web page can point its own name at us.",
-    )  # fmt: skip
     max_body_bytes: Whole = setting(
         16_777_216, "The largest request. Why 16 MiB: 1,000 items with long memos.", unit="bytes", at_least=1_024,
         at_most=268_435_456,
