@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from treasuryd.core.model import (
     AccountId,
@@ -11,6 +12,7 @@ from treasuryd.core.model import (
     DisbursementId,
     Epoch,
     Hold,
+    IntentId,
     Rules,
     Status,
 )
@@ -30,8 +32,52 @@ class Surroundings:
     fee: BaseUnits | None  # of this item; None: above the ceiling
 
 
+class Item(Protocol):
+    """As much of a disbursement as the predicate reads; the store checks its rows without building whole ones."""
+
+    @property
+    def id(self) -> DisbursementId:
+        """Its id."""
+        ...
+
+    @property
+    def amount(self) -> BaseUnits:
+        """Base units."""
+        ...
+
+    @property
+    def scheduled_epoch(self) -> Epoch:
+        """The earliest epoch of payment."""
+        ...
+
+    @property
+    def depends_on(self) -> tuple[DisbursementId, ...]:
+        """What it waits for."""
+        ...
+
+    @property
+    def status(self) -> Status:
+        """Where it stands."""
+        ...
+
+    @property
+    def live_intent(self) -> IntentId | None:
+        """The intent that pays it, if one does."""
+        ...
+
+    @property
+    def cancel_requested(self) -> str | None:
+        """Why it is to be cancelled, if so."""
+        ...
+
+    @property
+    def hold(self) -> Hold | None:
+        """Its stored hold, if any."""
+        ...
+
+
 def reason_to_hold(
-    item: Disbursement,
+    item: Item,
     *,
     settled: Epoch,
     known: Mapping[DisbursementId, Status],
@@ -60,12 +106,14 @@ def reason_to_hold(
 
 
 def dependencies_hold(
-    item: Disbursement,
+    item: Item,
     *,
     known: Mapping[DisbursementId, Status],
     satisfied: frozenset[DisbursementId] = frozenset(),
 ) -> Hold | None:
     """Name what is wrong with the dependencies; what cannot happen any more never turns into "satisfied"."""
+    if not item.depends_on:
+        return None
     if item.id in item.depends_on:
         return Hold.DEPENDENCY_CIRCULAR
     statuses = {dependency: known.get(dependency) for dependency in item.depends_on}

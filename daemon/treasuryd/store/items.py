@@ -156,6 +156,5 @@ def _finalized(work: Work, account: AccountId, ids: list[DisbursementId]) -> Non
     assert changed == len(ids), f"{changed} of {len(ids)} items were finalized"
     work.connection.execute(SQL["count_finalized"], (len(ids),))
     dependencies.recount_dependents(work.connection, ids, work.rules)
-    for item in ids:
-        work.note(account, "finalized", item)
-        work.fact(EventKind.FINALIZED, account, item=item)
+    work.notes(account, "finalized", ids)
+    work.facts(EventKind.FINALIZED, account, "", ids)

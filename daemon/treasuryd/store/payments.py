@@ -176,11 +176,9 @@ def _include(work: Work, change: Seen, intent: Standing, variant: Bytes, found: 
             height=change.height,
         )
     )
-    work.note(
-        change.account,
-        "included",
-        (intent.id, change.variant, change.height, change.block_hash, change.fee_charged, change.evidence),
-    )
+    # one list per block: its height and hash stand in the journal once, not once per payment
+    block = f"included {change.height} {change.block_hash} {change.evidence}"
+    work.note(change.account, block, (intent.id, change.variant, change.fee_charged))
     kind = variant.kind if pays else VariantKind.CANCEL
     lag = max(0.0, work.now - intent.staged_at)
     work.fact(EventKind.INCLUDED, change.account, kind, item=intent.item, amount=taken, seconds=lag)
@@ -259,8 +257,7 @@ def _make_final(work: Work, change: BlockBuried, paid: Sequence[Any]) -> None:
     if work.rules.dependency_satisfied_by_final and items:
         dependencies.recount_dependents(work.connection, items, work.rules)
     work.note(change.account, "final", (change.height, change.block_hash, ids))
-    for item in items:
-        work.fact(EventKind.FINAL, change.account, item=item)
+    work.facts(EventKind.FINAL, change.account, "", items)
 
 
 # --- what a reorg takes back ----------------------------------------------------------------------------------

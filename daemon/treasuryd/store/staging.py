@@ -6,6 +6,7 @@ Everything that the plan assumed is checked again here, on the rows, inside the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from treasuryd.core.eligibility import reason_to_hold
 from treasuryd.core.events import Event
@@ -14,9 +15,10 @@ from treasuryd.core.model import (
     AccountId,
     AccountState,
     Address,
-    Disbursement,
+    BaseUnits,
     DisbursementId,
     Draft,
+    Epoch,
     Held,
     Hold,
     Intent,
@@ -73,6 +75,33 @@ def stage(
     return answers, work.finish("stage")
 
 
+class Checked:
+    """As much of a disbursement's row (`to_stage`) as the predicate of eligibility reads."""
+
+    __slots__ = (
+        "account",
+        "amount",
+        "cancel_requested",
+        "depends_on",
+        "hold",
+        "id",
+        "live_intent",
+        "scheduled_epoch",
+        "status",
+    )
+
+    def __init__(self, row: Sequence[Any], edges: Sequence[DisbursementId]) -> None:
+        self.id: DisbursementId = row[0]
+        self.account: AccountId = row[1]
+        self.amount: BaseUnits = row[3]
+        self.scheduled_epoch: Epoch = row[5]
+        self.depends_on = tuple(edges)
+        self.status = STATUSES[row[8]]
+        self.live_intent: IntentId | None = row[9]
+        self.cancel_requested: str | None = row[10]
+        self.hold = None if row[11] is None else Hold(row[11])
+
+
 class _Staging:
     """One batch, between reading the rows and writing the intents."""
 
@@ -110,8 +139,8 @@ class _Staging:
         hold = self._item_hold(row) or self._worldly_hold(draft)
         return None if hold is None else f"held:{hold}"
 
-    def _item_hold(self, row: Sequence[object]) -> Hold | None:
-        item = _checked(row, self._edges.get(row[0], ()))  # type: ignore[call-overload]  # an id
+    def _item_hold(self, row: Sequence[Any]) -> Hold | None:
+        item = Checked(row, self._edges.get(row[0], ()))
         hold = reason_to_hold(
             item,
             settled=self._at.settled,
@@ -195,23 +224,6 @@ class _Staging:
         work.many(SQL["numbered"], [(self._purses[account].next_nonce, account) for account in touched])
         for row in rows:
             work.note(row[1], "staged", (row[0], row[2], row[3], row[6]))
-
-
-def _checked(row: Sequence[object], edges: Sequence[DisbursementId]) -> Disbursement:
-    """As much of a disbursement as the predicate of eligibility reads."""
-    return Disbursement(
-        id=row[0],  # type: ignore[arg-type]  # the columns of `to_stage`
-        account=row[1],  # type: ignore[arg-type]
-        destination=row[2],  # type: ignore[arg-type]
-        amount=row[3],  # type: ignore[arg-type]
-        memo="",
-        scheduled_epoch=row[5],  # type: ignore[arg-type]
-        depends_on=tuple(edges),
-        status=STATUSES[row[8]],  # type: ignore[index]
-        live_intent=row[9],  # type: ignore[arg-type]
-        cancel_requested=row[10],  # type: ignore[arg-type]
-        hold=None if row[11] is None else Hold(str(row[11])),
-    )
 
 
 # --- taking back ----------------------------------------------------------------------------------------------

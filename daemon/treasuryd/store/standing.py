@@ -46,7 +46,6 @@ class Standing:
     item: DisbursementId | None
     amount: BaseUnits
     destination: Address
-    cancel_requested: str | None
     staged_at: UnixSeconds
     variants: dict[int, Bytes] = field(default_factory=dict)
 
@@ -77,7 +76,7 @@ def standing(connection: Connection, ids: Iterable[IntentId]) -> dict[IntentId, 
         intent = found.get(row[0])
         if intent is None:
             intent = found[row[0]] = Standing(
-                row[0], row[1], row[2], STATES[row[3]], row[4], row[5], row[6], row[7], row[8], row[9]
+                row[0], row[1], row[2], STATES[row[3]], row[4], row[5], row[6], row[7], row[8]
             )
-        intent.variants[row[10]] = Bytes(row[10], KINDS[row[11]], row[12], row[13])
+        intent.variants[row[9]] = Bytes(row[9], KINDS[row[10]], row[11], row[12])
     return found

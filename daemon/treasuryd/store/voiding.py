@@ -30,7 +30,8 @@ def void(work: Work, intent: Standing, proof: Proof, *, hold: Hold | None, detai
     )
     if intent.item is None:
         return
-    if intent.cancel_requested is not None:
+    [(cancel_requested,)] = work.connection.execute(SQL["cancel_requested"], (intent.item,)).fetchall()
+    if cancel_requested is not None:
         work.many(SQL["roll_back"], [(work.now, intent.item, intent.id)])
         work.note(intent.account, "rolled_back", (intent.item,))
         work.fact(EventKind.ROLLED_BACK, intent.account, "cancelled", item=intent.item)

@@ -1,5 +1,6 @@
 """What one writing verb carries along: the connection, the facts it found, and what it will write into the journal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -54,6 +55,11 @@ class Work:
         """Remember one row for the account's journal entry."""
         self._notes.setdefault(account, {}).setdefault(what, []).append(row)
 
+    def notes(self, account: AccountId, what: str, rows: Sequence[Any]) -> None:
+        """Remember many rows for the account's journal entry."""
+        if rows:
+            self._notes.setdefault(account, {}).setdefault(what, []).extend(rows)
+
     def fact(
         self,
         kind: EventKind,
@@ -76,6 +82,16 @@ class Work:
             tally.seconds.append(seconds)
         if item is not None and len(tally.ids) < MAX_IDS:
             tally.ids.append(item)
+
+    def facts(
+        self, kind: EventKind, account: AccountId, reason: str, items: Sequence[DisbursementId]
+    ) -> None:
+        """Many rows of one fact."""
+        if items:
+            self.fact(kind, account, reason, item=items[0])
+            tally = self._facts[(kind, account, reason)]
+            tally.count += len(items) - 1
+            tally.ids += items[1 : 1 + MAX_IDS - len(tally.ids)]
 
     def tell(self, event: Event) -> None:
         """One whole event."""

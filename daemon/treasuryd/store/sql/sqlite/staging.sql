@@ -41,14 +41,10 @@ SELECT max(nonce) FROM intent WHERE account = ?1 AND live = 1;
 
 -- name: standing
 -- The intents ?1 with all their variants, as far as a change has to know them.
-SELECT i.id, i.account, i.nonce, i.state, i.step, i.disbursement_id, i.amount, i.destination, d.cancel_requested,
-    i.staged_at, v.number, v.kind, v.fee, v.tx_hash
-FROM intent AS i JOIN variant AS v ON v.intent_id = i.id LEFT JOIN disbursement AS d ON d.id = i.disbursement_id
+SELECT i.id, i.account, i.nonce, i.state, i.step, i.disbursement_id, i.amount, i.destination, i.staged_at,
+    v.number, v.kind, v.fee, v.tx_hash
+FROM intent AS i JOIN variant AS v ON v.intent_id = i.id
 WHERE i.id IN (SELECT value FROM json_each(?1)) ORDER BY i.id, v.number;
-
--- name: sealed_bytes
--- The bytes of a variant that was sealed before.
-SELECT tx_bytes FROM variant WHERE intent_id = ? AND number = ?;
 
 -- name: seal_variant
 -- Exactly these bytes, for ever.

@@ -4,6 +4,10 @@
 -- A void intent keeps its row and its bytes for ever; its nonce and its disbursement are no longer its own.
 UPDATE intent SET state = 'void', live = NULL, step = NULL, proof = ? WHERE id = ? AND live = 1;
 
+-- name: cancel_requested
+-- Whether a cancel waits for the outcome.
+SELECT cancel_requested FROM disbursement WHERE id = ?;
+
 -- name: unbind
 -- Its disbursement has no live intent, and is held by ?1 where that is not NULL.
 UPDATE disbursement SET live_intent = NULL, hold = coalesce(hold, ?1),
