@@ -28,6 +28,7 @@ from treasuryd.core.model import (
     Endpoint,
     Epoch,
     Evidence,
+    FeeQuote,
     Filter,
     Height,
     Incarnation,
@@ -51,7 +52,7 @@ from treasuryd.core.model import (
 )
 from treasuryd.core.model import BootSeconds as Boot
 from treasuryd.core.staging import payload_digest
-from treasuryd.errors import Corrupt, Refusal, Rejected
+from treasuryd.errors import Corrupt, Refusal, Rejected, Transient
 from treasuryd.ports import Chain, Clock, Entropy, Rows, Signer, Store, Submission, Submitted, Vitals, World
 
 TREASURY = AccountId("treasury")
@@ -120,6 +121,13 @@ class FakeChain:
     evidence: Evidence = Evidence.HASH
     reports: list[BreakerReport] = field(default_factory=list)
     forced: list[BreakerOverride] = field(default_factory=list)
+
+    asked: FeeQuote | None = None  # what `quote` answers; None: the chain cannot be read
+
+    async def quote(self) -> FeeQuote:
+        if self.asked is None:
+            raise Transient("no endpoint answers")
+        return self.asked
 
     def breakers(self) -> Sequence[BreakerReport]:
         return self.reports

@@ -125,6 +125,24 @@ async def test_a_fee_above_the_ceiling_waits() -> None:
     assert await hold_in(world) is Hold.FEE_ABOVE_CEILING
 
 
+async def test_an_idle_ticks_moment_has_no_price_so_the_chain_is_asked() -> None:
+    """The planner prices only what it would stage; whoever asks why gets the chain's price, or that it cannot be read."""
+    world = waiting(quote=None)
+    assert await hold_in(world) is Hold.CHAIN_UNREACHABLE
+    world.chain.asked = FeeQuote(base_fee=BaseUnits(10), per_byte=2)
+    assert await hold_in(world) is Hold.NEXT_TICK
+
+
+async def test_funds_must_cover_the_whole_fee() -> None:
+    """The planner's own price, by the size of this very payment."""
+    world = waiting(frame=frame(balance=1_500))
+    office = world.office()
+    office.price = lambda quote, *_: BaseUnits(quote.base_fee + quote.per_byte * 300)
+    _, said = await queries.explanation(office, ONE)
+    assert said.hold is Hold.INSUFFICIENT_FUNDS
+    assert "1000 and a fee of 610 are needed" in said.sentence
+
+
 @pytest.mark.parametrize(("by_final", "hold"), [(True, Hold.NEXT_TICK), (False, Hold.DEPENDENCY_PENDING)])
 async def test_a_final_intent_satisfies_where_the_rules_say_so(by_final: bool, hold: Hold) -> None:
     """D11: executed alone never does; its intent must be final, and only by setting."""

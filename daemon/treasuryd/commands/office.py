@@ -1,13 +1,33 @@
 """What every command works with: the ports, the running executor and the operator's rules, in one value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from treasuryd.core.events import Event
-from treasuryd.core.model import AccountId, Approval, DisbursementId, NotWritten, Rules
+from treasuryd.core.model import (
+    AccountId,
+    Address,
+    Approval,
+    BaseUnits,
+    DisbursementId,
+    FeeQuote,
+    NotWritten,
+    Rules,
+)
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.ports import Engine, Rows, World
 
 MAX_IDS = 1_000  # items that one command may name
+
+
+def base_fee_alone(quote: FeeQuote, account: AccountId, destination: Address, memo: str) -> BaseUnits | None:
+    """The least that any payment costs: for an office that was told no price."""
+    del account, destination, memo
+    return quote.base_fee
+
+
+Price: TypeAlias = Callable[[FeeQuote, AccountId, Address, str], BaseUnits | None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -16,7 +36,8 @@ class Office:
     Made once by `main`; on SIGHUP `main` alone puts other `rules` and `batch_expires_seconds` in.
 
     `accounts` are those of the configuration; the first pays what names none. `chain_id` is the configured one, which
-    every vote is bound to. `batch_expires_seconds` is how long an unsealed batch is kept.
+    every vote is bound to. `batch_expires_seconds` is how long an unsealed batch is kept. `price` is the planner's: the
+    fee of a payment under a quote, None above the ceiling.
     """
 
     world: World
@@ -24,6 +45,7 @@ class Office:
     rules: Rules
     accounts: tuple[AccountId, ...]
     chain_id: int
+    price: Price = base_fee_alone
     batch_expires_seconds: float = 3_600.0
 
     def approval(self, *, who: str, reason: str) -> Approval:

@@ -26,6 +26,7 @@ from treasuryd.core.model import (
     ChainState,
     Disbursement,
     DisbursementId,
+    FeeQuote,
     Filter,
     Intent,
     Lease,
@@ -44,6 +45,7 @@ from treasuryd.errors import Rejected, TreasuryError
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 MAX_DEPENDENTS: Final = 1_000
+QUOTE_SECONDS: Final = 2.0  # what an explanation may wait for the chain's price
 HEALTH_SECONDS: Final = 2.0  # what a question about health may wait for the store
 
 # Both spellings of interfaces.md §3, and the original's two group names (theblock-node.md §9, §11).
@@ -207,7 +209,7 @@ async def _known(office: Office, item: Disbursement) -> Known:
         statuses={dependency.id: dependency.status for dependency in found},
         satisfied=await _satisfied(office, found),
         intent=intents[-1] if intents else None,
-        surroundings=await _surroundings(office, accounts, moment),
+        surroundings=await _surroundings(office, item, accounts, moment),
         accounts=accounts,
         tallies=tallies(office, item, votes),
         last_error=office.engine.vitals().last_error,
@@ -226,10 +228,10 @@ async def _satisfied(office: Office, dependencies: Sequence[Disbursement]) -> fr
 
 
 async def _surroundings(
-    office: Office, accounts: Mapping[AccountId, Account], moment: Moment | None
+    office: Office, item: Disbursement, accounts: Mapping[AccountId, Account], moment: Moment | None
 ) -> Surroundings:
     """
-    What the world puts in the way now, as far as people can see it.
+    What the world puts in the way of `item` now, as far as people can see it.
 
     Funds and room are the last frame's: payments decided since then are not deducted, so the sentence may be a tick
     ahead of the planner, and never holds what the planner would pay.
@@ -245,18 +247,31 @@ async def _surroundings(
             funds[account.id] = holding.balance
             ahead = 0 if account.next_nonce is None else account.next_nonce - 1 - holding.nonce
             room[account.id] = office.rules.max_unburned - ahead
-    quote = None if moment is None else moment.quote
-    fee = BaseUnits(0) if quote is None else quote.base_fee
+    quote = None if frame is None else await _quote(office, item, moment)
+    price = None if quote is None else office.price(quote, item.account, item.destination, item.memo)
     return Surroundings(
         account_states={account.id: account.state for account in accounts.values()},
         led=frozenset(office.engine.leads()),
         kill_switch=await kill_switch(office),
         breaker_open=bool(sending) and all(state is BreakerState.OPEN for state in sending),
-        reachable=frame is not None,
+        reachable=quote is not None,
         room=room,
         funds=funds,
-        fee=fee if fee <= office.rules.fee_ceiling else None,
+        fee=price if price is not None and price <= office.rules.fee_ceiling else None,
     )
+
+
+async def _quote(office: Office, item: Disbursement, moment: Moment | None) -> FeeQuote | None:
+    """The tick's quote, or, since an idle tick asks for none, the chain's own; None when it does not say."""
+    if moment is not None and moment.quote is not None:
+        return moment.quote
+    if item.status is not Status.TIMELOCKED or item.live_intent is not None:
+        return None  # nothing would be priced
+    try:
+        with anyio.fail_after(QUOTE_SECONDS):
+            return await office.world.chain.quote()
+    except (TreasuryError, TimeoutError):
+        return None
 
 
 async def kill_switch(office: Office) -> bool:

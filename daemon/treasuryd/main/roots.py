@@ -270,6 +270,7 @@ def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Proc
         rules=parts.rules,
         accounts=accounts,
         chain_id=settings.chain.chain_id,
+        price=parts.trade.price,
         batch_expires_seconds=settings.intake.batch_expires_seconds,
     )
     manager = ServiceManager(os.environ)
