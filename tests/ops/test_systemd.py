@@ -1,5 +1,6 @@
 import configparser
 import shlex
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,9 @@ from treasuryd.settings import Settings
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = SYSTEMD / "treasuryd.service"
 needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed (.ci/debian-packages)"
+    shutil.which("systemd-analyze") is None
+    and not os.environ.get("CI"),  # in the pipeline a missing part is a failure
+    reason="systemd-analyze is not installed (.ci/debian-packages)",
 )
 
 
