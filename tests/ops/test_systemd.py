@@ -1,6 +1,6 @@
 import configparser
-import shlex
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
