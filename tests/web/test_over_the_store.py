@@ -1,0 +1,170 @@
+"""The web over the real store: what the fakes promise is what the database does."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.fakes import PAYEE, FakeDesk, FakeWorld
+from tests.store.deskworld import DeskWorld, opened
+from tests.web.conftest import Open, Site
+
+from treasuryd.core.model import Rules
+
+MANY = "/treasury/disbursements"
+GOOD = {"destination": PAYEE, "amount": 1_000, "scheduled_epoch": 3, "memo": "rent"}
+
+
+@pytest.fixture
+async def stored(tmp_path: Path) -> AsyncIterator[DeskWorld]:
+    async with opened(tmp_path, kind="inline") as found:
+        await found.account("treasury")
+        yield found
+
+
+@pytest.fixture
+async def shop(stored: DeskWorld, open_site: Open) -> Site:
+    world = FakeWorld(rules=Rules(allow_treasury_initiated=True))
+    world.desk = cast("FakeDesk", stored.desk)
+    found: Site = await open_site(world)
+    return found
+
+
+async def ids_of(site: Site, query: str = "") -> list[int]:
+    return [item["id"] for item in (await site.get(f"{MANY}{query}")).json()["items"]]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/health",
+        "/readyz",
+        "/livez",
+        "/metrics",
+        "/treasury/disbursements",
+        "/treasury/disbursements/1",
+        "/treasury/disbursements/1/explain",
+        "/treasury/disbursements/1/dependents",
+        "/treasury/disbursements/1/votes",
+        "/treasury/intake",
+        "/treasury/balance",
+        "/treasury/balance/history",
+        "/treasury/executor/status",
+        "/treasury/breakers",
+        "/treasury/accounts",
+        "/treasury/accounts/treasury",
+    ],
+)
+async def test_every_question_is_answered(shop: Site, path: str) -> None:
+    """D30: each route by a real HTTP call."""
+    await shop.post(MANY, [GOOD])
+    assert (await shop.get(path)).status == 200
+
+
+@pytest.mark.parametrize("method", ["disbursements", "list_disbursements", "balance", "balance_history"])
+async def test_every_reading_method_is_answered(shop: Site, method: str) -> None:
+    """D30: the original's methods over the real store."""
+    assert "result" in await shop.call(f"gov.treasury.{method}")
+
+
+async def test_what_goes_in_comes_out_unchanged(shop: Site) -> None:
+    """D25: the memo to the last byte; an amount at the limit; a proposal with everything."""
+    item = {
+        **GOOD,
+        "amount": 2**63 - 1,
+        "memo": "é\u0000\n{}" * 1_000,
+        "proposal": {
+            "title": "t",
+            "summary": "s",
+            "attachments": [{"name": "n", "uri": "u"}],
+            "quorum": {"operators_ppm": 1, "builders_ppm": 2},
+            "vote_window_epochs": 5,
+            "timelock_epochs": 6,
+            "rollback_window_epochs": 7,
+        },
+    }
+    stored = (await shop.post("/treasury/disbursement", item)).json()
+    found = (await shop.get(f"{MANY}/{stored['id']}")).json()
+    assert found["memo"] == item["memo"]
+    assert found["amount"] == 2**63 - 1
+    assert found["proposal"] == {**cast("dict[str, Any]", item["proposal"]), "deps": []}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [GOOD, {**GOOD, "memo": "2", "depends_on": [99]}],
+        [{**GOOD, "ref": "a", "depends_on_refs": ["b"]}, {**GOOD, "ref": "b", "depends_on_refs": ["a"]}],
+        [GOOD, {**GOOD, "amount": 0}],
+        [{**GOOD, "memo": "depends_on=99"}],
+    ],
+)
+async def test_a_refused_request_leaves_nothing_behind(shop: Site, stored: DeskWorld, body: Any) -> None:
+    """Neither rows nor an idempotency key: the corrected request goes through under the same key."""
+    refused = await shop.post(MANY, body, Idempotency_Key="june")
+    assert 400 <= refused.status < 500
+    assert refused.error["message"]
+    assert await ids_of(shop) == []
+    assert (await shop.post(MANY, [GOOD], Idempotency_Key="june")).status == 201
+
+
+async def test_keys_belong_to_requests(shop: Site) -> None:
+    """200 with the first answer, 409 for another request."""
+    first = await shop.post(MANY, [GOOD], Idempotency_Key="k")
+    again = await shop.post(MANY, [GOOD], Idempotency_Key="k")
+    other = await shop.post(MANY, [{**GOOD, "amount": 1}], Idempotency_Key="k")
+    assert [first.status, again.status, other.status] == [201, 200, 409]
+    assert first.json()["items"] == again.json()["items"]
+
+
+async def test_the_lists_filters_and_pages(shop: Site) -> None:
+    """Newest first, by the database's own order."""
+    await shop.post(MANY, [{**GOOD, "amount": number, "memo": str(number)} for number in range(1, 8)])
+    assert await ids_of(shop, "?min_amount=3&max_amount=5") == [5, 4, 3]
+    assert await ids_of(shop, "?status=Scheduled&limit=2") == [7, 6]
+    assert await ids_of(shop, "?cursor=3") == [2, 1]
+    assert await ids_of(shop, "?status=finalized") == []
+    assert await ids_of(shop, f"?destination={PAYEE}&min_epoch=4") == []
+
+
+async def test_a_batch_is_judged_whole_over_its_parts(shop: Site) -> None:
+    """A circle over two parts is refused at the seal, and nothing becomes visible."""
+    batch = "/treasury/batches/june"
+    assert (await shop.post(f"{batch}/parts/1", [GOOD], method="PUT")).status == 404
+    await shop.post(batch, {}, method="PUT")
+    await shop.post(f"{batch}/parts/1", [{**GOOD, "ref": "a", "depends_on_refs": ["b"]}], method="PUT")
+    await shop.post(f"{batch}/parts/2", [{**GOOD, "ref": "b", "depends_on_refs": ["a"]}], method="PUT")
+    refused = await shop.post(f"{batch}/seal", {"parts": 2})
+    assert (refused.status, "circle" in refused.error["message"]) == (400, True)
+    assert await ids_of(shop) == []
+    assert (await shop.post(f"{batch}/seal", {"parts": 3})).status == 409
+
+
+async def test_cancelling_by_both_ways_in(shop: Site) -> None:
+    """REST and JSON-RPC end in the same row."""
+    await shop.post(MANY, [GOOD, {**GOOD, "memo": "2"}])
+    assert (await shop.post(f"{MANY}/1/cancel", {"reason": "wrong"})).status == 200
+    done = await shop.call("gov.treasury.rollback_disbursement", {"id": 2, "reason": "wrong"})
+    assert done["result"]["ok"] is True
+    assert [item["status"] for item in (await shop.get(MANY)).json()["items"]] == ["rolled_back"] * 2
+    again = await shop.post(f"{MANY}/1/cancel", {"reason": "wrong"})
+    assert (again.status, again.json()["items"][0]["done"]) == (409, False)
+    assert (await shop.post(f"{MANY}/9/cancel", {"reason": "wrong"})).status in (404, 409)
+
+
+async def test_frozen_and_thawed_by_a_persons_word(shop: Site) -> None:
+    """The account's answer shows the state that the store holds now."""
+    frozen = await shop.post("/treasury/accounts/treasury/freeze", {"reason": "incident"})
+    assert (frozen.status, frozen.json()["state"]) == (200, "frozen")
+    assert (await shop.get("/health")).status == 503
+    thawed = await shop.post("/treasury/accounts/treasury/thaw", {"reason": "over"})
+    assert (thawed.status, thawed.json()["state"]) == (200, "active")
+
+
+async def test_a_rollback_before_payment_and_a_release_without_hold_are_refused(shop: Site) -> None:
+    """4xx with the reason; the row stays as it is."""
+    await shop.post(MANY, [GOOD])
+    for verb in ("rollback", "release", "reopen"):
+        answer = await shop.post(f"{MANY}/1/{verb}", {"reason": "x"})
+        assert 400 <= answer.status < 500
+    assert (await shop.get(f"{MANY}/1")).json()["status"] == "draft"
