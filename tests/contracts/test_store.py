@@ -842,6 +842,16 @@ async def test_what_epochs_move_is_listed_when_they_do(payer: Bench) -> None:
     assert [item.id for item in view.advancing] == [draft, closing, active]
 
 
+async def test_in_quarantine_nothing_advances_and_a_frozen_account_asks_for_no_tick(payer: Bench) -> None:
+    """§8; and a cut list of an account that does not act must not keep the executor busy."""
+    await payer.insert(3, status="draft")
+    await payer.stage(await payer.insert(3))
+    assert (await payer.store.view(payer.held, at=payer.at(), limit=2)).more
+    await payer.written(QuarantinedNow(account=PAYER, detail="older"))
+    view = await payer.store.view(payer.held, at=payer.at(), limit=2)
+    assert (view.advancing, len(view.unsealed), view.more) == ((), 2, False)
+
+
 async def test_blocks_group_what_is_included(payer: Bench) -> None:
     """They become final, or are taken back, together."""
     intents = await payer.pay(await payer.insert(3))

@@ -4,11 +4,11 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store.kit import CHAIN_ID, PAYER, Bench, opened
+from tests.store.kit import PAYER, Bench, opened
 
 from treasuryd.core.model import UnixSeconds
 from treasuryd.errors import Corrupt
-from treasuryd.sqlite.connect import MEMORY, Connection
+from treasuryd.sqlite.connect import MEMORY, Connection, Driver
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store.journal import (
     GENESIS,
@@ -26,20 +26,25 @@ from treasuryd.store.journal import (
     read_copy,
     verify,
 )
-from treasuryd.store.opening import OpenStore, open_store
 
 AT = UnixSeconds(1.0)
 
 
-class _Copied:
+class Copied:
     """A driver with a copy, closed together."""
 
-    def __init__(self, store: OpenStore) -> None:
-        self.write, self.read, self.close = store.driver.write, store.driver.read, store.close
+    def __init__(self, driver: Driver, copy: JournalCopy) -> None:
+        self.write, self.read, self.copy = driver.write, driver.read, copy
+        self._driver = driver
+
+    async def close(self) -> None:
+        await self._driver.close()
+        self.copy.close()
 
 
-async def _copied(folder: Path, path: Path | str = MEMORY) -> _Copied:
-    return _Copied(await open_store(path, chain_id=CHAIN_ID, lineage="l", journal=folder, kind=InlineDriver))
+async def _copied(folder: Path, path: Path | str = MEMORY) -> Copied:
+    copy = JournalCopy(folder)
+    return Copied(await opened(InlineDriver, path, committed=copy), copy)
 
 
 def _say(connection: Connection, *words: str, chain: str = PEOPLE) -> None:
@@ -114,15 +119,13 @@ async def test_a_copy_that_is_ahead_of_the_store_is_set_aside_and_named(tmp_path
     driver = await _copied(folder)
     await driver.write(_say, "a", "b", "c")
     await driver.close()
-    store = await open_store(MEMORY, chain_id=CHAIN_ID, lineage="l", journal=folder, kind=InlineDriver)
-    assert store.copy is not None
-    restored = store.driver
+    restored = await _copied(folder)
     await restored.write(_say, "a", "other")
-    assert {chain: head.seq for chain, head in store.copy.ahead.items()} == {PEOPLE: 3}
+    assert {chain: head.seq for chain, head in restored.copy.ahead.items()} == {PEOPLE: 3}
     [aside] = folder.glob("*.ahead")
     assert aside.read_bytes().count(b"\n") == 3
     assert list(read_copy(folder, PEOPLE)) == await restored.read(entries, PEOPLE)
-    await store.close()
+    await restored.close()
 
 
 class Disk:

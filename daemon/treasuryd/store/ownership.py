@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from treasuryd.core.events import Event, EventKind
+from treasuryd.core.events import Event
 from treasuryd.core.model import (
     AccountId,
     Held,
@@ -63,7 +63,6 @@ def claim(
             continue
         connection.execute(OWNERSHIP["beat"], (row.account,))
         work.note(row.account, "claimed", (term, me.holder, me.incarnation))
-        work.fact(EventKind.LEASE_CLAIMED, row.account)
         dependencies.mend(work, row.account)
         answers.append(Lease(account=row.account, incarnation=me.incarnation, term=term))
     return answers, work.finish("claim")
@@ -75,13 +74,12 @@ def renew(connection: Connection, held: Held) -> list[Lease]:
     return [lease for account, lease in held.leases.items() if account in kept]
 
 
-def release(connection: Connection, rules: Rules, held: Held, now: UnixSeconds) -> tuple[Event, ...]:
+def release(connection: Connection, rules: Rules, held: Held, now: UnixSeconds) -> None:
     """Mark what is ours as released, so that it is taken at once (§6.7)."""
     work = Work(connection, rules, now)
     for account, term in connection.execute(OWNERSHIP["release"], (leases_json(held),)).fetchall():
         work.note(account, "released", (term,))
-        work.fact(EventKind.LEASE_RELEASED, account)
-    return work.finish("release")
+    work.finish("release")
 
 
 def _lease_seen(row: Any) -> LeaseSeen:

@@ -37,7 +37,7 @@ class SqliteStore:
     What we intend and what came of it; implements `ports.Store`.
 
     Args: driver of a prepared file (`migrations.prepare`); rules as configured; now is the wall clock, for records;
-        told receives the events of verbs whose answer has no room for them (a lease claimed, an item held in passing).
+        told receives the events of verbs whose answer has no room for them (an item held or released in passing).
     Guarantees: as the port says. Transient is raised only where nothing was written (the file stayed locked).
     """
 
@@ -82,7 +82,7 @@ class SqliteStore:
 
     async def release(self, held: Held) -> None:
         """Mark our leases released."""
-        self._told(await self._driver.write(ownership.release, self._rules, held, self._now()))
+        await self._driver.write(ownership.release, self._rules, held, self._now())
 
     # --- the pipeline
 

@@ -72,11 +72,11 @@ class _Reading:
         self._wanted: dict[str, list[IntentId]] = {}
 
     def view(self, held: Sequence[Account]) -> View:
-        advancing = [item for account in held for item in self._advancing(account.id)]
+        advancing = [item for account in held for item in self._advancing(account)]
         unburned = {account.id: self._unburned(account.id) for account in held}
         candidates = [item for account in held for item in self._candidates(account, unburned[account.id])]
         for account in held:
-            self._choose(account.id)
+            self._choose(account)
         oldest = {account.id: self._oldest(account.id) for account in held}
         with_bytes = self._intents("intents_by_id", ("unsent", "resend"))
         without = self._intents("intents_by_id_without_bytes", ("unsealed", "consumed", "cancelling"), oldest)
@@ -104,13 +104,16 @@ class _Reading:
 
     # --- disbursements
 
-    def _advancing(self, account: AccountId) -> list[Disbursement]:
+    def _advancing(self, account: Account) -> list[Disbursement]:
+        """What epochs move; in quarantine nothing advances (§8)."""
+        if account.state is AccountState.QUARANTINED:
+            return []
         found: list[Disbursement] = []
         settled, limit = self._at.settled, self._limit
         for query, bound in (
-            ("drafts", (account, limit)),
-            ("closing_votes", (account, settled, limit)),
-            ("activating", (account, settled, limit)),
+            ("drafts", (account.id, limit)),
+            ("closing_votes", (account.id, settled, limit)),
+            ("activating", (account.id, settled, limit)),
         ):
             rows = self._rows(query, bound)
             self._cut |= len(rows) == limit
@@ -144,17 +147,19 @@ class _Reading:
 
     # --- intents
 
-    def _choose(self, account: AccountId) -> None:
-        """Choose by index alone which intents are read whole."""
+    def _choose(self, held: Account) -> None:
+        """Choose by index alone which intents are read whole; a list cut of one that does not act asks for no tick."""
+        account, acts = held.id, held.state is AccountState.ACTIVE
         count, limit = self._count(account), self._limit
         before = self._at.unix - self._rules.resend_seconds
-        self._want("unsealed", "waiting_ids", (account, "sign", limit), cuts=True)
-        self._want("unsent", "waiting_ids", (account, "send", limit), cuts=self._rules.max_unburned > limit)
+        wide = acts and self._rules.max_unburned > limit
+        self._want("unsealed", "waiting_ids", (account, "sign", limit), cuts=acts)
+        self._want("unsent", "waiting_ids", (account, "send", limit), cuts=wide)
         self._want("resend", "resend_ids", (account, count, before, limit), cuts=False)
         self._want("resend", "replaced_ids", (account, limit), cuts=False)
         self._want("cancelling", "cancelling_ids", (account, limit), cuts=False)
         if self._at.frame is not None:
-            self._want("consumed", "consumed_ids", (account, count, limit), cuts=True)
+            self._want("consumed", "consumed_ids", (account, count, limit), cuts=acts)
 
     def _want(self, name: str, query: str, bound: tuple[Any, ...], *, cuts: bool) -> None:
         ids = [row[0] for row in self._rows(query, bound)]
