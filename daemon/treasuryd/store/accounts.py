@@ -126,8 +126,8 @@ def adopt(work: Work, changes: Sequence[Adopted]) -> list[str | None]:
         delta = (holding.balance if holding else 0) - row[3]
         if delta:
             kind = BalanceKind.FUNDING if known is None and delta > 0 else BalanceKind.UNEXPLAINED
-            height = change.baseline.height
-            move(work, [Movement(account=change.account, kind=kind, delta=delta, height=height)])
+            # without a height: what was there before we looked is never withdrawn with a block
+            move(work, [Movement(account=change.account, kind=kind, delta=delta)])
         work.note(change.account, "adopted", (change.next_nonce, change.baseline.height))
         work.fact(EventKind.ACCOUNT_ADOPTED, change.account, detail=f"next nonce {change.next_nonce}")
         reasons.append(None)
