@@ -210,9 +210,10 @@ async def test_health_reads_no_store_for_liveness() -> None:
     assert facts.task_alive is HEALTHY.task_alive
 
 
-async def test_a_broken_store_is_a_failed_check() -> None:
-    """The report is made all the same."""
-    world = FakeWorld()
-    world.desk.broken = True
-    report = await queries.health_report(world.office())
-    assert (report.verdict.verdict, report.store) == (Verdict.FAIL, None)
+async def test_health_is_judged_with_the_store_and_without_it() -> None:
+    """A store that says nothing is a failed check; the report is made all the same."""
+    office = FakeWorld().office()
+    good = queries.health_report(office, await queries.stored(office))
+    assert (good.verdict.verdict, good.store is None) == (Verdict.OK, False)
+    bad = queries.health_report(office, "disk I/O error")
+    assert (bad.verdict.verdict, bad.store, bad.chain) == (Verdict.FAIL, None, None)

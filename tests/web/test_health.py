@@ -1,6 +1,8 @@
 """What the health routes say, and when (interfaces.md §3)."""
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.fakes import AT, HEALTHY, NOW, FakeWorld, breaker
@@ -95,6 +97,24 @@ async def test_a_store_that_cannot_be_read_fails_health_and_answers_still(site: 
     assert answer.json()["store"] is None
     assert "disk I/O error" in answer.body.decode()
     assert not site.task.done()
+
+
+async def test_a_store_that_hangs_does_not_hang_health_or_metrics(open_site: Open) -> None:
+    """A stuck disk is told within seconds; scrapes go on with what is in memory."""
+    world, go = FakeWorld(), asyncio.Event()
+    look = world.desk.accounts
+
+    async def stuck() -> Any:
+        await go.wait()
+        return await look()
+
+    world.desk.accounts = stuck  # type: ignore[method-assign]  # a disk that does not answer
+    site: Site = await open_site(world, refresh=go.wait, look_seconds=0.05)
+    answer = await site.get("/health")
+    assert (answer.status, "no answer within" in answer.body.decode()) == (503, True)
+    assert (await site.get("/metrics")).status == 200
+    go.set()
+    assert (await site.get("/health")).status == 200
 
 
 async def test_healthz_is_health(site: Site) -> None:

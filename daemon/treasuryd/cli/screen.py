@@ -86,8 +86,8 @@ def complain(text: object, hint: object = "") -> None:
     out = console(stderr=True)
     for line in str(text).split("\n"):
         out.print(Text(clean(line, limit=2_000), style="red"), soft_wrap=True)
-    if hint:
-        out.print(Text(clean(hint, limit=2_000)), soft_wrap=True)
+    for line in str(hint).split("\n") if hint else ():
+        out.print(Text(clean(line, limit=2_000)), soft_wrap=True)
 
 
 def as_json(value: Any) -> None:

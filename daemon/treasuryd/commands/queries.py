@@ -46,7 +46,6 @@ DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 MAX_DEPENDENTS: Final = 1_000
 QUOTE_SECONDS: Final = 2.0  # what an explanation may wait for the chain's price
-HEALTH_SECONDS: Final = 2.0  # what a question about health may wait for the store
 
 # Both spellings of interfaces.md §3, and the original's two group names (theblock-node.md §9, §11).
 _STATUS_WORDS: Final[Mapping[str, tuple[Status, ...]]] = {
@@ -96,6 +95,16 @@ class ExecutorStatus:
     moment: Moment | None
     facts: StoreFacts
     kill_switch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What health needs of the store, read together."""
+
+    accounts: tuple[Account, ...]
+    facts: StoreFacts
+    leases: tuple[LeaseSeen, ...]
+    chain: ChainState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,42 +365,35 @@ def vital_facts(office: Office) -> Facts:
     )
 
 
-async def health_report(office: Office) -> HealthReport:
-    """
-    Judge the daemon's health now.
-
-    Guarantees: answers within about two seconds whatever the store does; a store that fails or does not answer is a
-    failed check, not an error.
-    """
-    facts = vital_facts(office)
+async def stored(office: Office) -> Stored:
+    """What health needs of the store."""
     desk = office.world.desk
-    try:
-        with anyio.fail_after(HEALTH_SECONDS):
-            accounts = tuple(await desk.accounts())
-            store = await desk.facts()
-            leases = tuple(await desk.lease_rows())
-            chain = await desk.chain_state()
-    except (TreasuryError, TimeoutError) as error:
-        said = str(error) or f"no answer within {HEALTH_SECONDS:g} s"
-        failed = replace(facts, store_error=said[:200])
-        return HealthReport(
-            verdict=judge(failed),
-            facts=failed,
-            leases=(),
-            led=office.engine.leads(),
-            store=None,
-            chain=None,
-            moment=office.engine.moment(),
-        )
-    whole_facts = replace(
-        facts, accounts=accounts, held_for_person=store.held_for_person, ambiguous=store.ambiguous
+    return Stored(
+        accounts=tuple(await desk.accounts()),
+        facts=await desk.facts(),
+        leases=tuple(await desk.lease_rows()),
+        chain=await desk.chain_state(),
     )
+
+
+def health_report(office: Office, found: Stored | str) -> HealthReport:
+    """Judge the daemon's health now, from memory and what the store said, or why it said nothing."""
+    facts = vital_facts(office)
+    if isinstance(found, str):
+        facts = replace(facts, store_error=found[:200])
+    else:
+        facts = replace(
+            facts,
+            accounts=found.accounts,
+            held_for_person=found.facts.held_for_person,
+            ambiguous=found.facts.ambiguous,
+        )
     return HealthReport(
-        verdict=judge(whole_facts),
-        facts=whole_facts,
-        leases=leases,
+        verdict=judge(facts),
+        facts=facts,
+        leases=() if isinstance(found, str) else found.leases,
         led=office.engine.leads(),
-        store=store,
-        chain=chain,
+        store=None if isinstance(found, str) else found.facts,
+        chain=None if isinstance(found, str) else found.chain,
         moment=office.engine.moment(),
     )

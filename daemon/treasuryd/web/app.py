@@ -13,6 +13,7 @@ from treasuryd.errors import Rejected
 from treasuryd.web import health, rest, rpc
 from treasuryd.web.envelope import FATAL, OFFICE, OPTIONS, WebOptions, envelope
 from treasuryd.web.guard import Gate, guarded
+from treasuryd.web.lookout import Lookout
 
 BACKLOG: Final = 128  # connections that the system keeps for us while the loop is busy
 
@@ -25,6 +26,8 @@ def application(office: Office, options: WebOptions, fatal: "asyncio.Future[None
     app[OFFICE] = office
     app[OPTIONS] = options
     app[FATAL] = fatal
+    app[health.STORED] = Lookout()
+    app[health.REFRESHED] = Lookout()
     app.add_routes([*health.ROUTES, *rest.ROUTES, *rpc.ROUTES])
     return app
 

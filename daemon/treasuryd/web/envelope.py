@@ -73,6 +73,7 @@ class WebOptions:
     exposition: Exposition | None = None
     refresh: Callable[[], Awaitable[None]] | None = None  # awaited before each exposition: reads the store
     limits: GuardLimits = field(default_factory=GuardLimits)
+    look_seconds: float = 2.0  # what a question about health may wait for the store
     body_seconds: float = 30.0
     keepalive_seconds: float = 15.0
     grace_seconds: float = 5.0

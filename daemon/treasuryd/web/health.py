@@ -1,5 +1,6 @@
 """`/health` (also `/healthz`), `/livez`, `/readyz` and `/metrics`: asked often, answered cheaply."""
 
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -7,14 +8,25 @@ from aiohttp import web
 import treasuryd
 from treasuryd.commands import queries
 from treasuryd.core.health import Check, Verdict, live, ready
+from treasuryd.errors import TreasuryError
 from treasuryd.web import shapes
 from treasuryd.web.envelope import answer, of_app
+from treasuryd.web.lookout import Lookout
+
+STORED: Final = web.AppKey("stored", Lookout[queries.Stored])
+REFRESHED: Final = web.AppKey("refreshed", Lookout[None])
 
 
 async def health(request: web.Request) -> web.Response:
     """The whole picture: every check with its reason; 503 when one failed (interfaces.md §3)."""
-    office, _ = of_app(request)
-    report = await queries.health_report(office)
+    office, options = of_app(request)
+    try:
+        found: queries.Stored | str = await request.app[STORED].look(
+            lambda: queries.stored(office), seconds=options.look_seconds
+        )
+    except (TreasuryError, TimeoutError) as error:
+        found = str(error)
+    report = queries.health_report(office, found)
     return answer(
         {
             "status": report.verdict.verdict,
@@ -42,12 +54,17 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """The metrics as of this moment, in the format that the scraper asked for."""
+    """
+    The metrics as of this moment, in the format that the scraper asked for.
+
+    A store that does not answer keeps no scrape waiting: what is in memory (tick age, breakers, leases) is told as it is.
+    """
     _, options = of_app(request)
     if options.exposition is None:
         raise web.HTTPNotFound(text="this daemon exports no metrics")
     if options.refresh is not None:
-        await options.refresh()
+        with suppress(TreasuryError, TimeoutError):
+            await request.app[REFRESHED].look(options.refresh, seconds=options.look_seconds)
     content_type, body = options.exposition(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
