@@ -166,6 +166,19 @@ def test_a_lagging_endpoint_delays_settling_and_nothing_else() -> None:
     assert (belief.seen, belief.settled) == (101, 98)
 
 
+def test_an_absurd_head_told_again_settles_nothing_either() -> None:
+    """What was believed because of one lie is no ground to settle on for the next one, nor after a restart."""
+    watcher = Watcher()
+    watcher.reads(1_000)
+    watcher.reads(1_000, after=1.0)
+    for restart in (False, False, True, False):
+        if restart:
+            watcher.belief = None
+        watcher.reads(ABSURD, after=60.0)
+        assert watcher.state.settled_height == 988
+    assert watcher.state.believed > 1_000
+
+
 def test_beside_an_honest_endpoint_a_liar_settles_nothing() -> None:
     """The lowest believed head counts, however long the other one lies."""
     watcher = Watcher()

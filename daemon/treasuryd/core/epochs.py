@@ -114,8 +114,8 @@ def _judged(
     budget = known.spare + rules.max_blocks_per_second * (boot - known.risen_boot)
     ceiling = Height(stored.believed + math.floor(budget))
     highest = min(max(reported), ceiling)
-    # a head beyond belief proves nothing new: settling rests on what was believed before it
-    lowest = min(height if height <= ceiling else stored.believed for height in reported)
+    # a head beyond belief proves nothing new: settling rests on what it rested on before, not on an earlier lie
+    lowest = min((height for height in reported if height <= ceiling), default=known.lowest)
     state, spare, risen_boot = stored, known.spare, known.risen_boot
     if highest > stored.believed:
         state = replace(stored, believed=highest, risen_at=unix)
@@ -153,7 +153,7 @@ def _remembered(
         settled=stored.settled,
         seen=stored.settled,
         reported=stored.believed,
-        lowest=stored.believed,
+        lowest=Height(min(stored.believed, stored.settled_height + rules.finality_depth)),
         risen_boot=BootSeconds(boot - elapsed),
         spare=float(rules.finality_depth),
         excess_since=before.excess_since if before is not None else None,
