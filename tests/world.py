@@ -96,15 +96,18 @@ class Crash(Exception):
 
 @dataclass
 class Fuse:
-    """Dies at the n-th call of a port: before it when `after` is False, else when it is done and unheard."""
+    """Dies at the n-th call of a port, or before one by its name: before the call, or done and unheard where `after`."""
 
     left: int = -1  # -1: never
     after: bool = False
+    at: str | None = None
     calls: list[str] = field(default_factory=list)
 
     def burn(self, name: str, *, after: bool) -> None:
         if not after:
             self.calls.append(name)
+            if name == self.at:
+                raise Crash(name)
         if self.left >= 0 and after is self.after:
             if self.left == 0:
                 self.left = -1
