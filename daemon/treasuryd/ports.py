@@ -83,7 +83,8 @@ class Store(Protocol):
 
     Guarantees: a row whose account has a newer term than `held` comes back NotWritten, and is not.
     Does not guarantee: that a verb which raised wrote nothing. The caller reads again, by key.
-    Raises: Corrupt on every storage error: the process ends (protocol.md §7).
+    Raises: Corrupt on every storage error: the process ends (protocol.md §7); Transient only where the file stayed
+        locked by another process beyond the busy timeout and nothing was written.
     """
 
     # ownership: watch term and beat; take over with term + 1; release once the workers have stopped
