@@ -72,7 +72,7 @@ def test_a_good_configuration_is_in_order(call: Call, config: Path) -> None:
         ("[htpp]\nport = 1\n", "did you mean http"),
         ("[http]\nport = true\n", "http.port"),
         ("[http]\nport = 70000\n", "http.port"),
-        ("development = \"maybe\"\n", "development"),
+        ('development = "maybe"\n', "development"),
         ("= 1\n", "not valid TOML"),
         ("", "accounts"),
     ],

@@ -141,3 +141,12 @@ def test_untrusted_text_cannot_steer_the_terminal(town: Town, command: list[str]
     assert said.code == 0
     assert not {"\x1b", "\x07", "\r", "\u202e", "\u2028"} & set(said.out)
     assert "[bold red]paid[/]" in said.out
+
+
+def test_a_table_is_never_preceded_by_a_mangled_line_break(town: Town) -> None:
+    """Our own sentences pass the same filter as untrusted text; nested values read as JSON, yes and no as words."""
+    town.world.desk.put(disbursement(1, proposal=Proposal(title="Audit", summary="s")))
+    shown, status = town.call("show", 1).out, town.call("status").out
+    assert "\ufffd" not in shown + status
+    assert '"operators_ppm": 0' in shown
+    assert "True" not in status + shown

@@ -55,6 +55,14 @@ def show_outcomes(reply: Any, *, wants_json: bool) -> int:
         screen.table(
             "",
             columns,
-            [(row["id"], "yes" if row["done"] else "NO", row["what"], row["detail"]) for row in rows],
+            [
+                (
+                    row["id"],
+                    "yes" if row["done"] else "NO",
+                    row["what"],
+                    screen.cell(row["detail"], limit=300),
+                )
+                for row in rows
+            ],
         )
     return Exit.DONE if all(row["done"] for row in rows) else Exit.NOT_ALL

@@ -57,7 +57,7 @@ def submit(*, source: Path, form: str | None, key: str | None, dry_run: bool, wa
     if errors:
         return _complain(errors, len(file.items), wants_json=wants_json)
     if dry_run:
-        screen.say(f"{len(file.items)} disbursements are in order; nothing was sent.")
+        screen.say(f"{len(file.items)} of {len(file.items)} disbursements are in order; nothing was sent.")
         return Exit.DONE
     reply = send(target, file, key)
     if wants_json:
@@ -67,7 +67,7 @@ def submit(*, source: Path, form: str | None, key: str | None, dry_run: bool, wa
         if reply["repeated"]:
             screen.say(f"this was submitted before; nothing was submitted twice: {listed}")
         else:
-            screen.say(f"submitted {count} disbursements: {listed}")
+            screen.say(f"submitted {count} disbursement{'s' if count > 1 else ''}: {listed}")
     return Exit.DONE
 
 
