@@ -87,7 +87,7 @@ async def assembled(
             stack.callback(lock.close)
         signer_keys, electorate = _keys(settings)
         rules = with_houses(settings.rules(), electorate)
-        store, desk = await _store(stack, settings, rules, clock=clock, entropy=entropy)
+        store, desk = await _store(stack, settings, rules, clock=clock, entropy=entropy, observer=observer)
         signer = await _signer(stack, settings, signer_keys)
         chain = TheBlock(
             chain_config(settings, endpoints, signer.public_keys),
@@ -182,7 +182,13 @@ def endpoints_of(settings: Settings, devnet_url: str | None) -> tuple[EndpointCo
 
 
 async def _store(
-    stack: AsyncExitStack, settings: Settings, rules: Rules, *, clock: SystemClock, entropy: SystemEntropy
+    stack: AsyncExitStack,
+    settings: Settings,
+    rules: Rules,
+    *,
+    clock: SystemClock,
+    entropy: SystemEntropy,
+    observer: Observer,
 ) -> tuple[SqliteStore, SqliteDesk]:
     copy = JournalCopy(_private_folder(settings.journal_path))
     stack.callback(copy.close)
@@ -191,7 +197,8 @@ async def _store(
     )
     stack.push_async_callback(driver.close)
     await driver.write(prepare, chain_id=settings.chain.chain_id, lineage=entropy.new_id())
-    return SqliteStore(driver, rules, now=clock.unix_seconds), SqliteDesk(driver, rules)
+    store = SqliteStore(driver, rules, now=clock.unix_seconds, told=lambda events: observer.saw(*events))
+    return store, SqliteDesk(driver, rules)
 
 
 async def _signer(
