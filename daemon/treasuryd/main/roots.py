@@ -27,7 +27,7 @@ from treasuryd.core.model import (
 from treasuryd.devnet.config import DevnetConfig, profile
 from treasuryd.devnet.server import Devnet
 from treasuryd.devnet.server import serve as serve_devnet
-from treasuryd.errors import Rejected, TreasuryError
+from treasuryd.errors import Refusal, Rejected, TreasuryError
 from treasuryd.executor.follower import follow
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
@@ -95,7 +95,6 @@ class Process:
 
     async def web(self) -> None:
         """Serve HTTP; ready once the port is bound."""
-        read_token(self.settings)  # a missing or open file is said at the start
         options = web_options(self.settings, self.telemetry, token=lambda: read_token(self.settings))
         await serve(self.office, options, ready=self._ready)
 
@@ -209,6 +208,7 @@ After = Callable[[Process, Devnet | None], Any]
 async def _executor(settings: Settings, *, reread: Reread | None, after: After) -> None:
     """Run until stopped; `after` runs once the port is bound, and stops everything by raising `Finished`."""
     settings.check_run()
+    read_token(settings)  # a missing or open file is said before anything is opened or claimed
     telemetry = Telemetry.configured(settings.log_format, settings.log.level)
     async with anyio.create_task_group() as group:
         devnet: Devnet | None = None
@@ -381,7 +381,22 @@ async def _a_signal() -> None:
 def read_token(settings: Settings) -> str | None:
     """Read the bearer token from its file, so that a changed one needs no restart; None where none is configured."""
     path = settings.http.token_file
-    return None if path is None else keys.read_secret(path).decode("ascii", "strict")
+    if path is None:
+        return None
+    try:
+        return keys.read_secret(path).decode("ascii", "strict")
+    except Rejected as problem:
+        raise _bad_token(path, problem.message, problem.kind) from problem
+    except UnicodeDecodeError as problem:
+        raise _bad_token(path, f"{path}: it is not ASCII text", Refusal.INVALID) from problem
+
+
+def _bad_token(path: Path, message: str, kind: Refusal) -> Rejected:
+    return Rejected(
+        f"http.token_file: {message}",
+        hint=f"It holds one line, the token, and is ours alone: `(umask 077; openssl rand -hex 32 > {path})`.",
+        kind=kind,
+    )
 
 
 def _ended(body: Callable[[], object]) -> int:
