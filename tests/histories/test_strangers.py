@@ -124,7 +124,7 @@ async def test_a_stolen_payment_is_void_only_at_finality(begin: Begin) -> None:
 
 
 async def test_a_frozen_account_sends_nothing(begin: Begin, evidence: Evidence) -> None:
-    """R14: frozen at first sight; what is submitted after it is neither staged nor sent, across a restart too."""
+    """D31, R14: frozen at first sight; what is submitted after it is neither staged nor sent, across a restart too."""
     history = await begin(evidence)
     await stolen(history)
     (later,) = await history.submit(new("later", to="tb1bob"))

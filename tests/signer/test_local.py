@@ -81,7 +81,7 @@ async def test_the_bytes_say_what_was_asked_and_carry_a_true_signature(signer: L
 
 
 async def test_each_account_signs_with_its_own_key(signer: LocalSigner) -> None:
-    """Both accounts may use the same nonce."""
+    """D31: Both accounts may use the same nonce."""
     answers = await ask(
         signer, request(1), request(2, account=SECOND, nonce=Nonce(1)), request(3, nonce=Nonce(2))
     )
