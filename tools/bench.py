@@ -250,7 +250,7 @@ def _wait_until_ready(port: int) -> None:
 
 
 def _wait_until_final(port: int, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline, counts = time.monotonic() + PATIENCE_SECONDS, {}
     while time.monotonic() < deadline:
         counts = _get(port, "/treasury/executor/status")["store"]["disbursements"]
         if counts.get("finalized", 0) >= count:

@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from treasuryd.core.lifecycle import DISBURSEMENT, INTENT
 
 PAGE = Path(__file__).parent.parent / "docs" / "lifecycle.md"
 
 
-def draw(table: Mapping[StrEnum, Mapping[StrEnum, StrEnum]], first: StrEnum) -> str:
+Where = TypeVar("Where", bound=StrEnum)
+What = TypeVar("What", bound=StrEnum)
+
+
+def draw(table: Mapping[Where, Mapping[What, Where]], first: Where) -> str:
     """Give one table as a mermaid state diagram."""
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first}"]
     for where, arrows in table.items():
