@@ -111,6 +111,7 @@ def test_a_wrong_or_missing_token_is_77(town: Town, call: Call, tmp_path: Path) 
         said = call("--url", town.url, *options, "cancel", 1, "--reason", "x")
         assert said.code == 77
         assert "token" in said.err
+        assert "TREASURYD_TOKEN_FILE" in said.err or "absent" in said.err
         assert TOKEN not in said.err + said.out
         assert "guess" not in said.err
     assert next(iter(town.world.desk.items.values())).status is Status.DRAFT

@@ -67,7 +67,7 @@ def submit(*, source: Path, form: str | None, key: str | None, dry_run: bool, wa
         if reply["repeated"]:
             screen.say(f"this was submitted before; nothing was submitted twice: {listed}")
         else:
-            screen.say(f"submitted {count} disbursement{'s' if count > 1 else ''}: {listed}")
+            screen.say(f"submitted {_many(count, 'disbursement')}: {listed}")
     return Exit.DONE
 
 
@@ -197,8 +197,14 @@ def _complain(errors: Sequence[Rejected], count: int, *, wants_json: bool) -> in
         screen.complain(error.message, f"  {error.hint}" if error.hint else "")
     if len(errors) > SHOWN_ERRORS:
         screen.complain(f"… and {len(errors) - SHOWN_ERRORS} more (--json lists them all)")
-    screen.complain(f"{len(errors)} errors in {count} disbursements; nothing was submitted.")
+    screen.complain(
+        f"{_many(len(errors), 'error')} in {_many(count, 'disbursement')}; nothing was submitted."
+    )
     return Exit.NOT_ALL
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def ranges(ids: Sequence[int]) -> str:

@@ -214,7 +214,7 @@ def check_vote(
     if vote.key not in house.keys:
         raise Rejected(
             f"key: {vote.key[:KEY_HEX]!r} is no key of the house {house.name}",
-            hint="The keys that may vote are in the daemon's configuration, section houses.",
+            hint="The keys that may vote are in the daemon's configuration, governance.operators and governance.builders.",
             field="key",
             kind=Refusal.FORBIDDEN,
         )
