@@ -283,13 +283,13 @@ def _variants(
     """Order one more variant where a person asked for a cancel, the content is poison, or the price rose (R6-R8)."""
     alive = [
         intent
-        for intent in _unique((*view.unsent, *view.resend, *view.oldest_sent.values()))
+        for intent in _in_line((*view.unsent, *view.resend, *view.oldest_sent.values()))
         if intent.account in acting and intent.nonce > _count(acting[intent.account], at)
     ]
     asked = {intent.id for intent in view.cancelling}
     poison = [intent for intent in alive if intent.id not in asked and submission.poisoned(intent, rules)]
     yield from (_poisoned(intent) for intent in poison)
-    yield from _cancels(_unique((*view.cancelling, *poison)), view, at, rules, acting, pricing)
+    yield from _cancels(_in_line((*view.cancelling, *poison)), view, at, rules, acting, pricing)
     replaced = asked | {intent.id for intent in poison}
     refused = {intent.account for intent in alive if _refused_for_its_fee(intent)}
     for intent in alive:
@@ -314,7 +314,7 @@ def _cancels(
 ) -> Iterator[Change]:
     """Order cancel variants, the lowest nonce first; without look-up one per account at a time (R7)."""
     taken = set(_doubled(view)) if at.evidence is Evidence.BALANCE else set()
-    for intent in sorted(wanted, key=lambda intent: intent.nonce):
+    for intent in wanted:
         account = acting.get(intent.account)
         if account is None or intent.account in taken or intent.nonce <= _count(account, at):
             continue
@@ -363,12 +363,12 @@ def _pooled(intent: Intent) -> bool:
     return any(variant.pooled for variant in intent.variants)
 
 
-def _unique(intents: Iterable[Intent]) -> list[Intent]:
-    """Each intent once: the first copy of it."""
+def _in_line(intents: Iterable[Intent]) -> list[Intent]:
+    """Each intent once, the first copy of it; account by account in nonce order."""
     found: dict[int, Intent] = {}
     for intent in intents:
         found.setdefault(intent.id, intent)
-    return list(found.values())
+    return sorted(found.values(), key=lambda intent: (intent.account, intent.nonce))
 
 
 def _doubled(view: View) -> dict[AccountId, Nonce]:
@@ -425,7 +425,7 @@ def sendable(due: Iterable[Intent], view: View, at: Moment, rules: Rules) -> tup
     leaving = {intent.id: intent for intent in due}
     known = (*leaving.values(), *view.unsealed, *view.unsent, *view.resend, *view.oldest_sent.values())
     lines: defaultdict[AccountId, list[Intent]] = defaultdict(list)
-    for intent in sorted(_unique(known), key=lambda intent: (intent.account, intent.nonce)):
+    for intent in _in_line(known):
         if intent.account in acting:
             lines[intent.account].append(intent)
     gates = _gates(view, at, rules)
@@ -449,7 +449,7 @@ def _gates(view: View, at: Moment, rules: Rules) -> dict[AccountId, _Gate]:
     doubled = _doubled(view) if at.evidence is Evidence.BALANCE else {}
     cancelling = {intent.id for intent in view.cancelling}
     asked: defaultdict[AccountId, list[Intent]] = defaultdict(list)
-    for intent in _unique((*view.cancelling, *view.unsent, *view.resend, *view.oldest_sent.values())):
+    for intent in _in_line((*view.cancelling, *view.unsent, *view.resend, *view.oldest_sent.values())):
         if intent.cancel_requested or submission.poisoned(intent, rules) or intent.id in cancelling:
             asked[intent.account].append(intent)
     gates: dict[AccountId, _Gate] = {}

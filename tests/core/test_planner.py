@@ -1,0 +1,577 @@
+"""What one tick decides from one view: order, windows, cancels, and who may do nothing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from treasuryd.core import planner
+from treasuryd.core.changes import (
+    Adopted,
+    Advanced,
+    BaselineMoved,
+    Burned,
+    FrozenNow,
+    HoldSet,
+    Rewound,
+    VariantStaged,
+)
+from treasuryd.core.model import (
+    Account,
+    AccountId,
+    AccountState,
+    Address,
+    BaseUnits,
+    BlockHash,
+    BootSeconds,
+    ChainState,
+    Digest,
+    Disbursement,
+    DisbursementId,
+    Epoch,
+    Evidence,
+    FeeQuote,
+    Frame,
+    FreezeCause,
+    Height,
+    Hold,
+    Holding,
+    Intent,
+    IntentId,
+    Meaning,
+    Moment,
+    Nonce,
+    Proposal,
+    Rules,
+    State,
+    Status,
+    Term,
+    TxHash,
+    UnixSeconds,
+    Variant,
+    VariantKind,
+    View,
+)
+from treasuryd.core.planner import Plan, Pricing, carry, decide, next_batch, sendable
+
+TREASURY, RESERVE = AccountId("treasury"), AccountId("reserve")
+SINK = Address("treasury-sink")
+ALICE = Address("tb1alice")
+PAYMENT, CANCEL = VariantKind.PAYMENT, VariantKind.CANCEL
+NOW = UnixSeconds(10_000.0)
+FEE = BaseUnits(100)
+RULES = Rules(max_unburned=4, resend_seconds=30.0, bump_seconds=300.0, allow_treasury_initiated=True)
+
+
+def frame(*, count: int = 0, balance: int = 1_000_000, height: int = 50, shown: Sequence[str] = ()) -> Frame:
+    holdings: dict[Address, Holding | None] = dict.fromkeys(map(Address, shown))
+    for account in (TREASURY, RESERVE):
+        holdings[Address(account)] = Holding(balance=BaseUnits(balance), nonce=Nonce(count))
+    return Frame(height=Height(height), block_hash=BlockHash("b"), base_fee=BaseUnits(1), holdings=holdings)
+
+
+SHOWN = ("treasury-sink", "reserve-sink", "tb1alice")
+BASELINE = frame(shown=SHOWN)
+
+
+def account(name: AccountId = TREASURY, **more: Any) -> Account:
+    return replace(Account(id=name, next_nonce=Nonce(9), baseline=BASELINE), **more)
+
+
+def moment(evidence: Evidence = Evidence.HASH, **more: Any) -> Moment:
+    at = Moment(
+        unix=NOW,
+        boot=BootSeconds(0.0),
+        believed=Height(50),
+        settled=Epoch(4),
+        seen=Epoch(5),
+        evidence=evidence,
+        frame=BASELINE,
+        quote=FeeQuote(base_fee=BaseUnits(1), per_byte=2),
+    )
+    return replace(at, **more)
+
+
+def item(number: int, **more: Any) -> Disbursement:
+    base = Disbursement(
+        id=DisbursementId(number),
+        account=TREASURY,
+        destination=ALICE,
+        amount=BaseUnits(1_000),
+        memo="",
+        scheduled_epoch=Epoch(0),
+        status=Status.TIMELOCKED,
+    )
+    return replace(base, **more)
+
+
+def variant(
+    number: int = 1, kind: VariantKind = PAYMENT, *, fee: int = FEE, sealed: bool = True, **more: Any
+) -> Variant:
+    name = TxHash(f"{number}") if sealed else None
+    one = Variant(
+        number=number, kind=kind, fee=BaseUnits(fee), tx_hash=name, tx_bytes=b"bytes" if sealed else None
+    )
+    return replace(one, **more)
+
+
+def intent(nonce: int, *variants: Variant, name: AccountId = TREASURY, **more: Any) -> Intent:
+    """A sealed payment that never left; its id is its nonce (plus 1,000 for the other account)."""
+    number = nonce + (0 if name == TREASURY else 1_000)
+    base = Intent(
+        id=IntentId(number),
+        account=name,
+        nonce=Nonce(nonce),
+        disbursement_id=DisbursementId(number),
+        destination=ALICE,
+        amount=BaseUnits(1_000),
+        memo="",
+        payload_digest=Digest("d"),
+        idempotency_key="k",
+        term=Term(1),
+        state=State.SIGNED,
+        variants=variants or (variant(),),
+    )
+    return replace(base, **more)
+
+
+def sent(
+    nonce: int, *variants: Variant, ago: float = 100.0, meaning: Meaning = Meaning.ACCEPTED, **more: Any
+) -> Intent:
+    """The same after it was broadcast; pooled unless the reply says otherwise."""
+    at = UnixSeconds(NOW - ago)
+    pooled = meaning in {Meaning.ACCEPTED, Meaning.ALREADY_KNOWN, Meaning.UNKNOWN}
+    out = variants or (variant(sent_at=at, attempts=1, last_meaning=meaning, pooled=pooled),)
+    return intent(nonce, *out, **{"state": State.BROADCAST, "sent_at": at, **more})
+
+
+def doubled(nonce: int) -> Intent:
+    """Payment and cancel of one nonce, both out."""
+    at = UnixSeconds(NOW - 1.0)
+    out: dict[str, Any] = {"sent_at": at, "attempts": 1, "last_meaning": Meaning.ACCEPTED, "pooled": True}
+    return sent(nonce, variant(1, **out), variant(2, CANCEL, **out), cancel_requested=True, ago=1.0)
+
+
+def view(**more: Any) -> View:
+    return replace(View(accounts=(account(),), chain=ChainState(chain_id=1)), **more)
+
+
+def pricing(price: int | None = FEE, *, approved: bool = True) -> Pricing:
+    fee = None if price is None else BaseUnits(price)
+    return Pricing(price=lambda *_: fee, approved=lambda *_: approved)
+
+
+def plan(seen: View, at: Moment | None = None, *, rules: Rules = RULES, **more: Any) -> Plan:
+    return decide(seen, at or moment(), rules, pricing=pricing(**more))
+
+
+def going(seen: View, at: Moment | None = None, *due: Intent, rules: Rules = RULES) -> list[int]:
+    """The nonces that may go, of what the plan finds due."""
+    when = at or moment()
+    return [one.nonce for one in sendable((*due, *plan(seen, when, rules=rules).send), seen, when, rules)]
+
+
+# --- staging ---------------------------------------------------------------------------------------------------
+
+
+def test_candidates_are_staged_up_to_the_window() -> None:
+    """At most `max_unburned` nonces are in flight; the rest says why it waits."""
+    found = plan(view(candidates=tuple(item(n) for n in range(1, 7)), unburned={TREASURY: 1}))
+    assert [draft.disbursement_id for draft in found.drafts] == [1, 2, 3]
+    assert found.waiting == {Hold.PIPELINE_FULL: 3}
+
+
+def test_what_cannot_be_afforded_takes_no_place() -> None:
+    """D7, D8: amount and fee of what is staged before it are gone; the small one behind the huge one is staged."""
+    huge, big, again, small = item(1, amount=10**9), item(2, amount=900_000), item(3, amount=900_000), item(4)
+    found = plan(view(candidates=(huge, big, again, small)))
+    assert [draft.disbursement_id for draft in found.drafts] == [2, 4]
+    assert found.waiting == {Hold.INSUFFICIENT_FUNDS: 2}
+
+
+def test_the_fee_counts_as_funds() -> None:
+    """An amount that leaves nothing for its fee waits."""
+    exact = item(1, amount=1_000_000 - FEE)
+    assert len(plan(view(candidates=(exact,))).drafts) == 1
+    assert plan(view(candidates=(replace(exact, amount=BaseUnits(exact.amount + 1)),))).drafts == ()
+
+
+def test_a_fee_above_the_ceiling_waits() -> None:
+    """D5: too dear is a waiting state, with its own name."""
+    found = plan(view(candidates=(item(1),)), price=None)
+    assert (found.drafts, found.waiting) == ((), {Hold.FEE_ABOVE_CEILING: 1})
+
+
+@pytest.mark.parametrize("missing", [{"frame": None}, {"quote": None}])
+def test_without_a_frame_or_a_quote_nothing_is_staged(missing: Any) -> None:
+    """The chain did not answer: wait and say so."""
+    found = plan(view(candidates=(item(1),)), moment(**missing))
+    assert (found.drafts, found.waiting) == ((), {Hold.CHAIN_UNREACHABLE: 1})
+
+
+def test_votes_are_counted_again_before_staging() -> None:
+    """§2: below quorum by the keys of today: the hold `approval_lost` is stored, and nothing is staged."""
+    proposal = Proposal(title="t", summary="s")
+    found = plan(view(candidates=(item(1, proposal=proposal), item(2))), approved=False)
+    assert [draft.disbursement_id for draft in found.drafts] == [2]
+    (hold,) = found.changes
+    assert isinstance(hold, HoldSet)
+    assert (hold.disbursement_id, hold.hold) == (1, Hold.APPROVAL_LOST)
+
+
+@pytest.mark.parametrize("state", [AccountState.FROZEN, AccountState.QUARANTINED])
+def test_an_account_that_does_not_act_stops_no_other(state: AccountState) -> None:
+    """One frozen account: nothing of it is staged, signed, replaced or sent; the other goes on."""
+    seen = view(
+        accounts=(account(state=state), account(RESERVE)),
+        candidates=(item(1), item(2, account=RESERVE)),
+        unsealed=(intent(3, variant(sealed=False)), intent(3, variant(sealed=False), name=RESERVE)),
+        unsent=(intent(1), intent(1, name=RESERVE)),
+        cancelling=(sent(2, cancel_requested=True),),
+    )
+    found = plan(seen)
+    assert [draft.account for draft in found.drafts] == [RESERVE]
+    assert [one.account for one in found.sign] == [RESERVE]
+    assert found.changes == ()
+    assert [one.account for one in sendable(found.send, seen, moment(), RULES)] == [RESERVE]
+
+
+def test_the_kill_switch_leaves_nothing_to_do() -> None:
+    """§7: nothing is staged, signed, replaced or sent; governance goes on."""
+    seen = view(
+        kill_switch=True,
+        candidates=(item(1),),
+        unsealed=(intent(2, variant(sealed=False)),),
+        unsent=(intent(1),),
+        cancelling=(sent(3, cancel_requested=True),),
+        advancing=(item(9, status=Status.DRAFT),),
+    )
+    found = plan(seen)
+    assert (found.drafts, found.sign, found.waiting) == ((), (), {Hold.KILL_SWITCH: 1})
+    assert sendable(found.send, seen, moment(), RULES) == ()
+    assert [type(change) for change in found.changes] == [Advanced]
+
+
+# --- governance ------------------------------------------------------------------------------------------------
+
+
+def advanced(one: Disbursement, at: Moment | None = None, **more: Any) -> Any:
+    (change,) = plan(view(advancing=(one,)), at, **more).changes
+    return change
+
+
+def test_windows_open_by_the_seen_epoch_and_end_by_the_settled_one() -> None:
+    """§2: a lagging or lying head may delay a payment and never hasten one."""
+    proposal = Proposal(title="t", summary="s", vote_window_epochs=7, timelock_epochs=6)
+    opened = advanced(item(1, status=Status.DRAFT, proposal=proposal))
+    assert (opened.to, opened.vote_deadline_epoch) == (Status.VOTING, 5 + 7)
+    voting = item(1, status=Status.VOTING, proposal=proposal, vote_deadline_epoch=Epoch(4))
+    passed = advanced(voting)
+    assert (passed.to, passed.activation_epoch) == (Status.QUEUED, 5 + 6)
+    assert advanced(voting, approved=False).to is Status.ROLLED_BACK
+    open_still = replace(voting, vote_deadline_epoch=Epoch(5))  # reached by the seen epoch only
+    assert plan(view(advancing=(open_still,))).changes == ()
+
+
+@pytest.mark.parametrize("settled", range(8))
+def test_a_queued_item_is_activated_at_its_epoch_and_not_before(settled: int) -> None:
+    """D1: queued becomes timelocked when the settled epoch has come, and is never payable itself."""
+    queued = item(1, status=Status.QUEUED, activation_epoch=Epoch(4))
+    found = plan(view(advancing=(queued,)), moment(settled=Epoch(settled), seen=Epoch(100)))
+    assert found.drafts == ()
+    assert [change.to for change in found.changes if isinstance(change, Advanced)] == (
+        [Status.TIMELOCKED] if settled >= 4 else []
+    )
+
+
+def test_without_a_proposal_policy_decides() -> None:
+    """D20: a draft without a proposal is payable where policy says so, else it is held."""
+    draft = item(1, status=Status.DRAFT)
+    assert advanced(draft).to is Status.TIMELOCKED
+    held = advanced(draft, rules=replace(RULES, allow_treasury_initiated=False))
+    assert held.hold is Hold.APPROVAL_LOST
+
+
+# --- sending ---------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_nonce_goes_first_and_the_window_bounds() -> None:
+    """R8: nonce order whatever the order of the view; never beyond the chain's count plus `max_unburned`."""
+    seen = view(unsent=tuple(intent(n) for n in (3, 1, 6, 2, 5, 4)))
+    assert going(seen) == [1, 2, 3, 4]
+
+
+def test_nothing_at_or_below_the_chains_count_is_signed_or_sent() -> None:
+    """R14: neither by the frame's count nor by the baseline's, whichever is higher."""
+    seen = view(
+        accounts=(account(baseline=frame(count=2, shown=SHOWN)),),
+        unsent=(intent(1), intent(2), intent(3)),
+        unsealed=(intent(2, variant(sealed=False)), intent(4, variant(sealed=False))),
+    )
+    assert going(seen) == [3]
+    assert [one.nonce for one in plan(seen).sign] == [4]
+    ahead = moment(frame=frame(count=3, shown=SHOWN))
+    assert going(seen, ahead) == []
+    assert [one.nonce for one in plan(seen, ahead).sign] == [4]
+
+
+def test_without_a_frame_nothing_is_sent() -> None:
+    """Nobody knows where the chain's count stands."""
+    seen = view(unsent=(intent(1),))
+    assert going(seen, moment(frame=None)) == []
+
+
+def test_without_look_up_a_first_send_needs_its_destination_in_the_baseline() -> None:
+    """§5.1: what it held before is what its inclusion is proved with; what is behind it waits, too."""
+    strange = intent(1, destination=Address("tb1nobody"))
+    seen = view(unsent=(strange, intent(2)))
+    assert going(seen, moment(Evidence.BALANCE)) == []
+    assert going(seen, moment(Evidence.HASH)) == [1, 2]
+    sent_before = replace(sent(1, ago=100.0), destination=Address("tb1nobody"))
+    again = view(resend=(sent_before,), unsent=(intent(2),))
+    assert going(again, moment(Evidence.BALANCE)) == [1, 2]
+
+
+def test_nothing_passes_a_nonce_that_no_pool_can_hold() -> None:
+    """D4, R8: behind what never left, or was turned away, the endpoint would only find a gap."""
+    assert going(view(unsent=(intent(2), intent(3)), unsealed=(intent(1, variant(sealed=False)),))) == []
+    waits = sent(1, meaning=Meaning.FEE_TOO_LOW, ago=1.0)
+    assert going(view(unsent=(intent(2),), oldest_sent={TREASURY: waits})) == []
+    assert going(view(unsent=(intent(2),), oldest_sent={TREASURY: sent(1, ago=1.0)})) == [2]
+
+
+def test_after_mempool_loss_the_oldest_goes_again_first() -> None:
+    """D4: all are due after `resend_seconds`, with the stored bytes, in nonce order."""
+    line = tuple(sent(n, ago=31.0) for n in (3, 1, 2))
+    assert going(view(resend=line)) == [1, 2, 3]
+    assert (
+        going(view(resend=tuple(replace(one, variants=(variant(sent_at=NOW, pooled=True),)) for one in line)))
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "meaning", [Meaning.PENDING_LIMIT, Meaning.POOL_FULL, Meaning.NONCE_GAP, Meaning.REPLAYED]
+)
+def test_what_a_block_may_change_goes_again_after_a_block(meaning: Meaning) -> None:
+    """N12: turned away for the moment: sent again when the head has risen since, not before."""
+    turned = sent(1, meaning=meaning, ago=2.0)
+    waiting = view(resend=(turned,))
+    risen = replace(waiting, chain=ChainState(chain_id=1, risen_at=UnixSeconds(NOW - 1.0)))
+    assert going(waiting) == []
+    assert going(risen) == [1]
+
+
+def test_what_was_refused_for_its_fee_does_not_go_again_with_every_block() -> None:
+    """R6: it is priced anew, or waits for `resend_seconds`; each attempt is written down."""
+    refused = sent(1, meaning=Meaning.FEE_TOO_LOW, ago=2.0)
+    risen = ChainState(chain_id=1, risen_at=UnixSeconds(NOW - 1.0))
+    assert going(view(resend=(refused,), chain=risen)) == []
+
+
+def test_freshly_sealed_bytes_stand_in_for_the_views_copy() -> None:
+    """What was sealed in this very tick goes out in its place in the line."""
+    fresh = intent(2)
+    seen = view(unsent=(intent(1), intent(3)), unsealed=(intent(2, variant(sealed=False)),))
+    assert going(seen, None, fresh) == [1, 2, 3]
+
+
+# --- cancels -----------------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_is_ordered_on_the_same_nonce_at_the_dearest_fee() -> None:
+    """R7: one more variant, never cheaper than what it replaces."""
+    asked = sent(1, variant(fee=700, sent_at=NOW), cancel_requested=True)
+    (ordered,) = plan(view(cancelling=(asked,))).changes
+    assert ordered == VariantStaged(
+        account=TREASURY, intent_id=asked.id, number=2, kind=CANCEL, fee=BaseUnits(700)
+    )
+
+
+@pytest.mark.parametrize("evidence", list(Evidence)[:2])
+def test_after_a_cancel_request_the_payment_never_goes(evidence: Evidence) -> None:
+    """R3: neither for the first time nor again: the cancel variant alone."""
+    never_sent, out = intent(1, cancel_requested=True), sent(2, cancel_requested=True)
+    at = moment(evidence)
+    assert going(view(unsent=(never_sent,), cancelling=(never_sent,)), at) == []
+    assert going(view(resend=(out,), cancelling=(out,)), at) == []
+    assert (
+        going(view(), at, never_sent) == []
+    )  # requested between staging and sealing: the fresh copy says so
+    ordered = intent(1, variant(), variant(2, CANCEL), cancel_requested=True)
+    (leaves,) = sendable((ordered,), view(unsent=(ordered,)), at, RULES)
+    assert leaves.current().kind is CANCEL
+
+
+def test_an_unsealed_intent_is_cancelled_before_it_is_ever_sent() -> None:
+    """A cancel requested while nothing is signed: ordered at once; both are signed, only the cancel leaves."""
+    staged = intent(1, variant(sealed=False), state=State.STAGED, cancel_requested=True)
+    found = plan(view(unsealed=(staged,), cancelling=(staged,)))
+    assert [change.kind for change in found.changes if isinstance(change, VariantStaged)] == [CANCEL]
+    assert going(view(unsealed=(staged,), cancelling=(staged,))) == []
+
+
+def test_without_look_up_one_cancel_at_a_time_the_lowest_first() -> None:
+    """R7: at most one nonce per account has two payloads out."""
+    asked = tuple(sent(n, cancel_requested=True) for n in (3, 2))
+    found = plan(view(cancelling=asked), moment(Evidence.BALANCE)).changes
+    assert [change.intent_id for change in found if isinstance(change, VariantStaged)] == [2]
+    both = plan(view(cancelling=asked), moment(Evidence.HASH)).changes
+    assert len(both) == 2
+    taken = view(cancelling=asked, resend=(doubled(1),))
+    assert plan(taken, moment(Evidence.BALANCE)).changes == ()
+
+
+@pytest.mark.parametrize("where", ["unsealed", "unsent", "resend"])
+def test_without_look_up_nothing_passes_two_payloads(where: str) -> None:
+    """R7: wherever the doubled nonce stands, and also for what was sealed just now."""
+    seen = view(**{where: (doubled(2),)}, oldest_sent={TREASURY: sent(1, ago=1.0)})
+    behind = (intent(3), intent(4))
+    assert [
+        n for n in going(replace(seen, unsent=(*seen.unsent, *behind)), moment(Evidence.BALANCE)) if n > 2
+    ] == []
+    assert [n for n in going(seen, moment(Evidence.BALANCE), *behind) if n > 2] == []
+    assert [n for n in going(seen, moment(Evidence.HASH), *behind) if n > 2] == [3, 4]
+
+
+def test_a_cancel_that_is_about_to_be_ordered_bars_the_line_already() -> None:
+    """R7: in the tick that orders it nothing behind it leaves any more."""
+    asked = sent(1, cancel_requested=True, ago=1.0)
+    seen = view(cancelling=(asked,), oldest_sent={TREASURY: asked}, unsent=(intent(2),))
+    assert going(seen, moment(Evidence.BALANCE)) == []
+
+
+def test_a_lower_nonce_goes_again_while_a_higher_one_has_the_two_payloads() -> None:
+    """R7: it may have no cancel variant yet, and the higher one waits for it: what may be out already goes again."""
+    lower = sent(1, cancel_requested=True, ago=60.0)
+    seen = view(cancelling=(lower,), resend=(lower, doubled(2)))
+    assert plan(seen, moment(Evidence.BALANCE)).changes == ()
+    assert going(seen, moment(Evidence.BALANCE)) == [1]
+
+
+def test_a_cancel_variant_needs_its_sink_in_the_baseline() -> None:
+    """§5.1: without look-up the cancel is proved by the sink; sent for the first time only when that stands there."""
+    at = UnixSeconds(NOW - 60.0)
+    ordered = sent(1, variant(sent_at=at, pooled=True), variant(2, CANCEL), cancel_requested=True)
+    bare = view(accounts=(account(baseline=frame(shown=("tb1alice",))),), unsent=(ordered,))
+    assert going(bare, moment(Evidence.BALANCE)) == []
+    assert going(replace(bare, accounts=(account(),)), moment(Evidence.BALANCE)) == [1]
+
+
+def test_poison_is_held_and_replaced_in_one_plan() -> None:
+    """R8: refused for its content by every endpoint, often enough: a hold and a cancel variant, hold first."""
+    bad = sent(1, meaning=Meaning.CONTENT_REFUSED, refusals=RULES.poison_refusals)
+    seen = view(resend=(bad,), unsent=(intent(2),))
+    hold, ordered = plan(seen).changes
+    assert isinstance(hold, HoldSet)
+    assert isinstance(ordered, VariantStaged)
+    assert (hold.hold, ordered.kind, ordered.intent_id) == (Hold.POISONED, CANCEL, bad.id)
+    assert going(seen) == []  # its payment goes no more, and nothing can pass it
+    told = plan(replace(seen, cancelling=(bad,))).changes
+    assert [type(change) for change in told] == [VariantStaged]  # the hold is stored already
+    few = replace(bad, refusals=RULES.poison_refusals - 1)
+    assert plan(view(resend=(few,))).changes == ()
+
+
+# --- fees --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_refused_for_its_fee_is_priced_anew_at_once_with_all_behind_it() -> None:
+    """D5, N14: on its own nonce; what was priced with it and never left would be refused, too."""
+    refused = sent(1, meaning=Meaning.FEE_TOO_LOW, ago=1.0)
+    seen = view(oldest_sent={TREASURY: refused}, unsent=(intent(2), intent(3, variant(fee=900))))
+    found = [change for change in plan(seen, price=500).changes if isinstance(change, VariantStaged)]
+    assert [(change.intent_id, change.number, change.fee) for change in found] == [(1, 2, 500), (2, 2, 500)]
+
+
+def test_without_a_refusal_nothing_unsent_is_priced_anew() -> None:
+    """A dearer quote alone makes no new variants."""
+    assert plan(view(unsent=(intent(1), intent(2))), price=500).changes == ()
+
+
+def test_no_price_no_bump() -> None:
+    """R6: above the ceiling it waits on its nonce."""
+    refused = sent(1, meaning=Meaning.FEE_TOO_LOW, ago=1.0)
+    assert plan(view(oldest_sent={TREASURY: refused}), price=None).changes == ()
+
+
+def test_an_intent_with_an_unsealed_variant_gets_no_other() -> None:
+    """R6: one after the other."""
+    waiting = sent(1, variant(last_meaning=Meaning.FEE_TOO_LOW), variant(2, sealed=False))
+    assert plan(view(oldest_sent={TREASURY: waiting}, unsealed=(waiting,)), price=500).changes == ()
+
+
+# --- what the settled part means for the rest ----------------------------------------------------------------------
+
+
+def test_a_freeze_found_in_this_tick_stops_this_tick() -> None:
+    """R14: at first sight."""
+    seen = view(accounts=(account(), account(RESERVE)), unsent=(intent(1), intent(1, name=RESERVE)))
+    frozen = FrozenNow(account=TREASURY, cause=FreezeCause.FOREIGN_NONCE, detail="")
+    assert [one.account for one in sendable(seen.unsent, carry(seen, [frozen]), moment(), RULES)] == [RESERVE]
+
+
+def test_a_rewound_account_does_nothing_more_in_this_tick() -> None:
+    """R9: its verdicts are open again; its candidates are not counted as anybody's."""
+    seen = carry(view(unsent=(intent(1),), candidates=(item(1),)), [Rewound(account=TREASURY, to=BASELINE)])
+    found = plan(seen)
+    assert (found.drafts, found.waiting) == ((), {})
+    assert sendable(found.send, seen, moment(), RULES) == ()
+
+
+def test_what_was_settled_leaves_the_lists_and_a_new_baseline_counts() -> None:
+    """An intent that this tick settled is neither signed nor sent; first sends look at the baseline of this tick."""
+    seen = view(
+        accounts=(account(baseline=frame()),), unsent=(intent(1), intent(2)), oldest_sent={TREASURY: sent(1)}
+    )
+    carried = carry(
+        seen,
+        [
+            Burned(account=TREASURY, intent_id=IntentId(1)),
+            BaselineMoved(account=TREASURY, frame=BASELINE, keep_from=Height(1)),
+        ],
+    )
+    assert [one.nonce for one in carried.unsent] == [2]
+    assert carried.oldest_sent == {}
+    assert going(seen, moment(Evidence.BALANCE)) == []
+    assert going(carried, moment(Evidence.BALANCE)) == [2]
+
+
+def test_an_adopted_account_begins_in_the_same_tick() -> None:
+    """R2: its sequence and baseline are those of the change."""
+    new = view(accounts=(account(baseline=None, next_nonce=None),), candidates=(item(1),))
+    carried = carry(new, [Adopted(account=TREASURY, next_nonce=Nonce(1), baseline=BASELINE)])
+    assert carried.accounts[0].next_nonce == 1
+    assert len(plan(carried).drafts) == 1
+
+
+# --- batches -----------------------------------------------------------------------------------------------------
+
+
+def test_batches_follow_the_depth_of_the_queue() -> None:
+    """§4: twice as many while a list is cut, half when half would do, between floor and ceiling."""
+    rules = replace(RULES, batch_min=16, batch_max=100)
+    deep, shallow = view(more=True), view()
+    sizes = [16]
+    for seen in (deep, deep, deep, deep, shallow, shallow, shallow):
+        sizes.append(next_batch(sizes[-1], seen, moment(), rules))
+    assert sizes == [16, 32, 64, 100, 100, 50, 25, 16]
+    busy = view(candidates=tuple(item(n) for n in range(1, 41)))
+    assert next_batch(64, busy, moment(), rules) == 64
+
+
+def test_without_look_up_an_interval_is_read_whole() -> None:
+    """§5.1: never fewer rows than the nonces that may be in flight."""
+    rules = replace(RULES, batch_min=16, batch_max=100, max_unburned=300)
+    assert next_batch(16, view(), moment(Evidence.BALANCE), rules) == 300
+    assert next_batch(16, view(), moment(Evidence.HASH), rules) == 16
+
+
+def test_planning_is_pure() -> None:
+    """The same view gives the same plan."""
+    seen = view(candidates=(item(1),), unsent=(intent(1),), cancelling=(sent(2, cancel_requested=True),))
+    assert plan(seen) == plan(seen)
+    assert planner.sendable(seen.unsent, seen, moment(), RULES) == planner.sendable(
+        seen.unsent, seen, moment(), RULES
+    )
