@@ -19,7 +19,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:9477"
 TIMEOUT_SECONDS: Final = 60.0  # a request of 1,000 items on a busy daemon
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 MAX_TOKEN_BYTES: Final = 4_096
-_TOKEN_HINT: Final = "Name the file that holds it with --token-file or TREASURYD_TOKEN_FILE."
+_UNAUTHORIZED: Final = "Name the file that holds it with --token-file or TREASURYD_TOKEN_FILE."
 _CODE_OF: Final[Mapping[int, Exit]] = {
     401: Exit.REFUSED,
     403: Exit.REFUSED,
@@ -159,7 +159,7 @@ class Daemon:
         if not isinstance(problem, dict):
             raise Failure(Exit.NOT_REACHED, f"what answers at {self.url} is no treasuryd (status {status})")
         code = _CODE_OF.get(status, Exit.NOT_ALL)
-        hint = _TOKEN_HINT if status == 401 else str(problem.get("hint") or "")
+        hint = _UNAUTHORIZED if status == 401 else str(problem.get("hint") or "")
         raise Failure(code, str(problem.get("message")), hint=hint)
 
 
