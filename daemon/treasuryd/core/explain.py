@@ -165,13 +165,14 @@ def _progress(intent: Intent, known: Known) -> str:
         case State.INCLUDED:
             assert intent.height is not None
             missing = blocks_until_final(intent.height, known)
-            return f"included at height {intent.height}; final in {_or_unknown(missing)} blocks."
+            return f"included at height {intent.height}; final in {_many(missing, 'block')}."
         case _:
             attempts = sum(variant.attempts for variant in intent.variants)
             cancels = any(variant.kind is VariantKind.CANCEL for variant in intent.variants)
             what = "its cancellation is" if cancels else "in flight"
             pooled = _pooled(intent, known)
-            return f"{what} at nonce {intent.nonce} of {intent.account}, sent {attempts} times{pooled}{_because(known)}."
+            sent = f"sent {_many(attempts, 'time')}"
+            return f"{what} at nonce {intent.nonce} of {intent.account}, {sent}{pooled}{_because(known)}."
 
 
 def _pooled(intent: Intent, known: Known) -> str:
@@ -194,7 +195,7 @@ def _executed(item: Disbursement, known: Known) -> str:
     said = f"included at height {item.executed_height} by {item.tx_hash}"
     missing = blocks_until_final(item.executed_height, known)
     if missing != 0:
-        return f"{said}; final in {_or_unknown(missing)} blocks{_window(item, known)}."
+        return f"{said}; final in {_many(missing, 'block')}{_window(item, known)}."
     return f"{said}; final on the chain{_window(item, known)}."
 
 
@@ -213,6 +214,10 @@ def _rolled_back(item: Disbursement) -> str:
 
 def _or_unknown(value: int | None) -> str:
     return "unknown" if value is None else str(value)
+
+
+def _many(count: int | None, what: str) -> str:
+    return f"{_or_unknown(count)} {what}{'' if count == 1 else 's'}"
 
 
 def _listed(item: Disbursement, known: Known, *wanted: Status | None) -> str:
