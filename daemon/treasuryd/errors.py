@@ -1,6 +1,6 @@
 """The four answers to "what now?": each error class tells its caller what to do next, and carries a hint for a person."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class TreasuryError(Exception):
@@ -52,3 +52,18 @@ class Fenced(TreasuryError):
 
 class Corrupt(TreasuryError):
     """What must be true is not: a storage error, a broken invariant, our bug. The process ends (protocol.md §7)."""
+
+
+class Exit(IntEnum):
+    """What a process of ours says when it ends (interfaces.md §3); unit files and scripts decide by it."""
+
+    DONE = 0
+    NOT_ALL = 1  # rows refused, or something not paid exactly once
+    USAGE = 2
+    NOT_REACHED = 69  # no daemon, or no chain
+    OUR_BUG = 70
+    STORAGE = 74
+    LEASE_LOST = 75
+    REFUSED = 77  # token or permissions
+    CONFIGURATION = 78
+    INTERRUPTED = 130

@@ -11,8 +11,9 @@ from tests.cli.conftest import TOKEN, Told, Town
 from tests.fakes import PAYEE, disbursement
 
 from treasuryd.cli.client import Daemon, path_of
-from treasuryd.cli.failures import Exit, Failure
+from treasuryd.cli.failures import Failure
 from treasuryd.core.model import Status
+from treasuryd.errors import Exit
 
 Call = Callable[..., Told]
 

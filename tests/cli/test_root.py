@@ -4,9 +4,8 @@ import pytest
 from tests.cli.conftest import Told
 
 from treasuryd.cli import root
-from treasuryd.cli.failures import Exit, of_error
+from treasuryd.cli.failures import of_error
 from treasuryd.errors import Corrupt, Fenced, Refusal, Rejected, Transient, TreasuryError
-from treasuryd.main.exits import Exit as DaemonExit
 
 
 @pytest.mark.parametrize(
@@ -23,12 +22,6 @@ from treasuryd.main.exits import Exit as DaemonExit
 def test_each_answer_to_what_now_has_its_exit_code(error: TreasuryError, code: int) -> None:
     """interfaces.md §3."""
     assert of_error(error).code == code
-
-
-def test_the_daemon_and_the_command_line_speak_of_the_same_codes() -> None:
-    """Two lists, since the command line starts without the daemon's imports."""
-    ours = {code.value for code in Exit} - {Exit.INTERRUPTED}
-    assert ours == {code.value for code in DaemonExit}
 
 
 def test_a_bug_of_ours_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,8 @@ import threading
 import pytest
 
 from treasuryd.core.model import AccountId, BootSeconds, Held, Incarnation, Lease, Term
-from treasuryd.host.watchdog import LEASE_LOST, OUR_BUG, Patience, Verdict, Watchdog
+from treasuryd.errors import Exit
+from treasuryd.host.watchdog import Patience, Verdict, Watchdog
 
 TREASURY = AccountId("treasury")
 LEASES = {TREASURY: Lease(account=TREASURY, incarnation=Incarnation("one"), term=Term(3))}
@@ -58,7 +59,7 @@ def test_a_lease_that_ran_out_unnoticed_ends_the_process() -> None:
     assert bench.pass_time(9.75) is None
     verdict = bench.pass_time(0.25)
     assert verdict is not None
-    assert verdict.exit_code == LEASE_LOST
+    assert verdict.exit_code == Exit.LEASE_LOST
     assert "treasury" in verdict.reason
 
 
@@ -75,7 +76,7 @@ def test_a_silent_loop_ends_the_process_even_on_standby() -> None:
     assert bench.pass_time(29.75, fed=False) is None
     verdict = bench.pass_time(0.25, fed=False)
     assert verdict is not None
-    assert verdict.exit_code == OUR_BUG
+    assert verdict.exit_code == Exit.OUR_BUG
 
 
 def test_after_a_sleep_of_the_machine_the_loop_may_notice_by_itself() -> None:
@@ -89,7 +90,7 @@ def test_after_a_sleep_of_the_machine_the_loop_may_notice_by_itself() -> None:
     bench.time += 0.25
     verdict = bench.watchdog.look()
     assert verdict is not None
-    assert verdict.exit_code == LEASE_LOST
+    assert verdict.exit_code == Exit.LEASE_LOST
 
 
 def test_after_a_sleep_a_loop_that_noticed_goes_on() -> None:
@@ -124,7 +125,7 @@ def test_the_thread_ends_a_stuck_process() -> None:
     bench.watchdog.start()
     assert bench.over.wait(10)
     bench.watchdog.stop()
-    assert bench.ended == [LEASE_LOST]
+    assert bench.ended == [Exit.LEASE_LOST]
     assert "exit code 75" in bench.said[0]
 
 

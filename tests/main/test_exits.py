@@ -4,8 +4,8 @@ import sqlite3
 
 import pytest
 
-from treasuryd.errors import Corrupt, Fenced, Refusal, Rejected, Transient
-from treasuryd.main.exits import Exit, exit_for, first_of
+from treasuryd.errors import Corrupt, Exit, Fenced, Refusal, Rejected, Transient
+from treasuryd.main.exits import exit_for, first_of
 
 
 def caused(problem: Exception, cause: BaseException) -> Exception:
@@ -19,7 +19,7 @@ def caused(problem: Exception, cause: BaseException) -> Exception:
         pytest.param(Rejected("x"), Exit.CONFIGURATION, id="what the operator wrote"),
         pytest.param(Rejected("x", kind=Refusal.FORBIDDEN), Exit.REFUSED, id="permissions"),
         pytest.param(Fenced("x"), Exit.LEASE_LOST, id="lease lost"),
-        pytest.param(Transient("x"), Exit.UNAVAILABLE, id="nobody answers"),
+        pytest.param(Transient("x"), Exit.NOT_REACHED, id="nobody answers"),
         pytest.param(caused(Corrupt("x"), sqlite3.OperationalError("disk")), Exit.STORAGE, id="database"),
         pytest.param(caused(Corrupt("x"), OSError("full")), Exit.STORAGE, id="file"),
         pytest.param(OSError("full"), Exit.STORAGE, id="bare file error"),

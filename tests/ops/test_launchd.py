@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from treasuryd.cli import main
-from treasuryd.main.exits import Exit
+from treasuryd.errors import Exit
 from treasuryd.settings import Settings
 
 PLIST = Path(__file__).parents[2] / "launchd" / "org.theblock.treasuryd.plist"

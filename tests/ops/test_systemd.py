@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from treasuryd.cli import main
-from treasuryd.main.exits import Exit
+from treasuryd.errors import Exit
 from treasuryd.settings import Settings
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"

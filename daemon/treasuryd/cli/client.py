@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from treasuryd.cli.failures import Exit, Failure
+from treasuryd.cli.failures import Failure
+from treasuryd.errors import Exit
 
 DEFAULT_URL: Final = "http://127.0.0.1:9477"
 TIMEOUT_SECONDS: Final = 60.0  # a request of 1,000 items on a busy daemon

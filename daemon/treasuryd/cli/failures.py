@@ -1,25 +1,8 @@
 """How a command ends when it cannot be done: exit codes (interfaces.md §3), a sentence, and what to do next."""
 
-from enum import IntEnum
 from typing import Final
 
-from treasuryd.errors import Corrupt, Fenced, Refusal, Rejected, Transient, TreasuryError
-
-
-class Exit(IntEnum):
-    """The exit codes; `treasuryd --help` lists them."""
-
-    DONE = 0
-    NOT_ALL = 1
-    USAGE = 2
-    NOT_REACHED = 69
-    OUR_BUG = 70
-    STORAGE = 74
-    LEASE_LOST = 75
-    REFUSED = 77
-    CONFIGURATION = 78
-    INTERRUPTED = 130
-
+from treasuryd.errors import Corrupt, Exit, Fenced, Refusal, Rejected, Transient, TreasuryError
 
 EXIT_HELP: Final = """
 \b

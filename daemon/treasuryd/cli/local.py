@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from treasuryd.cli import screen
-from treasuryd.cli.failures import Exit, Failure, of_error
+from treasuryd.cli.failures import Failure, of_error
 from treasuryd.cli.keyfiles import secret_of
 from treasuryd.cli.shared import Command, as_json
 from treasuryd.core.model import Disbursement
-from treasuryd.errors import Rejected
+from treasuryd.errors import Exit, Rejected
 
 if TYPE_CHECKING:
     from treasuryd.main.demo import Summary

@@ -12,8 +12,8 @@ import click
 import treasuryd
 from treasuryd.cli import accounts, local, orders, reading, screen, submitting, voting
 from treasuryd.cli.client import DEFAULT_URL, Daemon
-from treasuryd.cli.failures import EXIT_HELP, Exit, Failure, of_error
-from treasuryd.errors import TreasuryError
+from treasuryd.cli.failures import EXIT_HELP, Failure, of_error
+from treasuryd.errors import Exit, TreasuryError
 
 _ABOUT: Final = """
 Pays governance-approved disbursements on The Block, each exactly once.

@@ -8,7 +8,7 @@ import click
 
 from treasuryd.cli import screen
 from treasuryd.cli.client import Daemon
-from treasuryd.cli.failures import Exit
+from treasuryd.errors import Exit
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -18,12 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from treasuryd.cli import screen
 from treasuryd.cli.client import Daemon, path_of
-from treasuryd.cli.failures import Exit, Failure
+from treasuryd.cli.failures import Failure
 from treasuryd.cli.shared import as_json, daemon
 from treasuryd.core.intake import MAX_ITEMS, Intake, check, check_refs, items_of
 from treasuryd.core.model import AccountId, Address, Evidence, NewDisbursement, Rules
 from treasuryd.core.reading import read_csv, read_json
-from treasuryd.errors import Rejected
+from treasuryd.errors import Exit, Rejected
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 MAX_FILE_ITEMS: Final = 100_000  # what one named batch holds

@@ -14,12 +14,13 @@ import click
 
 from treasuryd.cli import screen
 from treasuryd.cli.client import path_of
-from treasuryd.cli.failures import Exit, Failure
+from treasuryd.cli.failures import Failure
 from treasuryd.cli.keyfiles import open_key
 from treasuryd.cli.shared import daemon, item_id
 from treasuryd.core.model import Decision, Digest, DisbursementId
 from treasuryd.core.proposals import vote_message
 from treasuryd.core.staging import PAYLOAD_VERSION, digest_of
+from treasuryd.errors import Exit
 
 SIGNED_FIELDS: Final = (
     "account",

@@ -10,12 +10,9 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from treasuryd.core.model import BootSeconds, Held
-
-LEASE_LOST: Final = 75  # exit codes of interfaces.md §3
-OUR_BUG: Final = 70
+from treasuryd.errors import Exit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,18 +104,18 @@ class Watchdog:
         if held.leases and overdue >= 0:
             accounts = ", ".join(sorted(held.leases))
             return Verdict(
-                exit_code=LEASE_LOST,
+                exit_code=Exit.LEASE_LOST,
                 reason=f"the lease of {accounts} ran out {overdue:.1f} s ago and the loop has not noticed",
             )
         silent = now - self._fed_at
         if silent >= self._patience.silence:
-            return Verdict(exit_code=OUR_BUG, reason=f"the event loop has not turned for {silent:.1f} s")
+            return Verdict(exit_code=Exit.OUR_BUG, reason=f"the event loop has not turned for {silent:.1f} s")
         return None
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._patience.look):
             verdict = self.look()
             if verdict is not None:
-                self._say(f"treasuryd ends itself, exit code {verdict.exit_code}: {verdict.reason}")
+                self._say(f"treasuryd ends itself, exit code {verdict.exit_code:d}: {verdict.reason}")
                 self._end(verdict.exit_code)
                 return

@@ -1,23 +1,8 @@
-"""Exit codes (interfaces.md §3), and which error ends in which."""
+"""Which error ends in which exit code (interfaces.md §3)."""
 
 import sqlite3
-from enum import IntEnum
 
-from treasuryd.errors import Corrupt, Fenced, Refusal, Rejected, Transient
-
-
-class Exit(IntEnum):
-    """What the process says when it ends; the service manager's unit refers to these."""
-
-    DONE = 0
-    NOT_ALL_DONE = 1
-    USAGE = 2
-    UNAVAILABLE = 69
-    OUR_BUG = 70
-    STORAGE = 74
-    LEASE_LOST = 75
-    REFUSED = 77
-    CONFIGURATION = 78
+from treasuryd.errors import Corrupt, Exit, Fenced, Refusal, Rejected, Transient
 
 
 def exit_for(problem: BaseException) -> Exit:
@@ -28,7 +13,7 @@ def exit_for(problem: BaseException) -> Exit:
         case Fenced():
             return Exit.LEASE_LOST
         case Transient():
-            return Exit.UNAVAILABLE
+            return Exit.NOT_REACHED
         case Rejected(kind=Refusal.FORBIDDEN):
             return Exit.REFUSED
         case Rejected():

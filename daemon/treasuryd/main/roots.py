@@ -28,7 +28,7 @@ from treasuryd.core.model import (
 from treasuryd.devnet.config import DevnetConfig, profile
 from treasuryd.devnet.server import Devnet
 from treasuryd.devnet.server import serve as serve_devnet
-from treasuryd.errors import Refusal, Rejected, TreasuryError
+from treasuryd.errors import Exit, Refusal, Rejected, TreasuryError
 from treasuryd.executor.follower import follow
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
@@ -40,7 +40,7 @@ from treasuryd.host.watchdog import Patience, Watchdog
 from treasuryd.main.compose import Assembled, assembled, chain_config, endpoints_of, trade_of
 from treasuryd.main.demo import Summary, demonstrate, watch
 from treasuryd.main.development import submit_all, with_houses
-from treasuryd.main.exits import Exit, exit_for, first_of
+from treasuryd.main.exits import exit_for, first_of
 from treasuryd.settings import Settings, what_may_change
 from treasuryd.signer import keys
 from treasuryd.telemetry.observer import Telemetry
@@ -67,7 +67,7 @@ def run_demo(settings: Settings, *, sample: Path, tell: Callable[[Disbursement],
     """Pay a sample to finality, audit the chain and stop. Returns: the summary, or an exit code when it failed."""
     summary: list[Summary] = []
     code = _ended(lambda: anyio.run(_demo, settings, sample, tell, summary))
-    return summary[0] if summary else code or Exit.NOT_ALL_DONE
+    return summary[0] if summary else code or Exit.NOT_ALL
 
 
 def run_devnet(config: DevnetConfig, *, ready: Callable[[Devnet], None]) -> int:
