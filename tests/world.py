@@ -42,6 +42,7 @@ from treasuryd.core.model import (
     Rules,
     State,
     Status,
+    UnixSeconds,
 )
 from treasuryd.devnet.config import NO_ABILITIES, Abilities, DevnetConfig, profile
 from treasuryd.devnet.node import Node
@@ -90,6 +91,15 @@ TIMING = lease.Timing()
 ADA = Approval(who="ada", reason="a person decided", at=cast("Any", 1.0))
 
 
+class SteppingClock(FakeClock):
+    """A clock whose wall time may be set."""
+
+    wall_step = 0.0
+
+    def unix_seconds(self) -> UnixSeconds:
+        return UnixSeconds(super().unix_seconds() + self.wall_step)
+
+
 class Crash(Exception):
     """The process died here."""
 
@@ -102,8 +112,10 @@ class Fuse:
     after: bool = False
     at: str | None = None
     calls: list[str] = field(default_factory=list)
+    watch: Callable[[str, bool], None] = lambda _name, _after: None
 
     def burn(self, name: str, *, after: bool) -> None:
+        self.watch(name, after)
         if not after:
             self.calls.append(name)
             if name == self.at:
@@ -156,7 +168,7 @@ class History:
         nodes: int = 1,
     ) -> None:
         self.folder, self.rules, self.accounts = folder, rules, tuple(accounts)
-        self.clock, self.entropy, self.seen, self.fuse = FakeClock(), FakeEntropy(), Seen(), Fuse()
+        self.clock, self.entropy, self.seen, self.fuse = SteppingClock(), FakeEntropy(), Seen(), Fuse()
         abilities = Abilities() if evidence is Evidence.HASH else NO_ABILITIES
         base = config or profile("dev")
         funds: Mapping[str, int] = genesis or {str(account): OPENING for account in self.accounts}

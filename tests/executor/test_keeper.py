@@ -1,0 +1,196 @@
+"""Leases as the keeper keeps them: claimed, renewed, lost, given back, and never by anybody's wall clock."""
+
+from dataclasses import replace
+
+import pytest
+from tests.executor.conftest import Begin
+from tests.world import PAYER, RESERVE, TIMING, History, new
+
+from treasuryd.core.events import EventKind
+from treasuryd.core.model import AccountState, Held, Incarnation, Owner
+from treasuryd.errors import Rejected, Transient
+from treasuryd.executor.keeper import Keeper
+from treasuryd.executor.mind import Mind
+
+
+def candidate(history: History, *, name: str = "tester", alone: bool = False, folder: str = "g") -> Keeper:
+    """A second process on the same store: by default of the same name, and in another folder."""
+    mind = Mind(clock=history.clock, poll_seconds=5.0, fed_boot=history.clock.boot_seconds())
+    return Keeper(
+        world=history.world,
+        mind=mind,
+        owner=Owner(holder=name, incarnation=Incarnation("c" * 32), machine="m", folder=folder),
+        accounts=history.accounts,
+        timing=TIMING,
+        alone=lambda: alone,
+        moment=history.keeper.moment,
+    )
+
+
+async def test_two_starts_of_one_name_do_not_share_a_lease(begin: Begin) -> None:
+    """D14: identity is the incarnation: the second start of the same name is a candidate while the first renews."""
+    history = await begin()
+    second = candidate(history)
+    for _ in range(20):
+        history.clock.now += TIMING.renew_seconds
+        await history.keeper.beat()
+        await second.beat()
+        assert set(history.mind.leads()) == {PAYER}
+        assert second.mind.leads() == {}
+
+
+async def test_a_silent_holder_is_followed_after_the_candidate_wait(begin: Begin) -> None:
+    """§6.1: (term, beat) unchanged for the candidate wait by the candidate's own clock, and not a second earlier."""
+    history = await begin()
+    second = candidate(history)
+    await second.beat()
+    history.clock.now += TIMING.candidate_wait_seconds - 0.1
+    await second.beat()
+    assert second.mind.leads() == {}
+    history.clock.now += 0.2
+    await second.beat()
+    assert second.mind.leads()[PAYER].term == 2
+    await history.keeper.beat()
+    assert history.mind.held.leases == {}
+    assert [event.account for event in history.events(EventKind.LEASE_LOST)] == [PAYER]
+
+
+@pytest.mark.parametrize("step", [3_600.0, -3_600.0, 86_400.0, -86_400.0])
+async def test_steps_of_the_wall_clock_change_no_holder(begin: Begin, step: float) -> None:
+    """D15: nobody's wall clock is compared."""
+    history = await begin()
+    second = candidate(history)
+    await second.beat()
+    history.clock.wall_step = step
+    for _ in range(5):
+        history.clock.now += TIMING.renew_seconds
+        await history.keeper.beat()
+        await second.beat()
+    assert set(history.mind.leads()) == {PAYER}
+    assert second.mind.leads() == {}
+
+
+async def test_a_killed_predecessor_in_our_folder_is_followed_at_once(begin: Begin) -> None:
+    """D14, §6.6: whoever holds the folder's lock knows that its holder is dead; without the lock he waits."""
+    history = await begin()
+    waiting = candidate(history, folder="f", alone=False)
+    await waiting.beat()
+    assert waiting.mind.leads() == {}
+    heir = candidate(history, folder="f", alone=True)
+    await heir.beat()
+    assert heir.mind.leads()[PAYER].term == 2
+
+
+async def test_a_clean_stop_hands_over_at_once(begin: Begin) -> None:
+    """D14: released, so that the next one need not wait."""
+    history = await begin()
+    second = candidate(history)
+    await history.keeper.yield_all()
+    assert history.mind.held == Held()
+    await second.beat()
+    assert set(second.mind.leads()) == {PAYER}
+    assert history.events(EventKind.LEASE_RELEASED)
+
+
+async def test_validity_counts_from_before_the_renewal_was_sent(begin: Begin) -> None:
+    """§6.2: however late its answer came."""
+    history = await begin()
+
+    def slow(name: str, after: bool) -> None:
+        if name == "store.renew" and after:
+            history.clock.now += 4.0
+
+    history.fuse.watch = slow
+    asked = history.clock.boot_seconds()
+    await history.keeper.beat()
+    assert history.mind.held.until == asked + TIMING.renew_deadline_seconds
+
+
+async def test_one_lost_account_leaves_the_others(begin: Begin) -> None:
+    """A renewal answers for each account: what is missing is lost, the rest is held on."""
+    history = await begin(accounts=(PAYER, RESERVE))
+    rival = candidate(history, folder="f", alone=True)
+    rival.accounts = (RESERVE,)
+    await rival.beat()
+    history.keeper.accounts = (PAYER,)
+    await history.keeper.beat()
+    assert set(history.mind.leads()) == {PAYER}
+
+
+async def test_what_a_tick_found_lost_stays_lost_after_a_renewal_under_way(begin: Begin) -> None:
+    """A row came back fenced while the renewal was on its way: its answer brings nothing back."""
+    history = await begin(accounts=(PAYER, RESERVE))
+
+    def fenced(name: str, after: bool) -> None:
+        if name == "store.renew" and after:
+            kept = {PAYER: history.mind.held.leases[PAYER]}
+            history.mind.held = replace(history.mind.held, leases=kept)
+
+    history.keeper.accounts = (PAYER,)
+    history.fuse.watch = fenced
+    await history.keeper.beat()
+    assert set(history.mind.held.leases) == {PAYER}
+
+
+async def test_a_store_that_cannot_be_asked_is_asked_again(begin: Begin) -> None:
+    """A locked file is no end: told, and the next beat renews; what is held runs out meanwhile."""
+    history = await begin()
+
+    def locked(name: str, after: bool) -> None:
+        if name == "store.renew" and not after:
+            raise Transient("database is locked")
+
+    history.fuse.watch = locked
+    history.clock.now += TIMING.renew_deadline_seconds
+    await history.keeper.beat()
+    assert history.mind.leads() == {}
+    assert [event.reason for event in history.events(EventKind.CALL_FAILED)] == ["lease"]
+    history.fuse.watch = lambda _name, _after: None
+    await history.keeper.beat()
+    assert set(history.mind.leads()) == {PAYER}
+
+
+async def test_a_stopping_process_claims_nothing(begin: Begin) -> None:
+    """§6.7: given back is given back."""
+    history = await begin()
+    history.mind.stopping = True
+    await history.keeper.yield_all()
+    await history.keeper.beat()
+    assert history.mind.held.leases == {}
+    second = candidate(history)
+    await second.beat()
+    assert set(second.mind.leads()) == {PAYER}
+
+
+async def test_an_account_is_reconciled_before_its_lease_is_shown(begin: Begin) -> None:
+    """R12: a store that knows less than its signer is older than the world: quarantined before the first tick."""
+    history = await begin()
+    (item,) = await history.submit(new("rent"))
+    await history.finalized([item])
+    forget = "UPDATE account SET high_water = 0, next_nonce = 1, state = 'active'"
+    await history.sql.write(lambda connection: connection.execute(forget))
+
+    await history.crash()
+
+    account = await history.account()
+    assert account.state is AccountState.QUARANTINED
+    with pytest.raises(Rejected, match="quarantine"):  # intake is closed, too
+        await history.submit(new("later"))
+
+
+async def test_a_signer_that_forgot_pages(begin: Begin) -> None:
+    """R11: it knows less than the store has sealed: told the marks, and a person is called."""
+    history = await begin()
+    (item,) = await history.submit(new("rent"))
+    await history.finalized([item])
+    await history.close()
+    for path in history.folder.glob("ledger.db*"):
+        path.unlink()
+
+    await history.start()
+
+    pages = [event for event in history.events(EventKind.TICK_FAILED) if event.reason == "signer_forgot"]
+    assert [event.account for event in pages] == [PAYER]
+    await history.submit(new("later", to="tb1bob"))
+    await history.run(5)
+    assert history.paid("later") == 0
