@@ -338,6 +338,27 @@ async def test_a_refusal_is_not_shopped_around(config: DevnetConfig) -> None:
     assert len(sent_txs(stage)) == 1
 
 
+@pytest.mark.parametrize("config", KINDS)
+async def test_a_content_is_refused_only_when_every_endpoint_refuses_it(config: DevnetConfig) -> None:
+    """R8: the next endpoint is asked; what it says counts. Nothing behind it overtakes meanwhile."""
+    stage = Stage(config, config)
+    stage.mine()
+    await stage.chain.start()
+    words = iter([{"error": "BalanceOverflow"}] * 2)
+
+    def refuses(body: bytes) -> Answer | None:
+        word = next(words, None) if submits(body) else None
+        return None if word is None else result(body, word)
+
+    stage.transport.before = refuses
+    (both,) = await stage.chain.broadcast(intents(1), until=FOREVER)
+    assert (both.meaning, both.endpoint) == (M.CONTENT_REFUSED, "node-1")
+    words = iter([{"error": "BalanceOverflow"}])
+    first, second = await stage.chain.broadcast(intents(1, 2), until=FOREVER)
+    assert (first.meaning, first.endpoint) == (M.ACCEPTED, "node-1")
+    assert second.meaning in {M.NOT_SENT, M.CONTENT_REFUSED, M.ACCEPTED}
+
+
 async def test_a_batch_that_the_endpoint_no_longer_knows_goes_one_by_one() -> None:
     """N17: -32700 as a whole means that nothing was read; nothing is lost and no failure is counted."""
     stage = Stage(DEV)

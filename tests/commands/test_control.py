@@ -35,23 +35,20 @@ def frame(height: int, nonce: int | None) -> Frame:
 
 
 @pytest.mark.parametrize(
-    ("believed", "burned"),
-    [(111, 0), (112, 5), (119, 5), (120, 7), (130, 9)],
+    ("settled", "burned"),
+    [(99, 0), (100, 5), (107, 5), (108, 7), (118, 9)],
     ids=["nothing deep yet", "the oldest", "one block early", "the second", "the baseline"],
 )
-def test_burned_is_what_a_frame_at_finality_depth_shows(believed: int, burned: int) -> None:
+def test_burned_is_what_a_frame_at_finality_depth_shows(settled: int, burned: int) -> None:
     """protocol.md R14: a count that may still be reorganised away thaws nothing."""
     account = Account(id=TREASURY, kept=(frame(100, 5), frame(108, 7)), baseline=frame(118, 9))
-    assert control.burned_count(account, believed=Height(believed), depth=12) == burned
+    assert control.burned_count(account, settled=Height(settled)) == burned
 
 
 def test_an_account_that_the_chain_does_not_know_has_burned_nothing() -> None:
     """Absent is not empty, and no frame is none."""
-    assert control.burned_count(Account(id=TREASURY), believed=Height(99), depth=12) == 0
-    assert (
-        control.burned_count(Account(id=TREASURY, baseline=frame(1, None)), believed=Height(99), depth=12)
-        == 0
-    )
+    assert control.burned_count(Account(id=TREASURY), settled=Height(99)) == 0
+    assert control.burned_count(Account(id=TREASURY, baseline=frame(1, None)), settled=Height(99)) == 0
 
 
 async def test_thawing_hands_the_store_what_is_burned_at_depth() -> None:

@@ -47,6 +47,8 @@ _STOPS_FIRST_SEND: Final = frozenset(
 )  # fmt: skip
 # the node, not the transaction: another endpoint may take it
 _NODES_FAULT: Final = frozenset({Meaning.UNKNOWN, Meaning.NODE_BROKEN, Meaning.RATE_LIMITED})
+# R8 asks whether every endpoint refuses a content: another one is asked, too
+_ELSEWHERE: Final = _NODES_FAULT | {Meaning.CONTENT_REFUSED}
 _UNCOUNTED: Final = frozenset({Meaning.PENDING_LIMIT, Meaning.REPLAYED})  # N10, N12: these count nowhere
 _TAKEN: Final = frozenset({Meaning.ACCEPTED, Meaning.ALREADY_KNOWN})
 
@@ -271,7 +273,7 @@ class Broadcast:
         self._replies[row.place] = Reply(
             meaning=said.meaning, endpoint=node.name, detail=said.detail, tx_hash=named
         )
-        if said.meaning not in _NODES_FAULT:
+        if said.meaning not in _ELSEWHERE:
             self._open.discard(row.place)
 
     def _pointless(self, node: Node, row: Outgoing) -> None:

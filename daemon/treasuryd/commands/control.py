@@ -46,19 +46,17 @@ async def thaw(office: Office, account: AccountId, by: Person) -> Event:
     """
     found = await one_account(office, account)
     chain = await office.world.desk.chain_state()
-    burned = burned_count(found, believed=chain.believed, depth=office.rules.finality_depth)
+    burned = burned_count(found, settled=chain.settled_height)
     approval = office.approval(who=by.who, reason=by.reason)
     event = await office.world.desk.thaw(account, by=approval, burned=burned)
     office.told(event)
     return event
 
 
-def burned_count(account: Account, *, believed: Height, depth: int) -> Nonce:
+def burned_count(account: Account, *, settled: Height) -> Nonce:
     """The highest nonce of `account` that a kept frame at or below the finality depth shows as used; 0 without one."""
     frames = (*account.kept, *((account.baseline,) if account.baseline is not None else ()))
-    holdings = [
-        frame.holdings.get(Address(account.id)) for frame in frames if frame.height <= believed - depth
-    ]
+    holdings = [frame.holdings.get(Address(account.id)) for frame in frames if frame.height <= settled]
     return max((holding.nonce for holding in holdings if holding is not None), default=Nonce(0))
 
 

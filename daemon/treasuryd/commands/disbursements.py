@@ -10,6 +10,7 @@ from treasuryd.core.intake import Checked, Intake, check
 from treasuryd.core.model import (
     Disbursement,
     DisbursementId,
+    Height,
     Hold,
     Intent,
     IntentId,
@@ -169,7 +170,9 @@ async def resolve(
     has taken the judgement, the live intent there keeps anything new from being staged.
     """
     approval = office.approval(who=by.who, reason=by.reason)
-    believed = (await office.world.desk.chain_state()).believed
+    # depth is counted on what was settled: on the lowest head of the endpoints (R9)
+    settled = (await office.world.desk.chain_state()).settled_height
+    believed = Height(settled + office.rules.finality_depth)
     asked = await office.world.desk.judgeable(ids, believed=believed)
     refused = {item: row for item, row in zip(ids, asked, strict=True) if isinstance(row, NotWritten)}
     if not paid:

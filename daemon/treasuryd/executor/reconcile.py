@@ -2,10 +2,33 @@
 
 from collections.abc import Sequence
 
+from treasuryd.core import epochs
 from treasuryd.core.changes import Change, QuarantinedNow
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import AccountId, Held, Moment, Nonce
+from treasuryd.errors import Rejected, Transient
 from treasuryd.ports import World
+
+
+async def check_chain(world: World) -> None:
+    """
+    Refuse to start on another chain (R15); a chain that does not answer is looked at by every tick.
+
+    Raises: Rejected when an endpoint shows another header 0 than the pinned one.
+    """
+    stored = await world.store.chain_state()
+    try:
+        heads = await world.chain.heads()
+    except Transient:
+        return
+    wrong = epochs.wrong_genesis(stored, heads)
+    if wrong is not None:
+        raise Rejected(
+            f"header 0 of the chain is {wrong}, this store was pinned to {stored.genesis}",
+            hint="Another chain needs another state folder, signer ledger and paying account (protocol.md R15). If an "
+            "endpoint is wrong, correct the endpoints.",
+            field="chain.endpoints",
+        )
 
 
 async def reconcile(world: World, accounts: Sequence[AccountId], held: Held, *, at: Moment) -> None:

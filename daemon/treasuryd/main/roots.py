@@ -33,6 +33,7 @@ from treasuryd.executor.follower import follow
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
 from treasuryd.executor.mind import Mind
+from treasuryd.executor.reconcile import check_chain
 from treasuryd.executor.supervisor import Hurried, Supervisor
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.notify import ServiceManager
@@ -222,6 +223,7 @@ async def _executor(settings: Settings, *, reread: Reread | None, after: After) 
             _settle_memory()
             process.watchdog.start()
             try:
+                await check_chain(parts.world)
                 await process.keeper.beat()
                 await _supervised(process, devnet, reread, after)
             finally:
