@@ -15,6 +15,7 @@ from tests.chain.world import FakeClock, FakeEntropy, InProcess, Seen, here
 
 from treasuryd.chain.config import ChainConfig, EndpointConfig
 from treasuryd.chain.theblock import TheBlock
+from treasuryd.chain.transport import Answer, Unreachable
 from treasuryd.core import lease, proposals
 from treasuryd.core.breaker import BreakerSettings
 from treasuryd.core.events import Event, EventKind
@@ -100,6 +101,24 @@ class SteppingClock(FakeClock):
         return UnixSeconds(super().unix_seconds() + self.wall_step)
 
 
+class Nodes(InProcess):
+    """Nodes of which some may be silent."""
+
+    silent: frozenset[str] = frozenset()
+
+    async def call(self, url: str, body: bytes, **limits: Any) -> Answer:
+        self._ring(url)
+        return await super().call(url, body, **limits)
+
+    async def stream_frame(self, url: str, **limits: Any) -> bytes:
+        self._ring(url)
+        return await super().stream_frame(url, **limits)
+
+    def _ring(self, url: str) -> None:
+        if url.rstrip("/") in self.silent:
+            raise Unreachable("connection refused")
+
+
 class Crash(Exception):
     """The process died here."""
 
@@ -175,7 +194,7 @@ class History:
         self.config = replace(base, mining=False, rate_limit=None, abilities=abilities, genesis=funds)
         self.urls = [f"http://node-{place}" for place in range(nodes)]
         self.nodes = {url: build_node(self.config, None, now=lambda: self.clock.now) for url in self.urls}
-        self.transport = InProcess(self.clock, self.nodes)
+        self.transport = Nodes(self.clock, self.nodes)
         self.policy = policy or Policy(
             sinks={account: rules.sink_of(account) for account in self.accounts}, max_fee=BaseUnits(50_000)
         )

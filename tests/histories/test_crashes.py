@@ -10,7 +10,17 @@ from treasuryd.core.model import DisbursementId, Evidence, Status
 
 MEMOS = ("one", "two", "three", "after one")
 MOST_CALLS = 2_000
-STRIDE = 3  # every third call before it, and every third after it, at another offset: all are met
+STRIDE = 3  # three tests share the calls between them
+# between two of these nothing changes anywhere, so that a crash among readings is a crash before the next of them
+STEPS = {
+    "store.stage",
+    "signer.sign",
+    "store.seal",
+    "store.unstage",
+    "chain.broadcast",
+    "store.record",
+    "store.renew",
+}
 
 
 async def scene(history: History) -> list[DisbursementId]:
@@ -53,11 +63,7 @@ async def test_a_crash_between_any_two_steps_pays_everything_once(
     whole.fuse.calls.clear()
     await to_the_end(whole, items)
     await paid_once(whole)
-    interesting = [
-        place
-        for place, name in enumerate(whole.fuse.calls)
-        if name not in {"chain.heads", "store.chain_state", "store.view", "store.note", "store.watched"}
-    ]
+    interesting = [place for place, name in enumerate(whole.fuse.calls) if name in STEPS]
     assert len(interesting) < MOST_CALLS
 
     for place in interesting[offset::STRIDE]:

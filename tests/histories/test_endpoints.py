@@ -1,0 +1,150 @@
+"""Histories with two endpoints that follow one chain, and with two executors on one store."""
+
+import pytest
+from tests.chain.world import rpc
+from tests.histories.conftest import Begin
+from tests.world import History, new
+
+from treasuryd.chain.transport import Answer, Unreachable
+from treasuryd.core.events import EventKind
+from treasuryd.core.model import AccountState, DisbursementId, Evidence, State, Status
+from treasuryd.devnet.node import Node
+from treasuryd.errors import Rejected
+from treasuryd.executor.reconcile import check_chain
+
+
+async def two(begin: Begin, evidence: Evidence) -> tuple[History, Node]:
+    """A history over two endpoints of one and the same chain; answers the second one, too."""
+    history = await begin(evidence, nodes=2)
+    first, second = history.urls
+    other = Node(history.config, history.nodes[first].ledger, lambda: history.clock.now)
+    history.nodes.pop(second)  # only the first one mines
+    history.transport.nodes = {first: history.nodes[first], second: other}
+    await history.crash()
+    return history, other
+
+
+async def state(history: History, item: DisbursementId) -> State:
+    return (await history.intent(item)).state
+
+
+async def test_two_endpoints_pay_once(begin: Begin, evidence: Evidence) -> None:
+    """Both follow one chain; everything is sent to one of them and paid once."""
+    history, _ = await two(begin, evidence)
+    items = await history.submit(*(new(f"pay {n}", to=f"tb1to{n}") for n in range(4)))
+
+    await history.finalized(items)
+
+    assert [history.paid(f"pay {n}") for n in range(4)] == [1] * 4
+
+
+async def test_one_endpoint_alone_buries_nothing(begin: Begin, evidence: Evidence) -> None:
+    """R9: while the other lags, depth is not reached; when it has caught up it is."""
+    history, other = await two(begin, evidence)
+    (item,) = await history.submit(new("rent"))
+    await history.run(4)
+    settled = (await history.desk.chain_state()).settled_height
+    other.switches.lag = 12
+
+    await history.run(8)
+    assert await state(history, item) is not State.FINAL
+    assert (await history.desk.chain_state()).settled_height <= settled + 1
+    assert (await history.account()).state is AccountState.ACTIVE
+    other.switches.lag = 0
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1
+
+
+async def test_an_absurd_height_of_one_endpoint_hastens_nothing(begin: Begin, evidence: Evidence) -> None:
+    """R16: the honest one is what settling rests on, however long the other lies."""
+    history, other = await two(begin, evidence)
+    (item,) = await history.submit(new("later", scheduled=2))
+    other.switches.absurd_index = 5_000_000
+    while history.node.ledger.height < 2 * history.rules.epoch_blocks:
+        assert await history.desk.intents(item) == []
+        await history.step()
+    other.switches.absurd_index = None
+
+    await history.finalized([item])
+
+    assert history.paid("later") == 1
+
+
+async def test_while_one_endpoint_is_silent_nothing_new_begins(begin: Begin, evidence: Evidence) -> None:
+    """R9: no verdict without agreement: it waits and says so, and goes on when the other is back."""
+    history, _ = await two(begin, evidence)
+    await history.run(3)
+    history.transport.silent = frozenset(history.urls[1:])
+    (item,) = await history.submit(new("rent"))
+    await history.run(5)
+    assert await history.desk.intents(item) == []
+    assert "settle" in {event.reason for event in history.events(EventKind.CALL_FAILED)}
+
+    history.transport.silent = frozenset()
+    await history.finalized([item], seconds=200)
+
+    assert history.paid("rent") == 1
+
+
+async def test_a_first_endpoint_that_cannot_send_is_passed_over(begin: Begin, evidence: Evidence) -> None:
+    """R3: the same bytes may go to any node: 500 from the first, accepted by the second, paid once."""
+    history, _ = await two(begin, evidence)
+    bad = iter(range(3))
+
+    def broken(body: bytes) -> Answer | None:
+        if b'"submit_tx"' in body and next(bad, None) is not None:
+            return rpc(1, error=(-32603, "internal"), status=500)
+        return None
+
+    history.transport.before = broken
+    (item,) = await history.submit(new("rent"))
+
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1
+
+
+async def test_two_executors_on_one_store_pay_once(begin: Begin, evidence: Evidence) -> None:
+    """§6, §10: the lease goes back and forth between two processes that both believe in themselves; paid once."""
+    history = await begin(evidence)
+    items = await history.submit(*(new(f"pay {n}", to=f"tb1to{n}") for n in range(6)))
+    first = (history.mind, history.keeper, history.ticker)
+    history.starts += 1
+    history._executor()
+    second = (history.mind, history.keeper, history.ticker)
+
+    for round_ in range(60):
+        history.clock.now += 1.0
+        history.mine()
+        mind, keeper, ticker = (first, second)[round_ // 3 % 2]
+        await keeper.beat()  # `alone` holds for both: each takes the other for dead, again and again
+        for _ in range(2):
+            await first[2].once()
+            await second[2].once()
+        await history.check()
+        del mind, ticker
+        if all([await history.status(item) is Status.FINALIZED for item in items]):
+            break
+
+    assert [history.paid(f"pay {n}") for n in range(6)] == [1] * 6
+    assert [nonce for nonce, _, _ in history.mined()] == [1, 2, 3, 4, 5, 6]
+    assert {await history.status(item) for item in items} == {Status.FINALIZED}
+
+
+async def test_another_chain_refuses_to_start(begin: Begin) -> None:
+    """R15: the header 0 that was pinned is compared before anything begins; a silent chain is compared by each tick."""
+    history = await begin()
+    await history.run(8)
+    await check_chain(history.world)
+    strange = await begin(genesis={"treasury": 1, "elsewhere": 7})
+    strange.node.ledger.seed = 99
+    other = History(history.folder, Evidence.HASH, config=history.config)
+    other.node.ledger.seed = 99
+    for _ in range(30):
+        other.node.ledger.mine(now=history.clock.now)
+    history.transport.nodes = dict.fromkeys(history.urls, other.node)
+    with pytest.raises(Rejected, match="header 0"):
+        await check_chain(history.world)
+    history.transport.before = lambda _body: Unreachable("down")
+    await check_chain(history.world)
