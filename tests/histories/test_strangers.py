@@ -179,6 +179,21 @@ async def test_an_unexplained_rise_is_funding(begin: Begin, evidence: Evidence) 
     assert booked == shown == history.balance(PAYER)
 
 
+async def test_a_fall_that_nothing_explains_freezes(begin: Begin, evidence: Evidence) -> None:
+    """D23: books and chain meet at every tick; money that is gone without a nonce of ours freezes the account."""
+    history = await begin(evidence)
+    (item,) = await history.submit(new("rent"))
+    await history.finalized([item])
+    history.node.ledger.accounts[PAYER].balance -= 700
+
+    await history.run(2)
+
+    account = await history.account()
+    assert (account.state, account.cause) == (AccountState.FROZEN, "unexplained_fall")
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)
+
+
 async def test_one_absurd_height_hastens_nothing(begin: Begin, evidence: Evidence) -> None:
     """R16: a head beyond belief moves no settled epoch, pays nothing early, and heals by itself."""
     history = await begin(evidence)
