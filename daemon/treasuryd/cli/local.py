@@ -1,5 +1,6 @@
 """Commands of this machine: run, devnet, demo, keys, config. Only these read settings and start anything."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -313,7 +314,7 @@ def show_config(*, config: Path | None, wants_json: bool, **chosen: Any) -> int:
         screen.as_json(shown)
     else:
         for name, value in _flat(shown):
-            screen.say(f"{name} = {value!r}")
+            screen.say(f"{name} = {json.dumps(value, ensure_ascii=False)}")
     return Exit.DONE
 
 
