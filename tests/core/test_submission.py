@@ -151,4 +151,7 @@ def test_a_head_of_line_that_waits_too_long_pages() -> None:
     late = UnixSeconds(AT + RULES.head_wait_seconds + 1)
     heads = [sent(at=AT), replace(sent(at=AT), disbursement_id=None), intent(3), sent(at=late)]
     events = submission.head_is_late(heads, late, RULES)
-    assert [(event.reason, len(event.ids)) for event in events] == [("head_wait", 1), ("head_wait", 0)]
+    assert [(event.kind, len(event.ids)) for event in events] == [
+        (EventKind.HEAD_WAITS, 1),
+        (EventKind.HEAD_WAITS, 0),
+    ]

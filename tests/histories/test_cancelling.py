@@ -244,7 +244,7 @@ async def test_a_head_that_waits_too_long_pages_once(begin: Begin) -> None:
     (item,) = await history.submit(new("rent"))
     await history.run(35, blocks=0)
 
-    pages = [event for event in history.events(EventKind.SENT) if event.reason == "head_wait"]
+    pages = history.events(EventKind.HEAD_WAITS)
     assert len(pages) == 1
     assert await history.status(item) is Status.TIMELOCKED
     await history.finalized([item])

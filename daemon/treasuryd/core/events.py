@@ -26,6 +26,7 @@ class EventKind(StrEnum):
     VARIANT_STAGED = "variant_staged"
     SEALED = "intent_sealed"
     SENT = "intent_sent"
+    HEAD_WAITS = "head_of_line_waits"  # the oldest unburned nonce is in no block for too long (R8): page
     INCLUDED = "intent_included"
     REORGED = "intent_reorged"
     FINAL = "intent_final"

@@ -162,11 +162,10 @@ def head_is_late(oldest: Iterable[Intent], now: UnixSeconds, rules: Rules) -> li
     """Page for each account whose oldest unburned nonce has waited longer than `head_wait_seconds` (R8)."""
     return [
         Event(
-            kind=EventKind.SENT,
+            kind=EventKind.HEAD_WAITS,
             severity=Severity.PAGE,
             account=intent.account,
             ids=() if intent.disbursement_id is None else (intent.disbursement_id,),
-            reason="head_wait",
             seconds=(now - intent.sent_at,),
             detail=f"nonce {intent.nonce} is not in a block; what is behind it waits. `treasuryd explain` says why, "
             "`treasuryd cancel` orders its replacement.",
