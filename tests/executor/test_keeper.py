@@ -7,7 +7,16 @@ from tests.executor.conftest import Begin
 from tests.world import PAYER, RESERVE, TIMING, History, new
 
 from treasuryd.core.events import EventKind
-from treasuryd.core.model import AccountState, Held, Incarnation, Owner
+from treasuryd.core.model import (
+    AccountState,
+    BreakerMode,
+    BreakerOverride,
+    CallClass,
+    Endpoint,
+    Held,
+    Incarnation,
+    Owner,
+)
 from treasuryd.errors import Rejected, Transient
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.mind import Mind
@@ -148,6 +157,20 @@ async def test_a_store_that_cannot_be_asked_is_asked_again(begin: Begin) -> None
     history.fuse.watch = lambda _name, _after: None
     await history.keeper.beat()
     assert set(history.mind.leads()) == {PAYER}
+
+
+async def test_a_word_on_the_breakers_is_heeded_at_the_next_beat(begin: Begin) -> None:
+    """§7: it may have been said to another process on this store; the renewal comes first."""
+    history = await begin()
+    word = BreakerOverride(
+        endpoint=Endpoint("*"), call_class=CallClass.SEND, mode=BreakerMode.FORCED_OPEN, reason="a drill"
+    )
+    await history.desk.force_breaker(word)
+    history.fuse.calls.clear()
+    await history.keeper.beat()
+    assert history.fuse.calls[:2] == ["store.renew", "desk.overrides"]
+    modes = {report.call_class: report.mode for report in history.chain.breakers()}
+    assert modes[CallClass.SEND] is BreakerMode.FORCED_OPEN
 
 
 async def test_a_stopping_process_claims_nothing(begin: Begin) -> None:

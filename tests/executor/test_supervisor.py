@@ -15,6 +15,7 @@ from treasuryd.core.events import EventKind
 from treasuryd.core.model import (
     AccountId,
     BootSeconds,
+    BreakerOverride,
     Held,
     Incarnation,
     Lease,
@@ -61,6 +62,16 @@ class Leases:
         self.order.append(f"released {', '.join(held.leases)}")
 
 
+class Silence:
+    """A desk and a chain on which nobody has said a word about breakers."""
+
+    async def overrides(self) -> list[BreakerOverride]:
+        return []
+
+    def force(self, overrides: list[BreakerOverride]) -> None:
+        assert overrides == []
+
+
 class StubTicker(Ticker):
     """Ticks that last until the test lets them end."""
 
@@ -86,8 +97,8 @@ class Process:
         self.mind.held = HELD
         self.world = World(
             store=cast("Any", self.store),
-            desk=cast("Any", None),
-            chain=cast("Any", None),
+            desk=cast("Any", Silence()),
+            chain=cast("Any", Silence()),
             signer=cast("Any", None),
             clock=self.clock,
             entropy=cast("Any", None),

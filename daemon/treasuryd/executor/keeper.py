@@ -44,14 +44,16 @@ class Keeper:
 
     async def beat(self) -> None:
         """
-        Renew what is held, then claim what may be taken.
+        Renew what is held, heed what people said of the breakers, then claim what may be taken.
 
-        A store that could not be asked (Transient) is asked again at the next beat: what is held runs out meanwhile.
+        They may have said it to another process on the same store. A store that could not be asked (Transient) is
+        asked again at the next beat: what is held runs out meanwhile.
         """
         async with self._turn:
             try:
                 if self.mind.held.leases:
                     await self._renew()
+                self.world.chain.force(await self.world.desk.overrides())
                 wanted = [account for account in self.accounts if account not in self.mind.held.leases]
                 if wanted and not self.mind.stopping:
                     await self._claim(wanted)
