@@ -209,6 +209,7 @@ class FakeEngine:
             TREASURY: Lease(account=TREASURY, incarnation=Incarnation("me"), term=Term(3))
         }
         self.on_wake: Any = None
+        self.last_tick: Snapshot | None = None
 
     def wake(self) -> None:
         self.wakes += 1
@@ -220,6 +221,9 @@ class FakeEngine:
 
     def leads(self) -> Mapping[AccountId, Lease]:
         return self.held
+
+    def picture(self) -> Snapshot | None:
+        return self.last_tick
 
     def vitals(self) -> Vitals:
         return self.state

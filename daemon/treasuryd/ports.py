@@ -401,6 +401,10 @@ class Engine(Protocol):
         """Leases surely ours at this moment."""
         ...
 
+    def picture(self) -> Snapshot | None:
+        """This process's own last tick, fresher than the stored one; None where it does not tick (a standby)."""
+        ...
+
     def vitals(self) -> "Vitals":
         """What the health verdicts are made from."""
         ...

@@ -32,9 +32,11 @@ from treasuryd.core.model import (
     IntentId,
     Nonce,
     Rules,
+    Snapshot,
     State,
     Status,
     Term,
+    UnixSeconds,
 )
 from treasuryd.errors import Rejected
 
@@ -217,3 +219,12 @@ async def test_health_is_judged_with_the_store_and_without_it() -> None:
     assert (good.verdict.verdict, good.store is None) == (Verdict.OK, False)
     bad = queries.health_report(office, "disk I/O error")
     assert (bad.verdict.verdict, bad.store, bad.chain) == (Verdict.FAIL, None, None)
+
+
+async def test_the_status_shows_our_own_last_tick_before_the_stored_one() -> None:
+    """The stored snapshot is seconds old and may be another leader's; a standby shows that one."""
+    world = FakeWorld()
+    stored = await queries.executor_status(world.office())
+    assert stored.snapshot == await world.desk.snapshot()
+    world.engine.last_tick = Snapshot(last_tick_at=UnixSeconds(123.0), staged_intents=4)
+    assert (await queries.executor_status(world.office())).snapshot == world.engine.last_tick

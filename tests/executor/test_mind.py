@@ -3,7 +3,18 @@
 from tests.fakes import FakeClock
 
 from treasuryd.core.epochs import Belief
-from treasuryd.core.model import BootSeconds, Epoch, Height
+from treasuryd.core.model import (
+    AccountId,
+    BootSeconds,
+    Epoch,
+    Height,
+    Held,
+    Incarnation,
+    Lease,
+    Snapshot,
+    Term,
+    UnixSeconds,
+)
 from treasuryd.executor.mind import Mind
 
 
@@ -38,3 +49,14 @@ def test_a_claim_beyond_belief_shows() -> None:
     vitals = mind.vitals()
 
     assert (vitals.reported_height, vitals.believed_height) == (9_000, 160)
+
+
+def test_only_a_leader_has_a_picture_of_its_own() -> None:
+    """A standby ticks nothing: what people see of it is the stored snapshot."""
+    clock = FakeClock()
+    mind = Mind(clock=clock, poll_seconds=1, fed_boot=clock.boot_seconds())
+    mind.snapshot = Snapshot(last_tick_at=UnixSeconds(5.0))
+    assert mind.picture() is None
+    lease = Lease(account=AccountId("treasury"), incarnation=Incarnation("me"), term=Term(1))
+    mind.held = Held(leases={lease.account: lease}, until=BootSeconds(clock.boot_seconds() + 5))
+    assert mind.picture() == mind.snapshot

@@ -102,6 +102,9 @@ class FakeOffice:
             seen=Epoch(12), evidence=Evidence.HASH, frame=FRAME,
         )  # fmt: skip
 
+    def picture(self) -> Snapshot | None:
+        return None  # as of a standby: the stored one is shown
+
     def vitals(self) -> Vitals:
         return Vitals(
             started=True, stopping=False, task_alive=True, poll_seconds=5, last_tick_age_seconds=self.tick_age,

@@ -327,7 +327,7 @@ async def executor_status(office: Office) -> ExecutorStatus:
     """The executor's last tick, leases, accounts and chain."""
     desk = office.world.desk
     return ExecutorStatus(
-        snapshot=await desk.snapshot(),
+        snapshot=office.engine.picture() or await desk.snapshot(),
         leases=tuple(await desk.lease_rows()),
         led=office.engine.leads(),
         accounts=tuple(await desk.accounts()),

@@ -65,6 +65,10 @@ class Mind:
         """Leases surely ours at this moment (protocol.md §6.3)."""
         return self.held.leases if self.held.valid(self.clock.boot_seconds()) else {}
 
+    def picture(self) -> Snapshot | None:
+        """Our own last tick while we lead; the stored snapshot is up to some seconds older, or another leader's."""
+        return self.snapshot if self.leads() and self.snapshot.last_tick_at is not None else None
+
     def vitals(self) -> Vitals:
         """What the health verdicts are made from."""
         now = self.clock.boot_seconds()

@@ -158,7 +158,7 @@ async def _read(watched: Watched) -> Picture:
         unix=watched.world.clock.unix_seconds(),
         accounts=watched.accounts,
         facts=await desk.facts(),
-        snapshot=await desk.snapshot(),
+        snapshot=watched.engine.picture() or await desk.snapshot(),
         stored=tuple(await desk.accounts()),
         leases=tuple(await desk.lease_rows()),
         kill_switch=any(
