@@ -70,7 +70,11 @@ def test_an_alert_selects_our_job_and_says_what_to_do(rule: dict[str, Any]) -> N
     assert names
     assert rule["expr"].count('job="treasury-executor"') == len(names)
     assert rule["labels"]["severity"] in {"critical", "warning"}
-    assert {"summary", "description", "action"} == set(rule["annotations"])
+    assert {"summary", "description", "action", "runbook"} == set(rule["annotations"])
+    page = MONITORING.parent / rule["annotations"]["runbook"]
+    index = page.with_name("README.md")
+    assert f"`{rule['alert']}`" in page.read_text() + index.read_text()
+    assert page == index or f"`{rule['alert']}`" in page.read_text(), "the page does not know its alert"
 
 
 async def test_every_metric_of_an_alert_exists() -> None:
