@@ -43,7 +43,9 @@ class EventKind(StrEnum):
     DEPOSIT_ANNOUNCED = "deposit_announced"
     CHAIN_MOVED = "chain_moved"
     HEAD_NOT_BELIEVED = "head_not_believed"
-    ENDPOINT_CONTRADICTS = "endpoint_contradicts"  # a nonce fell although no header changed (R9): no verdict, page
+    ENDPOINT_CONTRADICTS = (
+        "endpoint_contradicts"  # a nonce fell although no header changed (R9): no verdict, page
+    )
     LOOKUP_MISSING = "lookup_missing"  # what was sent while there was look-up waits for it (interfaces.md §5)
     REORGED_CHAIN = "chain_reorged"  # a kept header changed: the baseline goes back (R9)
     HASH_MISMATCH = "hash_mismatch"  # the node names another hash than ours (R3)
