@@ -54,6 +54,7 @@ from treasuryd.core.model import (
     View,
 )
 from treasuryd.core.planner import Plan, Pricing, carry, decide, next_batch, sendable
+from treasuryd.core.staging import payload_digest
 
 TREASURY, RESERVE = AccountId("treasury"), AccountId("reserve")
 SINK = Address("treasury-sink")
@@ -103,7 +104,8 @@ def item(number: int, **more: Any) -> Disbursement:
         scheduled_epoch=Epoch(0),
         status=Status.TIMELOCKED,
     )
-    return replace(base, **more)
+    found = replace(base, **more)
+    return replace(found, payload_digest=more.get("payload_digest") or payload_digest(found))
 
 
 def variant(
@@ -194,7 +196,7 @@ def test_the_fee_counts_as_funds() -> None:
     """An amount that leaves nothing for its fee waits."""
     exact = item(1, amount=1_000_000 - FEE)
     assert len(plan(view(candidates=(exact,))).drafts) == 1
-    assert plan(view(candidates=(replace(exact, amount=BaseUnits(exact.amount + 1)),))).drafts == ()
+    assert plan(view(candidates=(item(1, amount=exact.amount + 1),))).drafts == ()
 
 
 def test_a_fee_above_the_ceiling_waits() -> None:
@@ -214,6 +216,25 @@ def test_votes_are_counted_again_before_staging() -> None:
     """§2: below quorum by the keys of today: the hold `approval_lost` is stored, and nothing is staged."""
     proposal = Proposal(title="t", summary="s")
     found = plan(view(candidates=(item(1, proposal=proposal), item(2))), approved=False)
+    assert [draft.disbursement_id for draft in found.drafts] == [2]
+    (hold,) = found.changes
+    assert isinstance(hold, HoldSet)
+    assert (hold.disbursement_id, hold.hold) == (1, Hold.APPROVAL_LOST)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"destination": Address("tb1thief")}, id="another destination"),
+        pytest.param({"amount": BaseUnits(1_001)}, id="another amount"),
+        pytest.param({"memo": "other"}, id="another memo"),
+        pytest.param({"depends_on": (DisbursementId(9),)}, id="another dependency"),
+        pytest.param({"proposal": Proposal(title="t", summary="s")}, id="another proposal"),
+    ],
+)
+def test_content_changed_by_hand_in_the_database_is_not_paid(change: Any) -> None:
+    """interfaces.md §2: what was approved is the digest; a row written by hand approves nothing, and holds itself alone."""
+    found = plan(view(candidates=(replace(item(1), **change), item(2))))
     assert [draft.disbursement_id for draft in found.drafts] == [2]
     (hold,) = found.changes
     assert isinstance(hold, HoldSet)

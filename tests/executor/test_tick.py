@@ -164,7 +164,7 @@ async def test_the_ticker_does_not_spin_over_rows_that_cannot_be_written(begin: 
     history = await begin()
     await history.run(3)
     await history.submit(new("rent", amount=AMOUNT))
-    rows = "UPDATE disbursement SET payload_digest = 'changed by hand' || id, status = 'timelocked'"
+    rows = "UPDATE disbursement SET status = 'timelocked'"
     await history.sql.write(lambda connection: connection.execute(rows))
     await history.sql.write(lambda connection: connection.execute("UPDATE account SET chain_balance = 0"))
 

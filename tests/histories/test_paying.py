@@ -12,6 +12,7 @@ from treasuryd.core.model import (
     Decision,
     DisbursementId,
     Evidence,
+    Hold,
     House,
     HouseName,
     Ppm,
@@ -371,3 +372,21 @@ def test_the_rules_of_these_histories_are_sane() -> None:
     rules: Rules = RULES
     assert 2 * rules.fee_uncertainty_max < AMOUNT
     assert rules.fee_ceiling == BaseUnits(50_000)
+
+
+async def test_a_row_changed_by_hand_pays_nobody_and_stops_no_other(begin: Begin, evidence: Evidence) -> None:
+    """D9, D39: an approved item whose destination was rewritten in the database is held alone, visibly."""
+    history = await begin(evidence)
+    await history.run(3)
+    tampered, honest = await history.submit(
+        new("rent", amount=AMOUNT), new("power", to="tb1power", amount=AMOUNT)
+    )
+    rewrite = "UPDATE disbursement SET destination = 'tb1thief' WHERE id = ?"
+    await history.sql.write(lambda connection: connection.execute(rewrite, (tampered,)))
+
+    await history.finalized([honest])
+
+    item = await history.item(tampered)
+    assert (item.hold, item.live_intent) == (Hold.APPROVAL_LOST, None)
+    assert "digest" in item.hold_detail
+    assert history.balance("tb1thief") == 0

@@ -167,10 +167,10 @@ def _stage(
             continue  # its account was withdrawn in this tick
         fee = pricing.price(item.account, item.destination, item.memo) if around.reachable else None
         hold = worldly_hold(item, replace(around, fee=fee))
-        if hold is None and not _approved(item, view, pricing):
+        lost = _approval_lost(item, view, pricing) if hold is None else ""
+        if lost:
             hold = Hold.APPROVAL_LOST
-            detail = "the recount of the stored votes is below the quorum"
-            holds.append(HoldSet(account=item.account, disbursement_id=item.id, hold=hold, detail=detail))
+            holds.append(HoldSet(account=item.account, disbursement_id=item.id, hold=hold, detail=lost))
         if hold is not None or fee is None:
             waiting[hold or Hold.FEE_ABOVE_CEILING] += 1
             continue
@@ -180,9 +180,18 @@ def _stage(
     return holds, tuple(drafts), dict(waiting)
 
 
-def _approved(item: Disbursement, view: View, pricing: Pricing) -> bool:
-    """Whether its votes, counted anew, still approve it; without a proposal there is nothing to count (§2)."""
-    return item.proposal is None or pricing.approved(item, view.votes.get(item.id, ()))
+def _approval_lost(item: Disbursement, view: View, pricing: Pricing) -> str:
+    """
+    Say why an item is not approved as it stands; empty when it is.
+
+    What was approved is the digest, so the content is digested anew: a row that was changed by hand in the database
+    pays nobody. The votes, counted anew, must still carry it; without a proposal there are none to count (§2).
+    """
+    if staging.payload_digest(item) != item.payload_digest:
+        return "its stored content is not what was submitted and approved: the digest differs"
+    if item.proposal is not None and not pricing.approved(item, view.votes.get(item.id, ())):
+        return "the recount of the stored votes is below the quorum"
+    return ""
 
 
 def _funds(at: Moment, account: AccountId) -> BaseUnits:
