@@ -426,6 +426,7 @@ class Vitals:
     believed_height: Height | None
     chain_age_seconds: float | None  # since the believed head last rose
     loop_fed_age_seconds: float  # since the event loop last fed the watchdog
+    signer_waits: str = ""  # why the signer signs nothing until a person acts (R11)
 
 
 Wake: TypeAlias = Callable[[], Awaitable[None]]

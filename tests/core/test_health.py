@@ -64,6 +64,7 @@ def test_nothing_wrong_is_ok() -> None:
         pytest.param({"reported_height": Height(99)}, Verdict.OK, id="a lagging endpoint is no lie"),
         pytest.param({"led": frozenset()}, Verdict.DEGRADED, id="standby"),
         pytest.param({"owned": (TREASURY, GRANTS)}, Verdict.DEGRADED, id="one of two leases"),
+        pytest.param({"signer_waits": "it forgot"}, Verdict.DEGRADED, id="the signer waits for a person"),
         pytest.param({"held_for_person": 1}, Verdict.DEGRADED, id="held for a person"),
         pytest.param({"ambiguous": 1}, Verdict.DEGRADED, id="ambiguous"),
         pytest.param(

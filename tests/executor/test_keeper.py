@@ -217,3 +217,6 @@ async def test_a_signer_that_forgot_pages(begin: Begin) -> None:
     await history.submit(new("later", to="tb1bob"))
     await history.run(5)
     assert history.paid("later") == 0
+    waits = [event for event in history.events(EventKind.TICK_FAILED) if event.reason == "signer_waits"]
+    assert len(waits) == 1  # it rings once, not at every tick, and stays visible
+    assert "imports the bindings first" in history.mind.vitals().signer_waits

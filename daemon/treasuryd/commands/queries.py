@@ -354,6 +354,7 @@ def vital_facts(office: Office) -> Facts:
         last_tick_age_seconds=vitals.last_tick_age_seconds,
         last_error=vitals.last_error,
         store_failing=vitals.store_failing,
+        signer_waits=vitals.signer_waits,
         loop_fed_age_seconds=vitals.loop_fed_age_seconds,
         reported_height=vitals.reported_height,
         believed_height=vitals.believed_height,

@@ -288,7 +288,7 @@ _ITEM: Mapping[Hold, _Say] = {
     Hold.REFUSED: _stored("the signer's policy refused it"),
     Hold.POISONED: _stored("every endpoint refused its content"),
     Hold.RESTORED: _stored("it came out of a restored backup and nobody has looked at it yet"),
-    Hold.APPROVAL_LOST: _stored("a recount of its stored votes is below the quorum"),
+    Hold.APPROVAL_LOST: _stored("its approval does not stand"),
     Hold.AMBIGUOUS: _stored("its nonce is used up and nothing proves by what"),
 }
 

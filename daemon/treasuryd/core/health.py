@@ -65,6 +65,7 @@ class Facts:
     last_error: str | None = None
     store_failing: bool = False
     store_error: str | None = None
+    signer_waits: str = ""
     loop_fed_age_seconds: float = 0.0
     reported_height: Height | None = None
     believed_height: Height | None = None
@@ -97,6 +98,7 @@ def judge(facts: Facts) -> Health:
         executor_check(facts),
         tick_check(facts),
         store_check(facts),
+        signer_check(facts),
         chain_check(facts),
         breaker_check(facts),
         lease_check(facts),
@@ -183,6 +185,14 @@ def chain_check(facts: Facts) -> Check:
         reason = f"an endpoint claims height {reported}, believed is {believed}"
         return Check(name=name, verdict=Verdict.DEGRADED, reason=reason)
     return Check(name=name, verdict=Verdict.OK, reason=f"height {believed}, last risen {age:.1f} s ago")
+
+
+def signer_check(facts: Facts) -> Check:
+    """A signer that waits for a person signs nothing: what is sent and confirmed goes on, nothing new is paid (R11)."""
+    if facts.signer_waits:
+        reason = f"signs nothing until a person acts: {facts.signer_waits}"
+        return Check(name="signer", verdict=Verdict.DEGRADED, reason=reason)
+    return Check(name="signer", verdict=Verdict.OK, reason="refuses nothing that waits for a person")
 
 
 def breaker_check(facts: Facts) -> Check:

@@ -42,6 +42,7 @@ class Mind:
     paged: dict[AccountId, tuple[IntentId, BootSeconds]] = field(
         default_factory=dict
     )  # the late head, and when
+    signer_waits: str = ""  # why the signer signs nothing though it refused nothing for good (R11)
     started: bool = False
     stopping: bool = False
     task_alive: bool = False
@@ -81,6 +82,7 @@ class Mind:
             last_success_age_seconds=_age(now, self.success_boot),
             last_error=self.snapshot.last_error,
             store_failing=self.store_failing,
+            signer_waits=self.signer_waits,
             reported_height=self.belief.reported if self.belief else None,
             believed_height=self.belief.believed if self.belief else None,  # of the same reading as the claim
             chain_age_seconds=self.belief.age_seconds(now) if self.belief else None,

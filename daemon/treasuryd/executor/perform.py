@@ -69,10 +69,12 @@ async def sign(grip: Grip, intents: Iterable[Intent]) -> list[Intent]:
     wanted = grip.mine(intents, lambda intent: intent.account)
     requests = [request for intent in wanted for request in requests_of(intent)]
     if not requests:
+        grip.mind.signer_waits = ""
         return []
     answers = await grip.world.signer.sign(requests, grip.held())
     refused = [row for row in answers if isinstance(row, Refused)]
-    grip.tell(*_refusals(refused))
+    grip.tell(*_refusals(refused, before=grip.mind.signer_waits))
+    grip.mind.signer_waits = next((_why(row) for row in refused if row.first and not row.final), "")
     accounts = {intent.id: intent.account for intent in wanted}
     await _unstage(grip, [row for row in refused if row.final], accounts)
     return await _seal(grip, written(answers), accounts)
@@ -212,18 +214,26 @@ def _facts(kind: EventKind, intents: Sequence[Intent]) -> list[Event]:
     ]
 
 
-def _refusals(refused: Sequence[Refused]) -> list[Event]:
-    """One page for each row that the signer refused itself; the rows behind it are refused with it."""
+def _why(row: Refused) -> str:
+    return row.detail or row.reason
+
+
+def _refusals(refused: Sequence[Refused], *, before: str) -> list[Event]:
+    """
+    One page for each row that the signer refused itself; the rows behind it are refused with it.
+
+    What it waits for pages once, not at every tick: `before` is what it waited for at the last one.
+    """
     return [
         Event(
             kind=EventKind.UNSTAGED if row.final else EventKind.TICK_FAILED,
             severity=Severity.PAGE,
             reason="signer_refused" if row.final else "signer_waits",
             ids=(row.disbursement_id,) if row.disbursement_id else (),
-            detail=row.detail or row.reason,
+            detail=_why(row),
         )
         for row in refused
-        if row.first
+        if row.first and (row.final or _why(row) != before)
     ]
 
 

@@ -46,6 +46,8 @@ class TickError(StrEnum):
     STORE = "store"
     SIGNER_WAITS = "signer_waits"
     SIGNER_FORGOT = "signer_forgot"
+    SIGNER_REFUSED = "signer_refused"
+    SIGNER = "signer"
     OTHER = OTHER
 
 
