@@ -86,6 +86,7 @@ def _public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
+DONE: Final = {Status.EXECUTED, Status.FINALIZED, Status.ROLLED_BACK}
 HOUSES: Final = {
     name: House(name=name, keys={_public(key): 1 for key in VOTERS[2 * at : 2 * at + 2]})
     for at, name in enumerate(HouseName)
@@ -140,7 +141,7 @@ class Process:
         self.statement_in = -1
         self.drivers: list[InlineDriver] = []
         self.starts = 0
-        self.up = False
+        self.up = self.busy = False
 
     async def start(self) -> None:
         explorer, self.starts = self.explorer, self.starts + 1
@@ -198,17 +199,24 @@ class Process:
 
     async def act(self) -> None:
         """Beat and tick until nothing is left to do now; a crash is answered by a new process at some later step."""
-        if not self.up:
-            await self.start()
+        if self.busy:
+            return  # it is stopped in the middle of a call
+        self.busy = True
         try:
-            await self.keeper.beat()
-            for _ in range(TICKS_AT_ONCE):
-                if not await self.ticker.once():
-                    return
+            await self._act()
         except Crash as crash:
             self.explorer.trace(f"{self.name} crashed: {crash}")
             await self.stop()
-            return
+        finally:
+            self.busy = False
+
+    async def _act(self) -> None:
+        if not self.up:
+            await self.start()
+        await self.keeper.beat()
+        for _ in range(TICKS_AT_ONCE):
+            if not await self.ticker.once():
+                return
         raise AssertionError(f"{self.name}: the ticker spins")
 
     async def at(self, label: str, *, after: bool) -> None:
@@ -245,7 +253,8 @@ class Explorer(History):
         self.gifts = self.kind is Evidence.HASH or not self.thieves
         self.restless = chance.choice((0.0, 0.01, 0.03))
         rules = replace(
-            RULES, houses=HOUSES, max_unburned=chance.choice((4, 16)), batch_min=chance.choice((2, 16))
+            RULES,
+            max_blocks_per_second=3.0, houses=HOUSES, max_unburned=chance.choice((4, 16)), batch_min=chance.choice((2, 16))
         )
         accounts = (PAYER, RESERVE) if chance.random() < 0.3 else (PAYER,)
         base = profile(chance.choice(("dev", "real")))
@@ -350,7 +359,9 @@ class Explorer(History):
             return Answer(status=self.chance.choice((500, 503, 429)), body=b"no")
         return Lost("the network lost it")
 
-    def _after(self, _body: bytes, answer: Answer) -> Answer:
+    def _after(self, body: bytes, answer: Answer) -> Answer:
+        if b"submit_tx" in body and b"error" in answer.body:
+            self.trace(f"answered {answer.body[:150]!r}")
         if not self.ended and self.chance.random() < self.network:
             raise Lost("the network lost the answer")
         return answer
@@ -545,7 +556,7 @@ class Explorer(History):
                 await self._thaw(account.id, account.cause)
         for item in await self._items():
             if (
-                item.status is Status.TIMELOCKED
+                item.status not in DONE
                 and (item.live_intent or item.hold)
                 and self.chance.random() < 0.7
             ):
@@ -706,7 +717,8 @@ class Explorer(History):
             self.node.ledger.deposit(str(account), 5 * OPENING)
         for turn in range(LAST_ROUNDS):
             self.clock.now += 5.0 if turn < LAST_ROUNDS // 2 else 60.0
-            self.mine(2)
+            believed = (await self.desk.chain_state()).believed
+            self.mine(max(2, min(believed - self.node.ledger.height, 50)))
             for process in self.processes:
                 await process.act()
             await self.watchman.check()

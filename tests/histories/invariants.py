@@ -113,7 +113,7 @@ class Watchman:
         status, *_ = connection.execute("SELECT status FROM disbursement WHERE id = ?", (item,)).fetchone()
         if status in {Status.DRAFT, Status.VOTING, Status.QUEUED, Status.ROLLED_BACK}:
             self.broken.append(f"{say}: it is {status}")
-        truly = (self.tallest - explorer.rules.finality_depth) // explorer.rules.epoch_blocks
+        truly = max(0, self.tallest - explorer.rules.finality_depth) // explorer.rules.epoch_blocks
         if row.scheduled_epoch > settled or (not explorer.hasty and row.scheduled_epoch > truly):
             self.broken.append(
                 f"{say}: scheduled for {row.scheduled_epoch}, settled {settled}, truly {truly}"

@@ -178,7 +178,8 @@ def agree(connection: Connection) -> None:
     )
     none("SELECT id FROM account WHERE booked <> (SELECT coalesce(sum(delta), 0) FROM balance_event)")
     none(
-        "SELECT a.id FROM account AS a WHERE a.booked <> 1000000000000 - (SELECT coalesce(sum(cost), 0) FROM intent "
+        "SELECT a.id FROM account AS a WHERE a.booked <> 1000000000000 + (SELECT coalesce(sum(delta), 0) "
+        "FROM balance_event WHERE kind = 'unexplained') - (SELECT coalesce(sum(cost), 0) FROM intent "
         "WHERE state IN ('included', 'final') OR proof = 'cancelled')"
     )
     none(

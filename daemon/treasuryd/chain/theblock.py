@@ -33,8 +33,10 @@ from treasuryd.core.model import (
     Header,
     Height,
     Intent,
+    IntentId,
     Reply,
     Sighting,
+    TxHash,
 )
 from treasuryd.errors import Rejected, Transient
 from treasuryd.ports import Clock, Entropy, Observer
@@ -133,15 +135,31 @@ class TheBlock:
         """
         Look each intent up by the hashes of its sealed variants; empty where there is no look-up.
 
-        A row that was answered badly stands with `as_of` 0, older than every frame, so that it proves nothing.
+        A row that was answered badly stands with `as_of` 0, older than every frame, so that it proves nothing. What one
+        endpoint does not find is looked up at the others that answer: one of them may have lost its index.
         """
         if not sent or self.evidence is not Evidence.HASH:
             return []
-        hashes = [
-            variant.tx_hash for intent in sent for variant in intent.variants if variant.tx_hash is not None
-        ]
-        looked_up = await self._first(lambda reader: reader.look_up(hashes))
-        return [] if looked_up is None else _sightings(sent, looked_up)
+        found: dict[IntentId, Sighting] = {}
+        failed: Transient | None = None
+        for reader in self._readers:
+            wanted = [intent for intent in sent if intent.id not in found or found[intent.id].variant is None]
+            if not wanted:
+                break
+            try:
+                looked_up = await reader.look_up(_hashes(wanted))
+            except Transient as error:
+                failed = error
+                continue
+            if looked_up is None:
+                return []  # look-up is lost: balances decide from now on
+            for sighting in _sightings(wanted, looked_up):
+                before = found.get(sighting.intent_id)
+                if before is None or sighting.variant is not None or sighting.as_of > before.as_of:
+                    found[sighting.intent_id] = sighting
+        if failed is not None and not found:
+            raise failed
+        return list(found.values())
 
     async def new_heads(self) -> AsyncIterator[Head]:
         """Poll, and give each endpoint's head when it changed. Runs for ever; a silent chain costs latency only."""
@@ -238,6 +256,12 @@ def _agreed(column: Sequence[Header | None], needed: int) -> Header | None:
     if len(votes) > 1 and votes[1][1] == votes[0][1]:
         return None
     return votes[0][0]
+
+
+def _hashes(intents: Sequence[Intent]) -> list[TxHash]:
+    return [
+        variant.tx_hash for intent in intents for variant in intent.variants if variant.tx_hash is not None
+    ]
 
 
 def _sightings(sent: Sequence[Intent], looked_up: LookedUp) -> list[Sighting]:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from treasuryd.core import evidence, reorgs
-from treasuryd.core.changes import Burned, Seen
+from treasuryd.core.changes import Burned, Seen, Unproven
 from treasuryd.core.model import (
     AccountState,
+    Address,
     BalanceKind,
     Evidence,
     Frame,
     FreezeCause,
+    Height,
     Intent,
     Nonce,
     State,
@@ -41,7 +43,8 @@ class _Looked:
     absent: list[Intent] = field(default_factory=list)
     staged: list[Intent] = field(default_factory=list)
     cost: int = 0  # of the fresh ones seen
-    late_cost: int = 0  # of those that an earlier frame had consumed as a stranger's
+    # of those that an earlier frame had consumed as a stranger's, by the height at which that was booked
+    late_costs: dict[Height, int] = field(default_factory=dict)
     fresh_open: int = 0
     nonces: set[Nonce] = field(default_factory=set)
 
@@ -61,8 +64,11 @@ def by_hash(case: Case, baseline: Frame, found: Found) -> None:
     _burn(case, looked.absent, found)
     if foreign is not None:
         freeze(case, FreezeCause.FOREIGN_NONCE, f"nonce {foreign} was used by a stranger", found, foreign)
-    if looked.late_cost and (decided or case.partial):
-        found.changes.append(booked(case, BalanceKind.UNEXPLAINED, looked.late_cost))
+    if decided or case.partial:
+        found.changes += [
+            booked(case, BalanceKind.UNEXPLAINED, cost, height=height)
+            for height, cost in looked.late_costs.items()
+        ]
     if decided:
         left = case.now.balance - holding_of(baseline, account.id).balance + case.interval.cost + looked.cost
         account_for(case, baseline, left, found, explained=foreign is not None)
@@ -88,9 +94,26 @@ def _look_up(case: Case, count: Nonce) -> _Looked:
             seen, variant = sight
             looked.seen.append(seen)
             amount = intent.amount if variant.kind is VariantKind.PAYMENT else evidence.CANCEL_UNITS
-            looked.cost += (seen.fee_charged + amount) * fresh
-            looked.late_cost += (seen.fee_charged + amount) * (not fresh)
+            if fresh:
+                looked.cost += seen.fee_charged + amount
+            else:
+                height = _consumed_at(case, intent.nonce)
+                looked.late_costs[height] = looked.late_costs.get(height, 0) + seen.fee_charged + amount
     return looked
+
+
+def _consumed_at(case: Case, nonce: Nonce) -> Height:
+    """
+    Say at which kept frame a nonce was first consumed, where its cost was booked as unexplained.
+
+    What corrects that booking has to fall with it when a reorg takes the frame back, and not before.
+    """
+    own = Address(case.account.id)
+    return next(
+        frame.height
+        for frame in reorgs.frames_of(case.account)
+        if (frame.holdings.get(own) or reorgs.NOBODY).nonce >= nonce
+    )
 
 
 def _sight(shared: Shared, intent: Intent) -> tuple[Seen, Variant] | _Look:
@@ -130,14 +153,41 @@ def _foreign(case: Case, listed: set[Nonce], count: Nonce, absent: Sequence[Nonc
 
 
 def _burn(case: Case, absent: Iterable[Intent], found: Found) -> None:
-    """Void what a stranger's nonce has made impossible for good: consumed at finality depth, and still unknown (R5 a)."""
+    """
+    Void what a stranger's nonce has made impossible for good: consumed at finality depth, and still unknown (R5 a).
+
+    "Not found" alone proves nothing (R5): an endpoint may have lost its index. Where the balance does not contradict it,
+    who was paid is for a person to judge.
+    """
     burned = reorgs.burned_count(case.account, case.shared.headers, at_or_below=case.shared.final)
-    found.changes += [
-        Burned(
-            account=intent.account,
-            intent_id=intent.id,
-            detail=f"nonce {intent.nonce} is burned, and no block holds any of its {len(intent.variants)} variants",
+    for intent in absent:
+        if intent.nonce > burned:
+            continue
+        frame = _may_have_paid(case, intent)
+        if frame is not None:
+            found.changes.append(
+                Unproven(account=intent.account, intent_id=intent.id, first=frame, second=frame)
+            )
+            continue
+        found.changes.append(
+            Burned(
+                account=intent.account,
+                intent_id=intent.id,
+                detail=f"nonce {intent.nonce} is burned, and no block holds any of its {len(intent.variants)} variants",
+            )
         )
-        for intent in absent
-        if intent.nonce <= burned
-    ]
+
+
+def _may_have_paid(case: Case, intent: Intent) -> Frame | None:
+    """
+    Name the frame that first showed the nonce consumed, if our fall up to it leaves room for more than half the amount.
+
+    Also where what was before it is not known any more. A filler pays nobody.
+    """
+    if intent.disbursement_id is None:
+        return None
+    frames, own = reorgs.frames_of(case.account), Address(case.account.id)
+    held = [frame.holdings.get(own) or reorgs.NOBODY for frame in frames]
+    at = next(place for place, holding in enumerate(held) if holding.nonce >= intent.nonce)
+    fall = held[at - 1].balance - held[at].balance if at else intent.amount
+    return frames[at] if 2 * fall > intent.amount else None

@@ -20,6 +20,7 @@ from treasuryd.core.model import (
     BalanceKind,
     Frame,
     FreezeCause,
+    Height,
     Holding,
     IncludedBlock,
     Intent,
@@ -118,13 +119,20 @@ def account_for(case: Case, baseline: Frame, left: int, found: Found, *, explain
     move(case, baseline, found)
 
 
-def booked(case: Case, kind: BalanceKind, delta: int, announced: tuple[int, ...] = ()) -> Booked:
-    """Book a movement that no intent explains, at the height of the frame that shows it."""
+def booked(
+    case: Case,
+    kind: BalanceKind,
+    delta: int,
+    announced: tuple[int, ...] = (),
+    *,
+    height: Height | None = None,
+) -> Booked:
+    """Book a movement that no intent explains, at the height of the frame that shows it: by setting that of this tick."""
     return Booked(
         account=case.account.id,
         kind=kind,
         delta=delta,
-        height=case.shared.frame.height,
+        height=case.shared.frame.height if height is None else height,
         announced=announced,
     )
 

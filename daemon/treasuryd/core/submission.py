@@ -149,7 +149,7 @@ def due_for_bump(
     if intent.sent_at is None:
         return None
     wait = rules.bump_seconds if rules.replaces_pooled else rules.pool_ttl_seconds
-    return wanted if now - intent.sent_at > wait * len(tried) else None
+    return wanted if abs(now - intent.sent_at) > wait * len(tried) else None
 
 
 def poisoned(intent: Intent, rules: Rules) -> bool:

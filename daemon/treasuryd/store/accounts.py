@@ -107,6 +107,24 @@ def set_baseline(work: Work, account: AccountId, frame: Frame, *, drop_above: bo
         work.many(SQL["show_baseline"], [(balance, nonce, account)])
 
 
+def follow_ground(work: Work, account: AccountId, ground: Frame) -> None:
+    """
+    Take the books to a baseline that was never one before: no kept frame is on the chain any more.
+
+    It holds what the oldest one showed, in which some of what was taken back may have been accounted for. What waits
+    for a person is booked with the judgement, and until then books and baseline differ by it.
+    """
+    if work.connection.execute(SQL["any_ambiguous"], (account,)).fetchone()[0]:
+        return
+    holding = ground.holdings.get(Address(account))
+    delta = (holding.balance if holding else 0) - work.connection.execute(
+        SQL["booked"], (account,)
+    ).fetchone()[0]
+    if delta:
+        # without a height, as when an account is adopted: a later reorg takes none of it back
+        move(work, [Movement(account=account, kind=BalanceKind.UNEXPLAINED, delta=delta)])
+
+
 def adopt(work: Work, changes: Sequence[Adopted]) -> list[str | None]:
     """
     Begin an account's sequence at what the chain shows, or go on with it after a thaw (R2, R14).

@@ -219,10 +219,10 @@ def _book_remainder(work: Work, account: AccountId, interval: _Interval, cost: i
     Once nothing of the interval is undecided: book what its frames show and nothing explains.
 
     What was consumed before its baseline was read has no interval: the books followed the balance then, so that the
-    verdict's own cost is balanced at once.
+    verdict's own cost is balanced at once. (Two frames of one height are an interval where a block was replaced.)
     """
     left = cost
-    if interval.second > interval.first:
+    if interval.second > interval.first or interval.after != interval.before:
         heights = (account, interval.first, interval.second)
         if work.connection.execute(DESK["still_ambiguous"], heights).fetchone()[0]:
             return

@@ -267,10 +267,14 @@ def rewound(work: Work, changes: Sequence[Rewound]) -> list[str | None]:
     """The baseline goes back and every verdict above it is withdrawn; what was booked above it is reversed (R9)."""
     for change in changes:
         account, height = change.account, change.to.height
-        _withdraw(work, account, height)
+        place = (account, height, change.to.block_hash)
+        kept = work.connection.execute(SQL["frame_known"], place).fetchone()[0]
+        _withdraw(work, change)
         _reverse_income(work, account, height)
         work.connection.execute(SQL["reopen_announced"], (account, height))
         accounts.set_baseline(work, account, change.to, drop_above=True)
+        if not kept:
+            accounts.follow_ground(work, account, change.to)
         work.note(account, "rewound", (height, change.to.block_hash))
         work.fact(
             EventKind.BASELINE_MOVED,
@@ -282,8 +286,10 @@ def rewound(work: Work, changes: Sequence[Rewound]) -> list[str | None]:
     return [None] * len(changes)
 
 
-def _withdraw(work: Work, account: AccountId, height: int) -> None:
-    included = work.connection.execute(SQL["rewound_included"], (account, height)).fetchall()
+def _withdraw(work: Work, change: Rewound) -> None:
+    account, height = change.account, change.to.height
+    place = (account, height, change.to.block_hash)
+    included = work.connection.execute(SQL["rewound_included"], place).fetchall()
     ambiguous = work.connection.execute(SQL["rewound_ambiguous"], (account, height)).fetchall()
     ids = [row[0] for row in (*included, *ambiguous)]
     if not ids:

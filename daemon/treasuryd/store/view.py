@@ -155,7 +155,7 @@ class _Reading:
         wide = acts and self._rules.max_unburned > limit
         self._want("unsealed", "waiting_ids", (account, "sign", limit), cuts=acts)
         self._want("unsent", "waiting_ids", (account, "send", limit), cuts=wide)
-        self._want("resend", "resend_ids", (account, count, before, limit), cuts=False)
+        self._want("resend", "resend_ids", (account, count, before, limit, self._at.unix), cuts=False)
         self._want("resend", "replaced_ids", (account, limit), cuts=False)
         self._want("cancelling", "cancelling_ids", (account, limit), cuts=False)
         if self._at.frame is not None:

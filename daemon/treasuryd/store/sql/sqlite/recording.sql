@@ -97,10 +97,11 @@ WHERE id IN (SELECT value FROM json_each(?1)) AND status = 'executed';
 UPDATE counter SET next = next + ?1 WHERE name = 'finalized';
 
 -- name: rewound_included
--- Included intents of the account ?1 above the height ?2.
+-- Included intents of the account ?1 above the height ?2, or in another block there than ?3.
 SELECT i.id, i.disbursement_id, i.cost, v.kind FROM intent AS i
 JOIN variant AS v ON v.intent_id = i.id AND v.number = i.winner
-WHERE i.account = ?1 AND i.height > ?2 AND i.state = 'included' ORDER BY i.id;
+WHERE i.account = ?1 AND (i.height > ?2 OR (i.height = ?2 AND i.block_hash <> ?3)) AND i.state = 'included'
+ORDER BY i.id;
 
 -- name: rewound_ambiguous
 -- Ambiguous intents of the account ?1 whose second frame is above the height ?2.
@@ -111,6 +112,14 @@ WHERE i.account = ?1 AND i.state = 'ambiguous' AND a.second_height > ?2 ORDER BY
 -- What was booked above the height ?2 without an intent, and not taken back since.
 SELECT id, delta FROM balance_event WHERE account = ?1 AND height > ?2 AND kind IN ('funding', 'unexplained')
     AND reversed = 0 ORDER BY id;
+
+-- name: frame_known
+-- Whether the account ?1 keeps the frame of the block ?3 at the height ?2.
+SELECT EXISTS (SELECT 1 FROM frame WHERE account = ?1 AND height = ?2 AND block_hash = ?3);
+
+-- name: any_ambiguous
+-- Whether something of the account ?1 waits for a person's judgement, and for what is booked with it.
+SELECT EXISTS (SELECT 1 FROM intent WHERE account = ?1 AND state = 'ambiguous');
 
 -- name: mark_reversed
 -- It is taken back now.

@@ -43,9 +43,11 @@ SELECT i.id FROM intent AS i INDEXED BY intent_open
 WHERE i.account = ?1 AND i.step IS NOT NULL AND i.step = ?2 ORDER BY i.nonce LIMIT ?3;
 
 -- name: resend_ids
--- Sent intents of the account ?1 with nonces above ?2, last sent at or before ?3, in nonce order.
+-- Sent intents of the account ?1 with nonces above ?2, last sent at or before ?3, in nonce order. Also those sent after
+-- ?5, which is now: the wall clock was set back, and they would wait until it has caught up.
 SELECT i.id FROM intent AS i INDEXED BY intent_open
-WHERE i.account = ?1 AND i.step IS NOT NULL AND i.step = 'watch' AND i.nonce > ?2 AND i.last_sent_at <= ?3
+WHERE i.account = ?1 AND i.step IS NOT NULL AND i.step = 'watch' AND i.nonce > ?2
+    AND (i.last_sent_at <= ?3 OR i.last_sent_at > ?5)
 ORDER BY i.nonce LIMIT ?4;
 
 -- name: consumed_ids
