@@ -17,6 +17,7 @@ from treasuryd.core.model import (
     Approval,
     BalanceEvent,
     BaseUnits,
+    BlockHash,
     BreakerMode,
     BreakerOverride,
     BreakerReport,
@@ -30,6 +31,7 @@ from treasuryd.core.model import (
     Evidence,
     FeeQuote,
     Filter,
+    Header,
     Height,
     Incarnation,
     Intent,
@@ -123,6 +125,16 @@ class FakeChain:
     forced: list[BreakerOverride] = field(default_factory=list)
 
     asked: FeeQuote | None = None  # what `quote` answers; None: the chain cannot be read
+    replaced: frozenset[int] = frozenset()  # heights at which another block stands now
+    silent: bool = False  # no endpoint answers
+
+    async def headers(self, heights: Sequence[Height]) -> Sequence[Header | None]:
+        if self.silent:
+            raise Transient("no endpoint answers")
+        return [
+            Header(height=height, block_hash=BlockHash(f"{height + (height in self.replaced):064x}"))
+            for height in heights
+        ]
 
     async def quote(self) -> FeeQuote:
         if self.asked is None:
@@ -447,6 +459,12 @@ class FakeDesk:
         found = [item for item in reversed(self.items.values()) if _matches(item, where)]
         page = found[: where.limit]
         return Page(items=tuple(page), next_cursor=page[-1].id if len(found) > where.limit else None)
+
+    async def waiting(self, *, cursor: DisbursementId | None, limit: int) -> Page:
+        self._check()
+        below = float("inf") if cursor is None else cursor
+        held = [item for item in reversed(self.items.values()) if item.hold is not None and item.id < below]
+        return Page(items=tuple(held[:limit]), next_cursor=held[limit - 1].id if len(held) > limit else None)
 
     async def votes(self, item: DisbursementId) -> Sequence[Vote]:
         self._check()

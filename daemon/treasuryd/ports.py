@@ -230,6 +230,10 @@ class Desk(Protocol):
     # reading
     async def get(self, ids: Many[DisbursementId]) -> Many[Disbursement | None]: ...
     async def find(self, where: Filter) -> Page: ...
+    async def waiting(self, *, cursor: DisbursementId | None, limit: int) -> Page:
+        """What waits for a person: stored holds, and ambiguous intents (shown as that hold); ids below the cursor."""
+        ...
+
     async def votes(self, item: DisbursementId) -> Many[Vote]: ...
     async def intents(self, item: DisbursementId) -> Many[Intent]:
         """All intents ever bound to a disbursement, oldest first, with their variants (without bytes)."""
@@ -327,6 +331,10 @@ class Signer(Protocol):
 
     async def never_bound(self, intents: Many[IntentId]) -> Many[bool]:
         """For each intent: True when it was refused for good and never signed (R5 c)."""
+        ...
+
+    async def abandon(self, intents: Many[Intent]) -> Many[bool]:
+        """Promise never to bind those that are not bound: a stored refusal, for good. Answers as `never_bound`."""
         ...
 
     # a person's word, repeatable without harm: the first is void; remember these again (R11, §8)

@@ -59,6 +59,26 @@ async def test_thawing_hands_the_store_what_is_burned_at_depth() -> None:
     assert world.desk.burned == [Nonce(4)]
 
 
+async def test_thawing_passes_over_no_nonce_whose_block_has_left_the_chain() -> None:
+    """R14: a frame that a reorg took counts nothing as burned, though no tick has seen the reorg yet."""
+    world = FakeWorld()
+    world.desk.account_rows = [Account(id=TREASURY, kept=(frame(1_100, 3), frame(1_200, 4)))]
+    world.chain.replaced = frozenset({1_200})
+    await control.thaw(world.office(), TREASURY, ANN)
+    assert world.desk.burned == [Nonce(3)]
+
+
+async def test_thawing_waits_for_the_chain() -> None:
+    """R14: what is burned is asked, not remembered."""
+    world = FakeWorld()
+    world.desk.account_rows = [Account(id=TREASURY, kept=(frame(1_200, 4),))]
+    world.chain.silent = True
+    with pytest.raises(Rejected, match="cannot be asked what is burned") as found:
+        await control.thaw(world.office(), TREASURY, ANN)
+    assert found.value.kind is Refusal.UNAVAILABLE
+    assert world.desk.burned == []
+
+
 async def test_an_unknown_account_is_refused_with_those_that_exist() -> None:
     """A freeze that hits nothing must not look done."""
     with pytest.raises(Rejected, match="no account 'treasurry'") as found:

@@ -234,7 +234,7 @@ async def test_bytes_that_the_signer_bound_are_sealed(begin: Begin) -> None:
     intent = await staged(history)
     await history.signer.sign(perform.requests_of(intent), history.mind.held)
 
-    await perform.ask_signer(grip(history), [intent])
+    await perform.ask_signer(grip(history), [intent], [intent])
 
     assert (await history.intent(_item(intent))).state is State.SIGNED
 
@@ -251,12 +251,12 @@ async def test_a_binding_of_another_history_is_not_sealed_under_our_intent(begin
         async def bindings(self, account: AccountId, *, first: Nonce, limit: int) -> list[Binding]:
             return [Binding(request=request, tx_bytes=b"x", tx_hash=TxHash("x"))]
 
-        async def never_bound(self, intents: Any) -> list[bool]:
+        async def abandon(self, intents: Any) -> list[bool]:
             return [False for _ in intents]
 
     holds = grip(history)
     holds.world = replace(history.world, signer=Strange())  # type: ignore[arg-type]
-    await perform.ask_signer(holds, [intent])
+    await perform.ask_signer(holds, [intent], [intent])
 
     assert (await history.intent(_item(intent))).state is State.STAGED
 
@@ -272,12 +272,12 @@ async def test_what_the_signer_will_never_bind_is_unstaged(begin: Begin) -> None
         async def bindings(self, account: AccountId, *, first: Nonce, limit: int) -> list[Binding]:
             return []
 
-        async def never_bound(self, intents: Any) -> list[bool]:
+        async def abandon(self, intents: Any) -> list[bool]:
             return [True for _ in intents]
 
     holds = grip(history)
     holds.world = replace(history.world, signer=Refusing())  # type: ignore[arg-type]
-    await perform.ask_signer(holds, [intent])
+    await perform.ask_signer(holds, [intent], [intent])
 
     assert (await history.intent(_item(intent))).state is State.VOID
     assert (await history.account()).next_nonce == intent.nonce

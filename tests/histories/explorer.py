@@ -254,7 +254,10 @@ class Explorer(History):
         self.restless = chance.choice((0.0, 0.01, 0.03))
         rules = replace(
             RULES,
-            max_blocks_per_second=3.0, houses=HOUSES, max_unburned=chance.choice((4, 16)), batch_min=chance.choice((2, 16))
+            max_blocks_per_second=3.0,
+            houses=HOUSES,
+            max_unburned=chance.choice((4, 16)),
+            batch_min=chance.choice((2, 16)),
         )
         accounts = (PAYER, RESERVE) if chance.random() < 0.3 else (PAYER,)
         base = profile(chance.choice(("dev", "real")))
@@ -555,11 +558,7 @@ class Explorer(History):
             if account.state is AccountState.FROZEN and self.chance.random() < 0.7:
                 await self._thaw(account.id, account.cause)
         for item in await self._items():
-            if (
-                item.status not in DONE
-                and (item.live_intent or item.hold)
-                and self.chance.random() < 0.7
-            ):
+            if item.status not in DONE and (item.live_intent or item.hold) and self.chance.random() < 0.7:
                 await self._decide(item)
 
     async def _thaw(self, account: Any, cause: str) -> None:

@@ -24,6 +24,7 @@ from treasuryd.core.model import (
     Digest,
     DisbursementId,
     Draft,
+    Intent,
     IntentId,
     Marks,
     Nonce,
@@ -246,6 +247,34 @@ async def test_a_refusal_by_policy_is_for_good_for_the_row_and_all_behind_it(des
     assert await later.never_bound(ids) == [False, True, True, True, False]
 
 
+async def test_what_is_abandoned_is_never_bound_and_what_is_bound_is_not_abandoned(desk: Desk) -> None:
+    """protocol.md R5 c: asked to promise, the signer refuses for good what it does not know, and only that."""
+    signer = await desk.open()
+    await ask(signer, request(1))
+    known, unknown = _staged(1), _staged(2)
+    assert await signer.abandon([known, unknown]) == [False, True]
+    assert await signer.abandon([known, unknown]) == [False, True]
+    answers = await ask(signer, request(1), request(2))
+    assert reasons(answers) == ["signed", "behind"]
+    assert refused(answers[1]).final
+
+
+def _staged(number: int) -> Intent:
+    asked = request(number)
+    return Intent(
+        id=asked.intent_id,
+        account=asked.account,
+        nonce=asked.nonce,
+        disbursement_id=asked.disbursement_id,
+        destination=asked.destination,
+        amount=asked.amount,
+        memo=asked.memo,
+        payload_digest=asked.payload_digest,
+        idempotency_key=asked.idempotency_key,
+        term=asked.term,
+    )
+
+
 async def test_a_new_intent_of_a_refused_disbursement_is_a_new_question(signer: LocalSigner) -> None:
     """Refused, policy corrected, released: asked anew; and the others go on under the returned nonces."""
     await ask(signer, request(1, amount=TOO_MUCH), request(2))
@@ -361,6 +390,7 @@ async def test_a_signer_that_lost_its_memory_signs_and_attests_nothing(desk: Des
     again = await desk.open()
     assert reasons(await ask(again, request(4), request(5, account=SECOND))) == ["lost_memory", "signed"]
     assert await again.never_bound([IntentId(9)]) == [False]
+    assert await again.abandon([_staged(4)]) == [False]
     assert await again.recall({}) == []
     assert await again.recall({TREASURY: Marks()}) == [TREASURY]
     with pytest.raises(Rejected, match="ends at nonce 2"):

@@ -1,10 +1,12 @@
 """What an operator may order about accounts and breakers: freeze, thaw, announce, force, release (protocol.md R14, §7)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from treasuryd.commands.fields import Person
 from treasuryd.commands.office import Office
+from treasuryd.core import reorgs
 from treasuryd.core.events import Event
 from treasuryd.core.model import (
     Account,
@@ -19,7 +21,7 @@ from treasuryd.core.model import (
     Height,
     Nonce,
 )
-from treasuryd.errors import Refusal, Rejected
+from treasuryd.errors import Refusal, Rejected, Transient
 
 ALL_ENDPOINTS: Final = Endpoint("*")
 MODES: Final = {
@@ -42,15 +44,40 @@ async def thaw(office: Office, account: AccountId, by: Person) -> Event:
     """
     Let a frozen account act again.
 
-    Raises: Rejected (from the store) while a foreign nonce is neither burned nor gone from the chain, "in n blocks".
+    Raises: Rejected (from the store) while a foreign nonce is neither burned nor gone from the chain, "in n blocks";
+        UNAVAILABLE where the chain cannot be asked whether what counts as burned is still there.
     """
     found = await one_account(office, account)
     chain = await office.world.desk.chain_state()
+    found = await _standing(office, found, chain.settled_height)
     burned = burned_count(found, settled=chain.settled_height)
     approval = office.approval(who=by.who, reason=by.reason)
     event = await office.world.desk.thaw(account, by=approval, burned=burned)
     office.told(event)
     return event
+
+
+async def _standing(office: Office, account: Account, settled: Height) -> Account:
+    """
+    Keep those frames at finality depth that are on the chain at this moment.
+
+    A reorg that no tick has seen yet may have taken one: the nonces that it showed would be passed over for ever.
+    """
+    frames = [frame for frame in reorgs.frames_of(account) if frame.height <= settled]
+    heights = [frame.height for frame in frames if frame.height > 0]
+    try:
+        headers = (
+            dict(zip(heights, await office.world.chain.headers(heights), strict=True)) if heights else {}
+        )
+    except Transient as problem:
+        raise Rejected(
+            f"the account {account.id}: the chain cannot be asked what is burned ({problem})",
+            hint="Try again when /health shows the chain.",
+            field="account",
+            kind=Refusal.UNAVAILABLE,
+        ) from problem
+    kept = tuple(frame for frame in frames if reorgs.stands(frame.height, frame.block_hash, headers))
+    return replace(account, kept=kept, baseline=None)
 
 
 def burned_count(account: Account, *, settled: Height) -> Nonce:

@@ -1,5 +1,6 @@
 """The effects, in write-ahead order: only stored bytes leave, and only after they are stored (protocol.md §4, R1)."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -22,6 +23,7 @@ from treasuryd.core.model import (
     Reply,
     Signed,
     SignRequest,
+    State,
 )
 from treasuryd.errors import Transient
 from treasuryd.executor.grip import Grip
@@ -80,12 +82,15 @@ async def sign(grip: Grip, intents: Iterable[Intent]) -> list[Intent]:
     return await _seal(grip, written(answers), accounts)
 
 
-async def ask_signer(grip: Grip, intents: Sequence[Intent]) -> None:
+async def ask_signer(grip: Grip, intents: Sequence[Intent], unsigned: Iterable[Intent]) -> None:
     """
     Ask what the signer bound for staged intents whose nonce is consumed (R5): nothing is signed anew under such a nonce.
 
     Bytes that it bound may have left before a restore: they are sealed, and proved like any other. What it refused for
-    good is unstaged. Where it says neither, the row stays staged.
+    good is unstaged. What it does neither know nor refuse it is asked to refuse, and with it what is staged behind:
+    such a nonce can only come back from the end of the sequence.
+
+    Args: unsigned is everything that waits for the signer.
     """
     if not intents:
         return
@@ -109,8 +114,14 @@ async def ask_signer(grip: Grip, intents: Sequence[Intent]) -> None:
     if bound:
         await _seal(grip, bound, accounts)
     known = {one.intent_id for one in bound}
-    unbound = [intent for intent in intents if intent.id not in known]
-    attested = await signer.never_bound([intent.id for intent in unbound]) if unbound else []
+    lowest = {intent.account: intent.nonce for intent in reversed(intents) if intent.id not in known}
+    behind = [
+        intent
+        for intent in unsigned
+        if intent.state is State.STAGED and intent.nonce >= lowest.get(intent.account, math.inf)
+    ]
+    unbound = list({intent.id: intent for intent in (*intents, *behind) if intent.id not in known}.values())
+    attested = await signer.abandon(unbound) if unbound else []
     never = [intent for intent, refused in zip(unbound, attested, strict=True) if refused]
     refused = [
         Refused(

@@ -227,7 +227,7 @@ async def settle(grip: Grip, rules: Rules, trade: Trade, view: View, at: Moment)
         highest_base_fee=trade.highest_base_fee,
     )
     grip.tell(*verdict.events)
-    await perform.ask_signer(grip, verdict.ask_signer)
+    await perform.ask_signer(grip, verdict.ask_signer, view.unsealed)
     return list(verdict.changes), True
 
 

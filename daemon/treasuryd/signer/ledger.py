@@ -21,6 +21,7 @@ from treasuryd.core.model import (
     Binding,
     Digest,
     DisbursementId,
+    Intent,
     IntentId,
     Marks,
     Nonce,
@@ -288,6 +289,31 @@ def never_bound(connection: Connection, intents: Sequence[IntentId]) -> list[boo
     """Attest, per intent, a stored refusal of that very intent and no binding (R5 c); never after a loss of memory."""
     attested = {row[0] for row in connection.execute(SQL["never_bound"], (_list(intents),)).fetchall()}
     return [intent in attested for intent in intents]
+
+
+def abandon(connection: Connection, intents: Sequence[Intent]) -> list[bool]:
+    """
+    Refuse for good what is not bound, since its nonce was used by somebody else (R5 c); answers like `never_bound`.
+
+    An account that has lost its memory cannot know what it bound: nothing of it is refused.
+    """
+    known = _accounts(connection)
+    rows = [
+        (
+            intent.id,
+            intent.account,
+            intent.disbursement_id,
+            Waiting.BEHIND,
+            "its nonce was used by somebody else",
+            0,
+        )
+        for intent in intents
+        if not known.get(intent.account, AccountMemory()).lost
+    ]
+    ids = [intent.id for intent in intents]
+    bound = {row[0] for row in connection.execute(SQL["contents"], (_list(ids),)).fetchall()}
+    connection.executemany(SQL["add_refusal"], [row for row in rows if row[0] not in bound])
+    return never_bound(connection, ids)
 
 
 # --- a person's word -------------------------------------------------------------------------------------------

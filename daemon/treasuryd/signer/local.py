@@ -16,6 +16,7 @@ from treasuryd.core.model import (
     Binding,
     Draft,
     Held,
+    Intent,
     IntentId,
     Marks,
     Nonce,
@@ -101,6 +102,10 @@ class LocalSigner:
     async def never_bound(self, intents: Many[IntentId]) -> Many[bool]:
         """Attest which intents were refused for good and never signed (protocol.md R5 c)."""
         return await self._driver.read(ledger.never_bound, list(intents))
+
+    async def abandon(self, intents: Many[Intent]) -> Many[bool]:
+        """Refuse for good what is not bound; what is bound stays bound, and the answer says so."""
+        return await self._driver.write(ledger.abandon, list(intents))
 
     async def confirm_void(self, intents: Many[IntentId], *, by: Approval) -> Rows[IntentId]:
         """Take a person's word that these intents are void; repeating it is harmless."""

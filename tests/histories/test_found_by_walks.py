@@ -1,0 +1,202 @@
+"""What the random histories found (test_random_histories.py), each as the shortest history that shows it."""
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import cast
+
+from tests.chain.world import FakeClock
+from tests.histories.conftest import Begin
+from tests.world import ADA, AMOUNT, PAYER, Crash, History, new
+
+from treasuryd.commands import control
+from treasuryd.commands.fields import Person
+from treasuryd.commands.office import Office
+from treasuryd.core.model import (
+    AccountState,
+    BreakerMode,
+    BreakerOverride,
+    CallClass,
+    DisbursementId,
+    Endpoint,
+    Evidence,
+    State,
+    Status,
+    UnixSeconds,
+)
+from treasuryd.devnet.faults import Wrong
+from treasuryd.devnet.ledger import Then
+from treasuryd.devnet.node import Node
+
+
+class SetClock(FakeClock):
+    """A wall clock that people set; the boot clock runs on."""
+
+    wall = 0.0
+
+    def unix_seconds(self) -> UnixSeconds:
+        return UnixSeconds(super().unix_seconds() + self.wall)
+
+
+async def test_a_kill_switch_lifted_through_another_process_is_heard(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """§7: people spoke to another process on the same store; this one hears it at its next beat, not at a restart."""
+    history = await begin(evidence)
+    word = BreakerOverride(
+        endpoint=Endpoint("*"), call_class=CallClass.SEND, mode=BreakerMode.FORCED_OPEN, reason="a drill"
+    )
+    await history.desk.force_breaker(word)
+    await history.run(2)
+    assert {row.mode for row in history.chain.breakers() if row.call_class is CallClass.SEND} == {
+        BreakerMode.FORCED_OPEN
+    }
+    (item,) = await history.submit(new("rent"))
+    await history.desk.force_breaker(replace(word, mode=BreakerMode.AUTO))
+
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1
+
+
+async def test_what_left_before_the_wall_clock_was_set_back_goes_again(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R3: `last sent` lies a day ahead, and the pool was lost: the same bytes go again all the same."""
+    history = await begin(evidence)
+    history.clock = clock = SetClock()
+    history.transport.clock = clock
+    await history.crash()
+    (item,) = await history.submit(new("rent"))
+    await history.until(lambda: _in(history, item, State.BROADCAST), blocks=0)
+    history.node.ledger.lose_pool()
+    clock.wall = -86_400.0
+
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1
+
+
+async def _in(history: History, item: DisbursementId, state: State) -> bool:
+    intents = await history.desk.intents(item)
+    return bool(intents) and intents[-1].state is state
+
+
+async def test_an_endpoint_that_lost_its_index_makes_no_payment_void(begin: Begin) -> None:
+    """R5: "not found" proves nothing, however often, while our balance fell by the amount: a person judges."""
+    history = await begin(Evidence.HASH)
+    await history.run(2)
+    (item,) = await history.submit(new("rent"))
+    await history.step(blocks=0)
+    await history.step(blocks=0)
+    history.node.faults.add(Wrong.UNKNOWN_TX, times=None)
+
+    await history.run(12)
+
+    assert history.paid("rent") == 1
+    assert (await history.intent(item)).state is State.AMBIGUOUS
+    history.node.faults.clear()
+    believed = (await history.desk.chain_state()).believed
+    await history.desk.resolve([item], paid=True, by=ADA, believed=believed)
+    assert await history.status(item) is Status.EXECUTED
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)
+
+
+async def test_what_one_endpoint_does_not_find_is_looked_up_at_the_other(begin: Begin) -> None:
+    """R5, R9: two endpoints on one chain, the first has lost its index."""
+    history = await begin(Evidence.HASH)
+    history.urls.append("http://node-1")
+    history.nodes[history.urls[1]] = Node(history.config, history.node.ledger, lambda: history.clock.now)
+    history.mine = lambda blocks=1: [  # type: ignore[method-assign]
+        history.node.ledger.mine(now=history.clock.now) for _ in range(blocks)
+    ]
+    await history.crash()
+    history.node.faults.add(Wrong.UNKNOWN_TX, times=None)
+    (item,) = await history.submit(new("rent"))
+
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1
+    assert (await history.account()).state is AccountState.ACTIVE
+
+
+async def test_a_nonce_stolen_between_staging_and_signing_blocks_nothing(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R5 c: the signer never heard of the staged row; it promises never to bind it, and the item is paid after the thaw."""
+    history = await begin(evidence)
+    await history.run(2)
+    items = await history.submit(new("rent"), new("more", to="tb1bob"))
+    history.fuse.at = "signer.sign"
+    with suppress(Crash):
+        await history.run(4)
+    history.fuse.at = None
+    assert (await history.intent(items[0])).state is State.STAGED
+    history.node.ledger.foreign_spend(PAYER, to="tb1thief", amount=0, fee=1_067)
+    history.mine()
+    await history.crash()
+    await history.run(12)
+    assert (await history.account()).state is AccountState.FROZEN
+    assert [(await history.intent(item)).state for item in items] == [State.VOID, State.VOID]
+    await control.thaw(_office(history), PAYER, Person(who="ada", reason="the key was changed"))
+
+    await history.finalized(items)
+
+    assert [history.paid("rent"), history.paid("more")] == [1, 1]
+    assert [nonce for nonce, _, _ in history.mined()] == [1, 2, 3]
+
+
+def _office(history: History) -> Office:
+    return Office(
+        world=history.world,
+        engine=history.mind,
+        rules=history.rules,
+        accounts=history.accounts,
+        chain_id=1,
+    )
+
+
+async def test_books_follow_when_the_first_frame_of_an_account_leaves_the_chain(begin: Begin) -> None:
+    """R9, §5.1: nothing kept is left; what a person then judges paid is booked once, and books equal the chain."""
+    history = await begin(Evidence.BALANCE)
+    (item,) = await history.submit(new("rent"))
+    await history.step(blocks=0)
+    await history.step(blocks=0)
+    history.clock.now += 1.0
+    history.node.ledger.reorg(1, now=history.clock.now, then=Then.AGAIN, blocks=1)
+    await history.tick()
+    await history.run(12)
+    believed = (await history.desk.chain_state()).believed
+    await history.desk.resolve([item], paid=True, by=ADA, believed=believed)
+
+    assert history.paid("rent") == 1
+    assert await history.status(item) is Status.EXECUTED
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)
+
+
+async def test_a_late_look_up_stays_booked_when_a_later_block_leaves(begin: Begin) -> None:
+    """R9: its correction stands at the height of what it corrects, and is not taken back without it."""
+    history = await begin(Evidence.HASH)
+    await history.run(4)
+    (item,) = await history.submit(new("rent"))
+    await history.step(blocks=0)
+    await history.step(blocks=0)
+    history.node.faults.add(Wrong.UNKNOWN_TX, times=1)
+    await history.run(2)
+    assert (await history.account()).state is AccountState.FROZEN
+    await history.step()
+    assert await history.status(item) is Status.EXECUTED
+    history.clock.now += 1.0
+    history.node.ledger.reorg(1, now=history.clock.now)
+    await history.tick()
+
+    await history.finalized([item])
+
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)
+
+
+def test_the_amount_is_above_what_a_look_up_may_hide() -> None:
+    """More than half of it is missing from the balance: that is what keeps a payment from being called void."""
+    assert cast("int", AMOUNT) // 2 > 50_000
