@@ -165,6 +165,7 @@ async def test_books_follow_when_the_first_frame_of_an_account_leaves_the_chain(
     history.clock.now += 1.0
     history.node.ledger.reorg(1, now=history.clock.now, then=Then.AGAIN, blocks=1)
     await history.tick()
+    await history.step(blocks=0)  # the frame that shows it consumed has the height of the baseline
     await history.run(12)
     believed = (await history.desk.chain_state()).believed
     await history.desk.resolve([item], paid=True, by=ADA, believed=believed)
@@ -183,7 +184,7 @@ async def test_a_late_look_up_stays_booked_when_a_later_block_leaves(begin: Begi
     await history.step(blocks=0)
     await history.step(blocks=0)
     history.node.faults.add(Wrong.UNKNOWN_TX, times=1)
-    await history.run(2)
+    await history.step()
     assert (await history.account()).state is AccountState.FROZEN
     await history.step()
     assert await history.status(item) is Status.EXECUTED
