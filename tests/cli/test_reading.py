@@ -12,6 +12,7 @@ from treasuryd.core.model import (
     BalanceKind,
     BaseUnits,
     DisbursementId,
+    Hold,
     IntentId,
     Nonce,
     Proposal,
@@ -56,6 +57,14 @@ def test_the_list_is_a_table_or_json(town: Town) -> None:
     assert ([item["id"] for item in found["items"]], found["next_cursor"]) == ([3, 2], 2)
     assert "More: --cursor 2" in town.call("list", "--limit", 2).out
     assert [item["id"] for item in json.loads(town.call("list", "--json", "--cursor", 2).out)["items"]] == [1]
+
+
+def test_what_waits_for_a_person_is_listed_alone(town: Town) -> None:
+    """`list --waiting` goes with no filter of the ordinary list."""
+    town.world.desk.put(disbursement(1, hold=Hold.REFUSED))
+    town.world.desk.put(disbursement(2))
+    assert [item["id"] for item in json.loads(town.call("list", "--waiting", "--json").out)["items"]] == [1]
+    assert town.call("list", "--waiting", "--status", "draft").code == 2
 
 
 def test_a_long_list_is_fetched_in_pages(town: Town) -> None:

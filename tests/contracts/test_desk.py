@@ -632,6 +632,22 @@ async def test_the_facts_count_what_stands_where(world: DeskWorld) -> None:
     assert (facts.held_for_person, facts.ambiguous) == (1, 1)
 
 
+async def test_what_waits_for_a_person_is_listed_in_pages(world: DeskWorld) -> None:
+    """Held and ambiguous items, newest first, each once; an ambiguous one shows that as its hold."""
+    a, b, c, d = await world.submit(*[GOOD | {"amount": number} for number in range(1, 5)])
+    await world.sql("UPDATE disbursement SET hold = 'refused', status = 'timelocked' WHERE id = ?", a)
+    await world.ambiguous(c, first=1, second=2, fall=0)
+    await world.ambiguous(d, first=1, second=2, fall=0)
+    await world.sql("UPDATE disbursement SET hold = 'poisoned' WHERE id = ?", d)
+    page = await world.desk.waiting(cursor=None, limit=2)
+    assert [(item.id, item.hold) for item in page.items] == [(d, Hold.AMBIGUOUS), (c, Hold.AMBIGUOUS)]
+    rest = await world.desk.waiting(cursor=page.next_cursor, limit=2)
+    assert ([(item.id, item.hold) for item in rest.items], rest.next_cursor) == ([(a, Hold.REFUSED)], None)
+    assert b not in {item.id for item in (*page.items, *rest.items)}
+    with pytest.raises(Rejected, match="limit"):
+        await world.desk.waiting(cursor=None, limit=0)
+
+
 async def test_commands_name_each_item_once_and_not_too_many(world: DeskWorld) -> None:
     """Bounds are named; nothing is done."""
     with pytest.raises(Rejected, match="named twice"):

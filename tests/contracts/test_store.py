@@ -344,6 +344,19 @@ async def test_stored_garbage_holds_that_item_alone(payer: Bench) -> None:
     assert (await _candidates(payer)) == []
 
 
+async def test_stored_json_of_a_strange_shape_stops_no_other(payer: Bench) -> None:
+    """D9: proposals and weights that this program never writes are read as empty; every row is still read."""
+    bad, good = await payer.insert(2)
+    add = "INSERT INTO proposal VALUES (?, 't', 's', '{\"a\":1}', '[1,{\"name\":2}]', 0, 0, 1, 1, 1)"
+    await payer.driver.write(lambda connection: connection.execute(add, (bad,)) and None)
+    spoil = "UPDATE disbursement SET weights = '[\"operators\"]' WHERE id = ?"
+    await payer.driver.write(lambda connection: connection.execute(spoil, (bad,)) and None)
+    found = await payer.item(bad)
+    assert found.proposal is not None
+    assert (found.proposal.deps, found.proposal.attachments, found.weights) == ((), (), {})
+    assert {bad, good} <= set(await _candidates(payer))
+
+
 async def test_an_item_that_depends_on_itself_is_held_visibly(payer: Bench) -> None:
     """D38: in stored data it is held as circular, whether staging or the takeover finds it."""
     [staged] = await payer.insert()

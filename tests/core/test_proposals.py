@@ -281,6 +281,13 @@ def test_a_key_taken_out_of_the_configuration_counts_no_more() -> None:
     assert not is_approved(*ENOUGH, rules=smaller)
 
 
+def test_a_weight_made_smaller_by_hand_makes_no_minority_a_quorum() -> None:
+    """interfaces.md §2: a row written into the database by hand approves nothing; today's keys weigh at least as much."""
+    honest = count(ITEM, (), RULES, chain_id=1)
+    tampered = replace(ITEM, weights={OPERATORS: 1, BUILDERS: 1})
+    assert count(tampered, (), RULES, chain_id=1) == honest
+
+
 def test_weights_are_those_fixed_when_the_vote_opened() -> None:
     """A house that shrinks afterwards makes no majority of a minority."""
     smaller = rules_of(house(OPERATORS, (1,)), RULES.houses[BUILDERS])

@@ -203,6 +203,21 @@ async def test_the_list_takes_the_originals_filters(site: Site, query: str, ids:
     assert [item["id"] for item in answer.json()["items"]] == ids
 
 
+async def test_what_waits_for_a_person_has_a_list_of_its_own(site: Site) -> None:
+    """Newest first, in pages; a filter that it does not know is refused by name."""
+    for number, hold in ((1, Hold.REFUSED), (2, None), (3, Hold.AMBIGUOUS)):
+        site.world.desk.put(disbursement(number, hold=hold))
+    answer = await site.get(f"{MANY}/waiting?limit=1")
+    assert ([item["hold"] for item in answer.json()["items"]], answer.json()["next_cursor"]) == (
+        ["ambiguous"],
+        3,
+    )
+    answer = await site.get(f"{MANY}/waiting?cursor=3")
+    assert [item["id"] for item in answer.json()["items"]] == [1]
+    refused = await site.get(f"{MANY}/waiting?status=draft")
+    assert (refused.status, refused.json()["error"]["field"]) == (400, "status")
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -26,17 +26,23 @@ _PAGE: Final = 200
 @click.option("--max-created-at", type=click.IntRange(0), help="Unix seconds.")
 @click.option("--min-status-ts", type=click.IntRange(0), help="Unix seconds of the last change of status.")
 @click.option("--max-status-ts", type=click.IntRange(0), help="Unix seconds of the last change of status.")
+@click.option(
+    "--waiting", is_flag=True, help="What waits for a person: held and ambiguous items; no other filter."
+)
 @click.option("--cursor", type=click.IntRange(1), help="Only ids below it: where the last page ended.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many.")
 @as_json
-def list_items(wants_json: bool, limit: int, **filters: Any) -> None:  # noqa: FBT001 - click passes flags so
+def list_items(wants_json: bool, waiting: bool, limit: int, **filters: Any) -> None:  # noqa: FBT001 - click passes flags so
     """List disbursements, newest first."""
     items: list[Any] = []
     query = dict(filters)
+    if waiting and any(value is not None for name, value in query.items() if name != "cursor"):
+        raise click.UsageError("--waiting goes with --cursor and --limit alone")
+    path = "/treasury/disbursements/waiting" if waiting else "/treasury/disbursements"
     following = filters.get("cursor")
     while True:
         query |= {"limit": min(limit - len(items), _PAGE), "cursor": following}
-        page = daemon().get("/treasury/disbursements", query)
+        page = daemon().get(path, query)
         items += page["items"]
         following = page["next_cursor"]
         if following is None or len(items) >= limit:

@@ -175,6 +175,15 @@ async def find(office: Office, where: Filter) -> Page:
     return await office.world.desk.find(where)
 
 
+async def waiting(office: Office, fields: Mapping[str, object]) -> Page:
+    """What waits for a person, newest first; takes `cursor` and `limit`."""
+    where = read_filter({name: value for name, value in fields.items() if name in {"cursor", "limit"}})
+    unknown = next((name for name in fields if name not in {"cursor", "limit"}), None)
+    if unknown is not None:
+        raise Rejected(f"unknown filter {shown(unknown)}", field=unknown[:80], hint="Known: cursor, limit.")
+    return await office.world.desk.waiting(cursor=where.cursor, limit=where.limit)
+
+
 async def one(office: Office, item: DisbursementId) -> Disbursement:
     """One disbursement; refuses an id that the store does not hold."""
     (found,) = await office.world.desk.get([item])

@@ -166,9 +166,12 @@ def count(
     A vote counts when its key belongs to its house, its signature is good for this very item and it was taken before
     the deadline; of each key the highest counter. Of two good ones with one counter the rejection counts: its owner
     contradicts himself. A retired key's stored votes count; new ones are refused by `check_vote`.
+    A house weighs what was fixed when the vote opened, or what it weighs now if that is more: keys added meanwhile can
+    vote too, and a weight made smaller by hand in the database makes no minority a quorum.
     """
     decisions = _decisions(item, votes, rules, chain_id, verify)
-    totals: Mapping[HouseName, int] = item.weights or {}
+    fixed: Mapping[HouseName, int] = item.weights or {}
+    today = weights(rules)
     counts = {}
     for name, house in _houses(rules).items():
         given = [
@@ -177,7 +180,7 @@ def count(
         counts[name] = Count(
             approving=sum(weight for weight, decision in given if decision is Decision.APPROVE),
             rejecting=sum(weight for weight, decision in given if decision is Decision.REJECT),
-            total=totals.get(name, 0),
+            total=max(fixed.get(name, 0), today.get(name, 0)) if fixed else 0,
             required_ppm=required_ppm(name, item.proposal, rules),
         )
     return counts

@@ -49,6 +49,7 @@ from treasuryd.web.app import WebOptions, serve
 from treasuryd.web.guard import GuardLimits
 
 HEARTBEAT_SECONDS: Final = 1.0
+OWNER_ALONE: Final = 0o077
 GC_YOUNG: Final = 50_000  # values made between two looks for cycles: about one batch
 Reread = Callable[[], Settings]
 """Reads the settings again, from the same file, environment and flags (SIGHUP)."""
@@ -211,6 +212,7 @@ After = Callable[[Process, Devnet | None], Any]
 async def _executor(settings: Settings, *, reread: Reread | None, after: After) -> None:
     """Run until stopped; `after` runs once the port is bound, and stops everything by raising `Finished`."""
     settings.check_run()
+    os.umask(OWNER_ALONE)  # whatever is made from here on: database, ledger, journal, keys
     read_token(settings)  # a missing or open file is said before anything is opened or claimed
     telemetry = Telemetry.configured(settings.log_format, settings.log.level)
     async with anyio.create_task_group() as group:

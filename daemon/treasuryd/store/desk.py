@@ -146,6 +146,10 @@ class SqliteDesk:
         """One page, newest first."""
         return await self._driver.read(desk_queries.find, where)
 
+    async def waiting(self, *, cursor: DisbursementId | None, limit: int) -> Page:
+        """What waits for a person, newest first."""
+        return await self._driver.read(desk_queries.waiting, cursor, limit)
+
     async def votes(self, item: DisbursementId) -> Sequence[Vote]:
         """The votes that count, by house and key."""
         return (await self._driver.read(rows.votes, [item])).get(item, ())

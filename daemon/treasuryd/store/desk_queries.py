@@ -6,9 +6,11 @@ windows of ids up to a bound, and an emptier page with a cursor says where to go
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from treasuryd.core.model import (
+    MAX_AMOUNT,
     AccountId,
     BalanceEvent,
     BalanceKind,
@@ -20,6 +22,7 @@ from treasuryd.core.model import (
     DisbursementId,
     Endpoint,
     Filter,
+    Hold,
     Intent,
     Page,
     Snapshot,
@@ -92,6 +95,25 @@ def find(connection: Connection, where: Filter) -> Page:
     more = len(found) > where.limit or high > 1
     last = cut[-1] if len(found) > where.limit else DisbursementId(high)
     return Page(items=tuple(held[item] for item in cut), next_cursor=last if more else None)
+
+
+def waiting(connection: Connection, cursor: DisbursementId | None, limit: int) -> Page:
+    """
+    What waits for a person, newest first, ids below the cursor; an item whose intent is ambiguous shows that as its hold.
+
+    Raises: Rejected for a limit outside 1 … 200.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise Rejected(f"limit: must be 1 to {MAX_PAGE}, got {limit}", field="limit")
+    below = MAX_AMOUNT if cursor is None else cursor  # no id is above it
+    rows = connection.execute(DESK["waiting"], (below, 2 * limit + 2)).fetchall()
+    kinds: dict[DisbursementId, bool] = {}
+    for item, ambiguous in rows:
+        kinds[DisbursementId(item)] = kinds.get(DisbursementId(item), False) or bool(ambiguous)
+    cut = list(kinds)[:limit]
+    items = disbursements_by_id(connection, cut)
+    shown = (replace(items[item], hold=Hold.AMBIGUOUS) if kinds[item] else items[item] for item in cut)
+    return Page(items=tuple(shown), next_cursor=cut[-1] if len(kinds) > limit else None)
 
 
 def _top(connection: Connection) -> int:

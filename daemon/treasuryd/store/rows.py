@@ -112,9 +112,7 @@ def _disbursement(
         created_at=row[10],
         status_at=row[11],
         vote_deadline_epoch=row[12],
-        weights=None
-        if row[13] is None
-        else {HouseName(house): weight for house, weight in json.loads(row[13]).items()},
+        weights=None if row[13] is None else _weights(json.loads(row[13])),
         activation_epoch=row[14],
         ready_epoch=row[15],
         queued_at=row[16],
@@ -142,14 +140,42 @@ def _proposal(row: Row) -> Proposal:
     return Proposal(
         title=row[1],
         summary=row[2],
-        deps=tuple(DisbursementId(item) for item in json.loads(row[3])),
-        attachments=tuple(Attachment(name=item["name"], uri=item["uri"]) for item in json.loads(row[4])),
+        deps=_deps(json.loads(row[3])),
+        attachments=_attachments(json.loads(row[4])),
         operators_ppm=row[5],
         builders_ppm=row[6],
         vote_window_epochs=row[7],
         timelock_epochs=row[8],
         rollback_window_epochs=row[9],
     )
+
+
+# Stored JSON of a shape that this program never writes reads as empty: then the digest of the content differs from the
+# one that was approved, and the item is held alone instead of failing the view of all (protocol.md §2, D9).
+
+
+def _deps(stored: Any) -> tuple[DisbursementId, ...]:
+    return (
+        tuple(DisbursementId(item) for item in stored if type(item) is int)
+        if isinstance(stored, list)
+        else ()
+    )
+
+
+def _attachments(stored: Any) -> tuple[Attachment, ...]:
+    sound = isinstance(stored, list) and all(
+        isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("uri"), str)
+        for item in stored
+    )
+    return tuple(Attachment(name=item["name"], uri=item["uri"]) for item in stored) if sound else ()
+
+
+def _weights(stored: Any) -> dict[HouseName, int]:
+    """Read the weights fixed when a vote opened; of another shape they are none, and no quorum is met."""
+    found = stored.items() if isinstance(stored, dict) else ()
+    return {
+        HouseName(house): weight for house, weight in found if house in set(HouseName) and type(weight) is int
+    }
 
 
 def votes(connection: Connection, ids: Iterable[DisbursementId]) -> dict[DisbursementId, tuple[Vote, ...]]:

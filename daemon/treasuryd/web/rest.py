@@ -93,6 +93,15 @@ async def listing(request: web.Request) -> web.Response:
     return answer(shapes.many(items, next_cursor=page.next_cursor))
 
 
+async def waiting(request: web.Request) -> web.Response:
+    """What waits for a person, newest first."""
+    office, _ = of_app(request)
+    page = await queries.waiting(office, query_of(request))
+    return answer(
+        shapes.many([shapes.disbursement(item) for item in page.items], next_cursor=page.next_cursor)
+    )
+
+
 async def show(request: web.Request) -> web.Response:
     """One disbursement with its intents."""
     office, _ = of_app(request)
@@ -331,6 +340,7 @@ ROUTES: Final = (
     web.post("/treasury/disbursements/cancel", cancel_many),
     web.post("/treasury/disbursements/release", release_many),
     web.post("/treasury/disbursements/resolve", resolve),
+    web.get("/treasury/disbursements/waiting", waiting),
     web.get(_ITEM, show),
     web.get(f"{_ITEM}/explain", explain),
     web.get(f"{_ITEM}/dependents", dependents),

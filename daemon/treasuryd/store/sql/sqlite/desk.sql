@@ -252,6 +252,12 @@ SELECT status, count(*) FROM disbursement WHERE status <> 'finalized' GROUP BY s
 -- How many disbursements a person has to look at.
 SELECT count(*) FROM disbursement WHERE hold IS NOT NULL AND status <> 'rolled_back';
 
+-- name: waiting
+-- What a person has to look at below id ?1, newest first: items with a stored hold, and those with an ambiguous intent.
+SELECT id, 0 FROM disbursement WHERE hold IS NOT NULL AND status <> 'rolled_back' AND id < ?1
+UNION SELECT disbursement_id, 1 FROM intent WHERE state = 'ambiguous' AND disbursement_id < ?1
+ORDER BY 1 DESC LIMIT ?2;
+
 -- name: ambiguous
 -- How many intents a person has to judge.
 SELECT count(*) FROM intent WHERE state = 'ambiguous';
