@@ -198,6 +198,26 @@ async def test_a_late_look_up_stays_booked_when_a_later_block_leaves(begin: Begi
     assert booked == shown == history.balance(PAYER)
 
 
+async def test_balances_ahead_of_their_header_do_not_stop_an_account_for_ever(begin: Begin) -> None:
+    """R9: headers lag, balances do not, and what they showed leaves the chain: after k blocks the verdict is withdrawn."""
+    history = await begin(Evidence.BALANCE)
+    await history.run(6)
+    (item,) = await history.submit(new("rent"))
+    await history.step(blocks=0)
+    await history.step(blocks=0)
+    history.node.switches.absurd_index = history.node.ledger.height - 1
+    await history.step()
+    assert await history.status(item) is Status.EXECUTED
+    history.node.ledger.reorg(1, now=history.clock.now, then=Then.NEVER)
+    history.node.switches.absurd_index = None
+
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)
+
+
 def test_the_amount_is_above_what_a_look_up_may_hide() -> None:
     """More than half of it is missing from the balance: that is what keeps a payment from being called void."""
     assert cast("int", AMOUNT) // 2 > 50_000

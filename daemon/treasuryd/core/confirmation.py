@@ -189,7 +189,9 @@ def _settle_one(case: Case) -> Found:
     found.changes += [
         BlockBuried(account=account.id, height=block.height, block_hash=block.block_hash)
         for block in case.blocks
-        if block.height <= shared.final and reorgs.stands(block.height, block.block_hash, shared.headers)
+        if block.height <= shared.final
+        and reorgs.stands(block.height, block.block_hash, shared.headers)
+        and not _contradicted(case)  # nothing becomes final on the word of an endpoint that takes it back
     ]
     header = shared.headers.get(shared.frame.height)
     replaced = header is not None and not shared.sure
@@ -219,7 +221,8 @@ def _comparable(case: Case, baseline: Frame, found: Found) -> bool:
     """
     Whether the frame says anything new on the chain that the baseline belongs to.
 
-    A lower frame is lag. A fallen nonce under unchanged headers is a lying endpoint: no verdict, and a page (R9).
+    A lower frame is lag. A fallen nonce under unchanged headers is a lying endpoint: no verdict, and a page (R9); when
+    it stays fallen, the verdicts that rest on the higher one are withdrawn.
     """
     shared = case.shared
     same = (shared.frame.height, shared.frame.block_hash) == (baseline.height, baseline.block_hash)
@@ -227,7 +230,7 @@ def _comparable(case: Case, baseline: Frame, found: Found) -> bool:
     if shared.frame.height < baseline.height or not stands:
         return False
     was, now = holding_of(baseline, case.account.id).nonce, case.now.nonce
-    if now >= was:
+    if not _contradicted(case):
         return True
     found.events.append(
         Event(
@@ -238,7 +241,38 @@ def _comparable(case: Case, baseline: Frame, found: Found) -> bool:
             "an endpoint is wrong about the account or about the headers (protocol.md R9)",
         )
     )
+    before = _before_the_lie(case, baseline, now)
+    if before is not None:
+        found.changes.append(Rewound(account=case.account.id, to=before))
     return False
+
+
+def _contradicted(case: Case) -> bool:
+    """Whether the frame shows fewer nonces than a baseline that it does not lie behind."""
+    baseline, frame = case.account.baseline, case.shared.frame
+    shown = baseline is not None and Address(case.account.id) in frame.holdings
+    if baseline is None or not shown or frame.height < baseline.height:
+        return False
+    return case.now.nonce < holding_of(baseline, case.account.id).nonce
+
+
+def _before_the_lie(case: Case, baseline: Frame, count: Nonce) -> Frame | None:
+    """
+    Name the newest kept frame that agrees with a nonce that stays fallen for the finality depth; None before that.
+
+    Then it was the baseline that lied: its balances were ahead of its header, and their blocks have left the chain
+    since. Should the endpoint lie now, all that follows is that the same bytes go again.
+    """
+    shared = case.shared
+    if not shared.sure or shared.frame.height - baseline.height < shared.rules.finality_depth:
+        return None
+    agreeing = [
+        kept
+        for kept in case.account.kept
+        if holding_of(kept, case.account.id).nonce <= count
+        and reorgs.stands(kept.height, kept.block_hash, shared.headers)
+    ]
+    return agreeing[-1] if agreeing else None
 
 
 # --- reorgs ----------------------------------------------------------------------------------------------------

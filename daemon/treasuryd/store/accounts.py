@@ -112,14 +112,16 @@ def follow_ground(work: Work, account: AccountId, ground: Frame) -> None:
     Take the books to a baseline that was never one before: no kept frame is on the chain any more.
 
     It holds what the oldest one showed, in which some of what was taken back may have been accounted for. What waits
-    for a person is booked with the judgement, and until then books and baseline differ by it.
+    for a person is booked with the judgement, and until then books and baseline differ by it. What stays placed above
+    the ground's count is the next frame's to account for.
     """
     if work.connection.execute(SQL["any_ambiguous"], (account,)).fetchone()[0]:
         return
     holding = ground.holdings.get(Address(account))
-    delta = (holding.balance if holding else 0) - work.connection.execute(
-        SQL["booked"], (account,)
-    ).fetchone()[0]
+    balance, nonce = (holding.balance, holding.nonce) if holding else (0, 0)
+    booked = work.connection.execute(SQL["booked"], (account,)).fetchone()[0]
+    placed = work.connection.execute(SQL["placed_above"], (account, nonce)).fetchone()[0]
+    delta = balance - placed - booked
     if delta:
         # without a height, as when an account is adopted: a later reorg takes none of it back
         move(work, [Movement(account=account, kind=BalanceKind.UNEXPLAINED, delta=delta)])

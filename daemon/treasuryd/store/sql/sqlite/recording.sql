@@ -117,6 +117,12 @@ SELECT id, delta FROM balance_event WHERE account = ?1 AND height > ?2 AND kind 
 -- Whether the account ?1 keeps the frame of the block ?3 at the height ?2.
 SELECT EXISTS (SELECT 1 FROM frame WHERE account = ?1 AND height = ?2 AND block_hash = ?3);
 
+-- name: placed_above
+-- What the decided intents of the account ?1 with nonces above ?2 took from it.
+SELECT (SELECT coalesce(sum(cost), 0) FROM intent WHERE account = ?1 AND live = 1 AND nonce > ?2)
+    + (SELECT coalesce(sum(cost), 0) FROM intent WHERE account = ?1 AND state = 'void' AND proof <> 'never_bound'
+        AND nonce > ?2);
+
 -- name: any_ambiguous
 -- Whether something of the account ?1 waits for a person's judgement, and for what is booked with it.
 SELECT EXISTS (SELECT 1 FROM intent WHERE account = ?1 AND state = 'ambiguous');
