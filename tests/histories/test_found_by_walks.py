@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
+import pytest
 from tests.chain.world import FakeClock
 from tests.histories.conftest import Begin
 from tests.world import ADA, AMOUNT, PAYER, Crash, History, new
@@ -26,6 +27,7 @@ from treasuryd.core.model import (
 from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.ledger import Then
 from treasuryd.devnet.node import Node
+from treasuryd.errors import Rejected
 
 
 class SetClock(FakeClock):
@@ -216,6 +218,31 @@ async def test_balances_ahead_of_their_header_do_not_stop_an_account_for_ever(be
     assert history.paid("rent") == 1
     booked, shown = await history.books()
     assert booked == shown == history.balance(PAYER)
+
+
+async def test_thawing_waits_for_the_lower_of_two_foreign_nonces_too(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R14: the higher one left the chain again, the lower one is consumed and not burned: else nothing is staged any more."""
+    history = await begin(evidence)
+    await history.run(2)
+    for _ in range(2):
+        history.node.ledger.foreign_spend(PAYER, to="tb1thief", amount=0, fee=1_067)
+        await history.step()
+    history.clock.now += 1.0
+    history.node.ledger.reorg(1, now=history.clock.now, then=Then.NEVER, blocks=1)
+    await history.tick()
+    await history.step()
+    ada = Person(who="ada", reason="the key was changed")
+    with pytest.raises(Rejected, match="the foreign nonce 1 is not burned yet"):
+        await control.thaw(_office(history), PAYER, ada)
+    (item,) = await history.submit(new("rent"))
+    await history.run(4)
+    await control.thaw(_office(history), PAYER, ada)
+
+    await history.finalized([item])
+
+    assert [nonce for nonce, _, _ in history.mined()] == [1, 2]
 
 
 def test_the_amount_is_above_what_a_look_up_may_hide() -> None:

@@ -119,17 +119,20 @@ def thaw(connection: Connection, account: AccountId, *, by: Approval, burned: No
         )
     if state is not AccountState.FROZEN:
         raise _conflict(f"the account {account} is {state}, not frozen", "account")
-    if thaw_above is not None and burned < thaw_above <= (count or 0):
+    above = None if next_nonce is None else max(next_nonce, burned + 1)
+    shown, foreign = count or Nonce(0), thaw_above
+    if above is not None and above <= shown:
+        foreign = shown  # the highest foreign one may have left the chain, and a lower one not: ours go on above both
+    if foreign is not None and burned < foreign <= shown:
         left = blocks_left(
-            _consumed_at(connection, account, thaw_above), chain_state(connection).believed, rules
+            _consumed_at(connection, account, foreign), chain_state(connection).believed, rules
         )
         raise Rejected(
-            f"the account {account}: the foreign nonce {thaw_above} is not burned yet, in {left} blocks",
+            f"the account {account}: the foreign nonce {foreign} is not burned yet, in {left} blocks",
             hint="Until it is at finality depth it may still leave the chain.",
             field="account",
             kind=Refusal.CONFLICT,
         )
-    above = None if next_nonce is None else max(next_nonce, burned + 1)
     connection.execute(DESK["thaw_account"], (account, above))
     tell(connection, "thaw", by, {"account": account, "burned": burned, "next_nonce": above, "cause": cause})
     return Event(
