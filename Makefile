@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONFIG ?= config/dev.toml
 ARGS ?=
+SEEDS ?= 1000
+FIRST ?= 0
 
-.PHONY: help venv run demo devnet test lint format bench lock clean
+.PHONY: help venv run demo devnet test lint format histories bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,9 @@ format: $(STAMP) ## write the format
 
 test: lint ## lint, then every test; warnings are errors
 	$(BIN)/python -m pytest $(ARGS)
+
+histories: $(STAMP) ## many random histories: SEEDS=1000 FIRST=0; a failing one names the command that replays it
+	HISTORY_SEEDS=$(SEEDS) HISTORY_FIRST=$(FIRST) $(BIN)/python -m pytest tests/histories/test_random_histories.py -q $(ARGS)
 
 bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
 	$(BIN)/python tools/bench.py $(ARGS)
