@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treasuryd.commands.fields import fields_of, flag, ids, person, text, whole
+from treasuryd.commands.fields import fields_of, ids, person, text, whole
 from treasuryd.errors import Rejected
 
 ANYTHING = st.recursive(
@@ -47,7 +47,6 @@ def test_any_json_is_read_or_refused_by_name(value: Any) -> None:
         lambda: person(fields_of(value, allowed=("by", "reason"), required=("reason",))),
         lambda: ids({"ids": value}, limit=3),
         lambda: text({"t": value}, "t", limit=5),
-        lambda: flag({"f": value}, "f"),
     ):
         error = refusal(read)
         assert error is None or (error.field and error.message.encode())

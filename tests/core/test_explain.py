@@ -85,7 +85,9 @@ HELD: list[Any] = [
     pytest.param({"hold": Hold.REFUSED, "hold_detail": "cap"}, Hold.REFUSED, "(cap)", id="refused"),
     pytest.param({"hold": Hold.POISONED}, Hold.POISONED, "every endpoint", id="poisoned"),
     pytest.param({"hold": Hold.RESTORED}, Hold.RESTORED, "restored backup", id="restored"),
-    pytest.param({"hold": Hold.APPROVAL_LOST}, Hold.APPROVAL_LOST, "approval does not stand", id="approval lost"),
+    pytest.param(
+        {"hold": Hold.APPROVAL_LOST}, Hold.APPROVAL_LOST, "approval does not stand", id="approval lost"
+    ),
 ]
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from tests.core.chainlab import CANCEL, FEE, RULES, intent, variant
 
-from treasuryd.core import submission
+from treasuryd.core import fees, submission
 from treasuryd.core.changes import Sent
 from treasuryd.core.events import EventKind, Severity
 from treasuryd.core.model import BaseUnits, Endpoint, Intent, Meaning, Reply, TxHash, UnixSeconds
@@ -126,6 +126,11 @@ def test_a_pooled_transaction_is_not_priced_anew_before_the_pool_lets_go() -> No
     assert submission.due_for_bump(again, UnixSeconds(AT + ttl + 1), RULES, wanted=wanted) is None
     replacing = replace(RULES, replaces_pooled=True)
     assert submission.due_for_bump(pooled, UnixSeconds(AT + 301), replacing, wanted=wanted) == wanted
+    # a replacement must be dearer by an eighth, whatever a fresh transaction costs
+    slightly = submission.due_for_bump(pooled, UnixSeconds(AT + 301), replacing, wanted=BaseUnits(FEE + 1))
+    assert slightly == fees.bumped(FEE, needed=BaseUnits(FEE + 1), ceiling=RULES.fee_ceiling)
+    assert slightly is not None
+    assert slightly >= FEE * 9 // 8
 
 
 def test_nothing_is_priced_anew_while_bytes_are_missing_or_were_never_sent() -> None:

@@ -1,7 +1,5 @@
 import threading
 
-import pytest
-
 from treasuryd.core.model import AccountId, BootSeconds, Held, Incarnation, Lease, Term
 from treasuryd.errors import Exit
 from treasuryd.host.watchdog import Patience, Verdict, Watchdog
@@ -101,14 +99,6 @@ def test_after_a_sleep_a_loop_that_noticed_goes_on() -> None:
     assert bench.watchdog.look() is None
     bench.held = Held()
     assert bench.pass_time(5) is None
-
-
-def test_the_age_of_the_last_feed_is_told() -> None:
-    """`/livez` answers from it."""
-    bench = Bench()
-    bench.watchdog.feed()
-    bench.time += 7
-    assert bench.watchdog.fed_age() == pytest.approx(7)
 
 
 def test_the_thread_ends_a_stuck_process() -> None:

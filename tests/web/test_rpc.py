@@ -42,7 +42,7 @@ async def test_submit_answers_id_and_time(site: Site) -> None:
         ({"disbursement": {**ITEM, "amount": True}}, "amount"),
         ({"disbursement": {**ITEM, "surprise": 1}}, "surprise"),
         ({"disbursement": ITEM, "extra": 1}, "extra"),
-        ({"disbursement": [ITEM]}, "payload.disbursement"),
+        ({"disbursement": [ITEM]}, "payload: must be an object"),
         ({"disbursement": {**ITEM, "proposal": {}}}, "payload.disbursement"),
         ({"disbursement": ITEM, "proposal": {}}, "title"),
         ({}, "disbursement"),

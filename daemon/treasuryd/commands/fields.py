@@ -77,14 +77,6 @@ def whole(value: object, name: str, *, least: int = 0, most: int = MAX_ID, from_
     return value
 
 
-def flag(fields: Mapping[str, object], name: str) -> bool:
-    """Read one required boolean; a number or a text is none."""
-    value = fields.get(name)
-    if not isinstance(value, bool):
-        raise Rejected(f"{name} must be true or false, this is {shown(value)}", field=name)
-    return value
-
-
 def ids(fields: Mapping[str, object], name: str = "ids", *, limit: int) -> tuple[DisbursementId, ...]:
     """Read a list of 1 to `limit` distinct ids."""
     value = fields.get(name)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from treasuryd.core.limits import limit_to_hold
 from treasuryd.core.model import (
     AccountId,
     AccountState,
@@ -100,9 +101,7 @@ def reason_to_hold(
         return item.hold
     if settled < item.scheduled_epoch:
         return Hold.SCHEDULED_LATER
-    if rules.max_transfer is not None and item.amount > rules.max_transfer:
-        return Hold.OVER_TRANSFER_LIMIT
-    return dependencies_hold(item, known=known, satisfied=satisfied)
+    return limit_to_hold(item.amount, rules) or dependencies_hold(item, known=known, satisfied=satisfied)
 
 
 def dependencies_hold(

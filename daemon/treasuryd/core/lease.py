@@ -129,11 +129,6 @@ def claimant(me: Owner, *, alone: bool) -> Owner:
     return me if alone else replace(me, folder="")
 
 
-def next_term(stored: Term, mark: Term) -> Term:
-    """Say the term of a takeover: above the store's and above all that the signer ever saw (a store may be restored)."""
-    return Term(max(stored, mark) + 1)
-
-
 def claimed(held: Held, leases: Iterable[Lease], *, asked_at: BootSeconds, timing: Timing) -> Held:
     """
     Add leases just claimed; `asked_at` is the boot second before the claim was sent.
@@ -171,11 +166,6 @@ def without(held: Held, lost: Iterable[AccountId]) -> Held:
     return replace(
         held, leases={account: lease for account, lease in held.leases.items() if account not in gone}
     )
-
-
-def lease_ends(held: Held, timing: Timing) -> BootSeconds:
-    """Say when the leases themselves end: the guard's deadline is earlier, the watchdog's is this one (§6.5)."""
-    return BootSeconds(held.until - timing.renew_deadline_seconds + timing.ttl_seconds)
 
 
 def _require(name: str, holds: bool, range_: str) -> None:  # noqa: FBT001  (a guard reads best positionally)

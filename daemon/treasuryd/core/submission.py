@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from treasuryd.core import fees
 from treasuryd.core.changes import Sent
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
@@ -134,7 +135,8 @@ def due_for_bump(
     Args: `wanted` is what such a transaction costs now (base units), None above the ceiling or without a quote.
     Guarantees: never while a variant is unsealed, never at or below a fee tried before. What was refused for its fee
         and never pooled is priced anew at once; else the wait is `bump_seconds` where the chain replaces what is
-        pooled, `pool_ttl_seconds` where it does not, each once more for every variant there is.
+        pooled (and then by as much as a replacement needs), `pool_ttl_seconds` where it does not, each once more for
+        every variant there is.
     """
     kind = intent.current().kind
     tried = [variant for variant in intent.variants if variant.kind is kind]
@@ -149,7 +151,12 @@ def due_for_bump(
     if intent.sent_at is None:
         return None
     wait = rules.bump_seconds if rules.replaces_pooled else rules.pool_ttl_seconds
-    return wanted if abs(now - intent.sent_at) > wait * len(tried) else None
+    if abs(now - intent.sent_at) <= wait * len(tried):
+        return None
+    if not rules.replaces_pooled:
+        return wanted  # the pool has dropped the last one by now
+    dearest = max(variant.fee for variant in tried)
+    return fees.bumped(dearest, needed=wanted, ceiling=rules.fee_ceiling)
 
 
 def poisoned(intent: Intent, rules: Rules) -> bool:

@@ -71,10 +71,6 @@ class Watchdog:
         """Say that the loop turns; called on the loop, cheap."""
         self._fed_at = self._now()
 
-    def fed_age(self) -> float:
-        """Say how many seconds ago the loop was last heard of."""
-        return max(0.0, self._now() - self._fed_at)
-
     def start(self) -> None:
         """Begin to watch. A daemon thread: it never keeps the process alive."""
         self.feed()

@@ -16,6 +16,7 @@ from treasuryd.commands import disbursements, queries
 from treasuryd.commands.fields import MAX_REASON, Person, fields_of, text, whole
 from treasuryd.commands.office import Office
 from treasuryd.core.events import EventKind
+from treasuryd.core.intake import from_payload
 from treasuryd.core.model import DisbursementId, Status
 from treasuryd.core.reading import read_json, shown
 from treasuryd.errors import Corrupt, Refusal, Rejected, TreasuryError
@@ -157,13 +158,7 @@ def _id(params: Params) -> DisbursementId:
 
 async def submit(office: Office, params: Params) -> Json:
     """`{payload: {proposal, disbursement}}` → `{id, created_at}`; `signature` is read and ignored, as ever."""
-    payload = fields_of(params["payload"], allowed=("proposal", "disbursement"), required=("disbursement",))
-    inner = payload["disbursement"]
-    if not isinstance(inner, dict) or "proposal" in inner:
-        raise Rejected(
-            "payload.disbursement must be a JSON object without a proposal", field="payload.disbursement"
-        )
-    item = inner if payload.get("proposal") is None else {**inner, "proposal": payload["proposal"]}
+    item = from_payload(params["payload"])
     key = params[_KEY]
     own_key = key if isinstance(key, str) else None
     done = await disbursements.submit(office, [item], key=own_key, places=["disbursement."])
