@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from tests.chain.world import FakeClock
 from tests.histories.conftest import Begin
-from tests.world import ADA, AMOUNT, PAYER, Crash, History, new
+from tests.world import ADA, AMOUNT, PAYER, RULES, Crash, History, new
 
 from treasuryd.commands import control
 from treasuryd.commands.fields import Person
@@ -239,6 +239,41 @@ async def test_thawing_waits_for_the_lower_of_two_foreign_nonces_too(
     (item,) = await history.submit(new("rent"))
     await history.run(4)
     await control.thaw(_office(history), PAYER, ada)
+
+    await history.finalized([item])
+
+    assert [nonce for nonce, _, _ in history.mined()] == [1, 2]
+
+
+async def test_no_gap_stays_below_our_first_nonce(begin: Begin, evidence: Evidence) -> None:
+    """R2: the count that an account is adopted at leaves the chain again: our first nonce follows on what is burned."""
+    history = await begin(evidence)
+    history.node.ledger.foreign_spend(PAYER, to="tb1before", amount=0, fee=1_067)
+    history.mine()
+    (item,) = await history.submit(new("rent"))
+    await history.step(blocks=0)
+    await history.step(blocks=0)
+    assert await history.desk.intents(item) == []
+    history.clock.now += 1.0
+    history.node.ledger.reorg(1, now=history.clock.now, then=Then.NEVER, blocks=1)
+
+    await history.finalized([item])
+
+    assert [nonce for nonce, _, _ in history.mined()] == [1]
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)
+
+
+async def test_an_account_that_was_used_before_goes_on_above_its_count(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R2: once what was there is burned, and not before."""
+    history = await begin(evidence)
+    history.node.ledger.foreign_spend(PAYER, to="tb1before", amount=0, fee=1_067)
+    history.mine()
+    (item,) = await history.submit(new("rent"))
+    await history.run(RULES.finality_depth)
+    assert await history.desk.intents(item) == []
 
     await history.finalized([item])
 

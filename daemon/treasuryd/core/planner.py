@@ -151,7 +151,12 @@ def _stage(
     holds: list[Change] = []
     drafts: list[Draft] = []
     waiting: Counter[Hold] = Counter()
-    room = {account: rules.max_unburned - view.unburned.get(account, 0) for account in acting}
+    room = {
+        account.id: rules.max_unburned - view.unburned.get(account.id, 0)
+        if _rooted(account, at, rules)
+        else 0
+        for account in acting.values()
+    }
     funds = {account: _funds(at, account) for account in acting}
     around = Surroundings(
         account_states={account.id: account.state for account in view.accounts},
@@ -178,6 +183,19 @@ def _stage(
         funds[item.account] = BaseUnits(funds[item.account] - item.amount - fee)
         drafts.append(staging.draft(item, fee=fee))
     return holds, tuple(drafts), dict(waiting)
+
+
+def _rooted(account: Account, at: Moment, rules: Rules) -> bool:
+    """
+    Whether our first nonce may follow on those that the chain had consumed when it was adopted (R2).
+
+    Until they are burned a reorg may take them: a gap below ours would stay open for ever, for they are not ours to fill.
+    """
+    if account.high_water > 0 or _count(account, at) == 0:
+        return True
+    lowest = at.believed if at.lowest is None else at.lowest
+    frames = account.kept if account.baseline is None else (*account.kept, account.baseline)
+    return any(frame.height <= lowest - rules.finality_depth for frame in frames)
 
 
 def _approval_lost(item: Disbursement, view: View, pricing: Pricing) -> str:

@@ -274,6 +274,7 @@ def rewound(work: Work, changes: Sequence[Rewound]) -> list[str | None]:
         work.connection.execute(SQL["reopen_announced"], (account, height))
         accounts.set_baseline(work, account, change.to, drop_above=True)
         if not kept:
+            work.connection.execute(SQL["seed_anew"], (account,))
             accounts.follow_ground(work, account, change.to)
         work.note(account, "rewound", (height, change.to.block_hash))
         work.fact(

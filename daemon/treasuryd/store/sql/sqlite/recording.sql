@@ -117,6 +117,10 @@ SELECT id, delta FROM balance_event WHERE account = ?1 AND height > ?2 AND kind 
 -- Whether the account ?1 keeps the frame of the block ?3 at the height ?2.
 SELECT EXISTS (SELECT 1 FROM frame WHERE account = ?1 AND height = ?2 AND block_hash = ?3);
 
+-- name: seed_anew
+-- The count that seeded the sequence of the account ?1 left the chain before anything of ours was staged (R2).
+UPDATE account SET next_nonce = NULL WHERE id = ?1 AND high_water = 0;
+
 -- name: placed_above
 -- What the decided intents of the account ?1 with nonces above ?2 took from it.
 SELECT (SELECT coalesce(sum(cost), 0) FROM intent WHERE account = ?1 AND live = 1 AND nonce > ?2)
