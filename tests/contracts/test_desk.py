@@ -535,7 +535,7 @@ async def test_thawing_waits_until_the_foreign_nonce_is_burned_or_gone(world: De
     await world.desk.thaw(OPS, by=PERSON, burned=Nonce(6))
     (account,) = await world.desk.accounts()
     assert (account.next_nonce, account.thaw_above) == (7, None)
-    await world.account(state="frozen", cause="foreign_nonce", thaw_above=6, chain_nonce=5)
+    await world.account(state="frozen", cause="foreign_nonce", thaw_above=6, chain_nonce=5, next_nonce=6)
     assert (await world.desk.thaw(OPS, by=PERSON, burned=Nonce(3))).kind is EventKind.ACCOUNT_THAWED
     await world.account(state="quarantined")
     with pytest.raises(Rejected, match="not left by thawing"):

@@ -348,9 +348,9 @@ async def test_stored_json_of_a_strange_shape_stops_no_other(payer: Bench) -> No
     """D9: proposals and weights that this program never writes are read as empty; every row is still read."""
     bad, good = await payer.insert(2)
     add = "INSERT INTO proposal VALUES (?, 't', 's', '{\"a\":1}', '[1,{\"name\":2}]', 0, 0, 1, 1, 1)"
-    await payer.driver.write(lambda connection: connection.execute(add, (bad,)) and None)
+    await payer.driver.write(lambda connection: len(connection.execute(add, (bad,)).fetchall()))
     spoil = "UPDATE disbursement SET weights = '[\"operators\"]' WHERE id = ?"
-    await payer.driver.write(lambda connection: connection.execute(spoil, (bad,)) and None)
+    await payer.driver.write(lambda connection: len(connection.execute(spoil, (bad,)).fetchall()))
     found = await payer.item(bad)
     assert found.proposal is not None
     assert (found.proposal.deps, found.proposal.attachments, found.weights) == ((), (), {})

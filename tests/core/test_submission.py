@@ -128,7 +128,7 @@ def test_a_pooled_transaction_is_not_priced_anew_before_the_pool_lets_go() -> No
     assert submission.due_for_bump(pooled, UnixSeconds(AT + 301), replacing, wanted=wanted) == wanted
     # a replacement must be dearer by an eighth, whatever a fresh transaction costs
     slightly = submission.due_for_bump(pooled, UnixSeconds(AT + 301), replacing, wanted=BaseUnits(FEE + 1))
-    assert slightly == fees.bumped(FEE, needed=BaseUnits(FEE + 1), ceiling=RULES.fee_ceiling)
+    assert slightly == fees.bumped(BaseUnits(FEE), needed=BaseUnits(FEE + 1), ceiling=RULES.fee_ceiling)
     assert slightly is not None
     assert slightly >= FEE * 9 // 8
 
