@@ -116,6 +116,11 @@ def main() -> int:
     arguments = _arguments()
     print(f"machine: {_machine()}; {time.strftime('%Y-%m-%d')}; Python {platform.python_version()}; "
           f"SQLite {sqlite3.sqlite_version}")  # fmt: skip
+    for profile in dict.fromkeys(profile for profile, _ in arguments):
+        shape = SHAPES[profile]
+        print(f"profile {profile}: blocks every {shape.interval} s, {shape.unburned} transactions pending per account, "
+              f"so at most {shape.unburned / shape.interval:,.0f} payouts/s; finality {shape.depth} blocks; "
+              "signatures checked")  # fmt: skip
     rows = []
     for profile, count in arguments:
         print(f"running {count} payouts on profile {profile} …", file=sys.stderr, flush=True)
