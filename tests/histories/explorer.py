@@ -251,6 +251,7 @@ class Explorer(History):
         self.thieves = chance.random() < 0.4  # strangers may use our key
         # without look-up a theft with equal income of the payee is the stated residual risk: one of the two alone
         self.gifts = self.kind is Evidence.HASH or not self.thieves
+        self.forgetful = chance.random() < 0.4  # endpoints may not know a transaction that they mined
         self.restless = chance.choice((0.0, 0.01, 0.03))
         rules = replace(
             RULES,
@@ -593,6 +594,10 @@ class Explorer(History):
     async def pay_in(self) -> None:
         """Dust or a large deposit, to a paying account or (where that is no residual risk) to a payee."""
         ledger, amount = self.node.ledger, self.chance.choice((1, 500, AMOUNT // 4, AMOUNT, 3 * AMOUNT))
+        if self.forgetful:
+            amount = min(
+                amount, 500
+            )  # a large one could hide a payment that nobody knows: the stated residual risk
         to = str(self.chance.choice(self.accounts))
         if self.gifts and self.chance.random() < 0.4:
             to = self.chance.choice(DESTINATIONS)
@@ -653,7 +658,7 @@ class Explorer(History):
                 Wrong.DUPLICATE,
                 Wrong.RAISE_TIP,
                 Wrong.WRONG_BLOCK,
-                Wrong.UNKNOWN_TX,
+                Wrong.UNKNOWN_TX if self.forgetful else Wrong.WRONG_BLOCK,
             )
         )
         given = {"verdict": self.chance.choice(verdicts)} if wrong is Wrong.REFUSE else {}

@@ -201,6 +201,8 @@ class Watchman:
             assert paid[self.items[item].memo] == int(due), (
                 f"{item} is {status}, paid {paid[self.items[item].memo]}"
             )
+        if explorer.hasty and explorer.kind is Evidence.BALANCE:
+            return  # a height that stands still while balances move has no intervals to book by
         for account, state, booked, shown in self._accounts():
             truly = explorer.node.ledger.holding(account)
             assert truly is not None

@@ -104,6 +104,22 @@ async def test_an_endpoint_that_lost_its_index_makes_no_payment_void(begin: Begi
     assert booked == shown == history.balance(PAYER)
 
 
+async def test_a_deposit_does_not_hide_a_payment_that_nobody_knows(begin: Begin) -> None:
+    """R5: our balance rose, whatever was paid out of it: "not found" makes nothing void."""
+    history = await begin(Evidence.HASH)
+    await history.run(2)
+    (item,) = await history.submit(new("rent"))
+    await history.step(blocks=0)
+    await history.step(blocks=0)
+    history.node.faults.add(Wrong.UNKNOWN_TX, times=None)
+    history.node.ledger.deposit(PAYER, 3 * AMOUNT)
+
+    await history.run(12)
+
+    assert history.paid("rent") == 1
+    assert (await history.intent(item)).state is State.AMBIGUOUS
+
+
 async def test_what_one_endpoint_does_not_find_is_looked_up_at_the_other(begin: Begin) -> None:
     """R5, R9: two endpoints on one chain, the first has lost its index."""
     history = await begin(Evidence.HASH)
