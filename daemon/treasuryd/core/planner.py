@@ -167,11 +167,14 @@ def _stage(
         funds=funds,
         fee=None,
     )
+    at_fee = {around.fee: around}  # few sizes, few fees
     for item in view.candidates:
         if item.account not in around.led:
             continue  # its account was withdrawn in this tick
         fee = pricing.price(item.account, item.destination, item.memo) if around.reachable else None
-        hold = worldly_hold(item, replace(around, fee=fee))
+        if fee not in at_fee:
+            at_fee[fee] = replace(around, fee=fee)
+        hold = worldly_hold(item, at_fee[fee])
         lost = _approval_lost(item, view, pricing) if hold is None else ""
         if lost:
             hold = Hold.APPROVAL_LOST
