@@ -8,7 +8,6 @@ do what is theirs, and everything that is approved, funded and not cancelled has
 
 import argparse
 import asyncio
-import random
 import sys
 import tempfile
 import traceback
@@ -18,20 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-import orjson
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.chain.world import FakeClock, FakeEntropy
-from tests.histories.invariants import Watchman
-from tests.world import AMOUNT, CHAIN_ID, KEYS, OPENING, PAYER, RESERVE, RULES, TIMING, Crash, History, new
+from tests.histories.processes import Process
+from tests.histories.setting import VOTERS, Setting, public_of
+from tests.world import AMOUNT, CHAIN_ID, OPENING, new
 
-from treasuryd.chain.config import ChainConfig, EndpointConfig
-from treasuryd.chain.theblock import TheBlock
-from treasuryd.chain.transport import Answer, Lost
 from treasuryd.commands import control, disbursements
 from treasuryd.commands import proposals as ballots
 from treasuryd.commands.fields import Person
-from treasuryd.commands.office import Office
-from treasuryd.core.breaker import BreakerSettings
 from treasuryd.core.model import (
     AccountState,
     BaseUnits,
@@ -39,343 +31,37 @@ from treasuryd.core.model import (
     CallClass,
     Decision,
     Disbursement,
-    DisbursementId,
     Endpoint,
-    Evidence,
     FreezeCause,
     Hold,
-    House,
     HouseName,
-    Incarnation,
-    Moment,
-    Owner,
+    NewDisbursement,
     Proposal,
     State,
     Status,
-    UnixSeconds,
 )
 from treasuryd.core.proposals import vote_message
-from treasuryd.devnet.config import profile
 from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.ledger import Then
-from treasuryd.devnet.node import Node
 from treasuryd.errors import Rejected
-from treasuryd.executor.keeper import Keeper
-from treasuryd.executor.loop import Ticker
-from treasuryd.executor.mind import Mind
-from treasuryd.ports import World
-from treasuryd.signer.ledger import APPLICATION_ID as LEDGER_ID
-from treasuryd.signer.local import LocalSigner
-from treasuryd.sqlite.connect import Database
-from treasuryd.sqlite.inline import InlineDriver
-from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
-from treasuryd.store.sqlite_store import SqliteStore
 
 STEPS: Final = 70
 LAST_ROUNDS: Final = 260
-TICKS_AT_ONCE: Final = 60
-VOTERS: Final = [Ed25519PrivateKey.from_private_bytes(bytes([40 + place]) * 32) for place in range(4)]
 DESTINATIONS: Final = ("tb1alice", "tb1bob", "tb1carol", "tb1dave")
 AMOUNTS: Final = (AMOUNT, AMOUNT, AMOUNT, 3_000_000, 7_000_000, 20_000, 1_200)
 POLICY_LIMIT: Final = 6_000_000
 EDWARD: Final = Person(who="edward", reason="a person decided")
 
 
-def _public(key: Ed25519PrivateKey) -> str:
-    return key.public_key().public_bytes_raw().hex()
-
-
 DONE: Final = {Status.EXECUTED, Status.FINALIZED, Status.ROLLED_BACK}
-HOUSES: Final = {
-    name: House(name=name, keys={_public(key): 1 for key in VOTERS[2 * at : 2 * at + 2]})
-    for at, name in enumerate(HouseName)
-}
 
 
-class WallClock(FakeClock):
-    """A boot clock that runs, and a wall clock that people set."""
-
-    wall = 0.0
-
-    def unix_seconds(self) -> UnixSeconds:
-        return UnixSeconds(super().unix_seconds() + self.wall)
-
-
-class Meddled:
-    """A port of one process; before and after each call something may happen."""
-
-    def __init__(self, port: object, process: "Process", name: str) -> None:
-        self._port, self._process, self._name = port, process, name
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._port, name)
-        if not callable(found) or name in {"breakers", "force", "new_heads"}:
-            return found
-        label, process = f"{self._name}.{name}", self._process
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            await process.at(label, after=False)
-            if label == "signer.vet" and process.lenient:
-                return args[0]
-            process.explorer.acting.append(process)
-            try:
-                answer = await found(*args, **kwargs)
-            finally:
-                process.explorer.acting.pop()
-            if label == "store.view":
-                process.explorer.watchman.viewed(process.name, answer)
-            await process.at(label, after=True)
-            return answer
-
-        return call
-
-
-class Process:
-    """One executor: its own connections, its own memory; the store, the signer's ledger and the chain are shared."""
-
-    def __init__(self, explorer: "Explorer", name: str) -> None:
-        self.explorer, self.name = explorer, name
-        self.lenient = False  # its vetting sees nothing, so that the signer refuses what is staged
-        self.crash_in = -1
-        self.statement_in = -1
-        self.drivers: list[InlineDriver] = []
-        self.starts = 0
-        self.up = self.busy = False
-
-    async def start(self) -> None:
-        explorer, self.starts = self.explorer, self.starts + 1
-        store = await self._driver("treasuryd.db", STORE_APPLICATION_ID)
-        await store.write(prepare, chain_id=CHAIN_ID, lineage="lineage")
-        ledger = await self._driver("ledger.db", LEDGER_ID)
-        store.before_statement = ledger.before_statement = self._statement
-        clock, rules = explorer.clock, explorer.rules
-        self.chain = explorer.adapter(self.name)
-        signer = await LocalSigner.open(ledger, {a: KEYS[a] for a in explorer.accounts}, explorer.policy)
-        desk = SqliteDesk(store, rules)
-        ports = {
-            "store": SqliteStore(store, rules, now=clock.unix_seconds),
-            "desk": desk,
-            "chain": self.chain,
-            "signer": signer,
-        }
-        await self.chain.start()
-        self.chain.force(await desk.overrides())
-        meddled = {name: cast("Any", Meddled(port, self, name)) for name, port in ports.items()}
-        self.world = World(**meddled, clock=clock, entropy=explorer.entropy, observer=explorer.seen)
-        self.mind = Mind(clock=clock, poll_seconds=5.0, fed_boot=clock.boot_seconds())
-        self.mind.started = True
-        self.keeper = Keeper(
-            world=self.world,
-            mind=self.mind,
-            owner=Owner(
-                holder=self.name,
-                incarnation=Incarnation(f"{ord(self.name):02x}{self.starts:030x}"),
-                machine=self.name,
-                folder=self.name,
-            ),
-            accounts=explorer.accounts,
-            timing=TIMING,
-            alone=lambda: True,
-            moment=lambda: self.mind.at or explorer.nowhere(),
-        )
-        self.ticker = Ticker(world=self.world, rules=rules, trade=explorer.trade(), mind=self.mind)
-        self.up = True
-
-    async def _driver(self, name: str, application_id: int) -> InlineDriver:
-        path = self.explorer.folder / name
-        driver = await InlineDriver.open(Database(path=path, application_id=application_id))
-        self.drivers.append(driver)
-        return driver
-
-    async def stop(self) -> None:
-        self.up, self.crash_in, self.statement_in = False, -1, -1
-        while self.drivers:
-            await self.drivers.pop().close()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
-
-    async def act(self) -> None:
-        """Beat and tick until nothing is left to do now; a crash is answered by a new process at some later step."""
-        if self.busy:
-            return  # it is stopped in the middle of a call
-        self.busy = True
-        try:
-            await self._act()
-        except Crash as crash:
-            self.explorer.trace(f"{self.name} crashed: {crash}")
-            await self.stop()
-        finally:
-            self.busy = False
-
-    async def _act(self) -> None:
-        if not self.up:
-            await self.start()
-        await self.keeper.beat()
-        for _ in range(TICKS_AT_ONCE):
-            if not await self.ticker.once():
-                return
-        raise AssertionError(f"{self.name}: the ticker spins")
-
-    async def at(self, label: str, *, after: bool) -> None:
-        """Die here, or let something happen meanwhile."""
-        if self.crash_in == 0:
-            self.crash_in = -1
-            raise Crash(f"{'after' if after else 'before'} {label}")
-        self.crash_in -= self.crash_in > 0
-        await self.explorer.meanwhile(self, label)
-
-    def _statement(self, sql: str) -> None:
-        if self.statement_in == 0:
-            self.statement_in = -1
-            raise Crash(f"at {sql.strip()[:60]}")
-        self.statement_in -= self.statement_in > 0
-
-
-class Explorer(History):
-    """
-    One walk.
-
-    Args: folder for the files; seed decides everything; `loud` prints each step.
-    """
+class Explorer(Setting):
+    """One walk of `steps` steps from a seed."""
 
     def __init__(self, folder: Path, seed: int, *, steps: int = STEPS, loud: bool = False) -> None:
-        self.seed, self.steps, self.loud = seed, steps, loud
-        self.chance = random.Random(seed)
-        chance = self.chance
-        self.kind = Evidence.HASH if seed % 2 == 0 else Evidence.BALANCE
-        self.hasty = chance.random() < 0.15  # heads may be absurdly high
-        self.deep = chance.random() < 0.1  # reorgs may be deeper than finality
-        self.thieves = chance.random() < 0.4  # strangers may use our key
-        # without look-up a theft with equal income of the payee is the stated residual risk: one of the two alone
-        self.gifts = self.kind is Evidence.HASH or not self.thieves
-        self.forgetful = chance.random() < 0.4  # endpoints may not know a transaction that they mined
-        self.restless = chance.choice((0.0, 0.01, 0.03))
-        rules = replace(
-            RULES,
-            max_blocks_per_second=3.0,
-            houses=HOUSES,
-            max_unburned=chance.choice((4, 16)),
-            batch_min=chance.choice((2, 16)),
-        )
-        accounts = (PAYER, RESERVE) if chance.random() < 0.3 else (PAYER,)
-        base = profile(chance.choice(("dev", "real")))
-        super().__init__(folder, self.kind, rules=rules, accounts=accounts, config=base)
-        self.clock = WallClock()
-        self.transport.clock = self.clock
-        if chance.random() < 0.25:  # two endpoints onto one chain
-            self.urls.append("http://node-1")
-            self.nodes[self.urls[1]] = Node(self.config, self.node.ledger, lambda: self.clock.now)
-        self.transport.before, self.transport.after = self._before, self._after
-        self.open_policy = self.policy
-        self.processes = [Process(self, name) for name in ("A", "B")[: chance.choice((1, 2))]]
-        self.acting: list[Process] = []
-        self.lines: list[str] = []
-        self.made: list[DisbursementId] = []
-        self.network = 0.0  # how probable it is that a request or its answer gets lost
-        self.late: list[tuple[str, bytes]] = []  # requests that the network still holds
-        self.killed = False
-        self.ended = False
-        self.watchman = Watchman(self)
-
-    # --- the pieces ---------------------------------------------------------------------------------------
-
-    def adapter(self, name: str) -> TheBlock:
-        public = {account: KEYS[account].public for account in self.accounts}
-        entropy = FakeEntropy()
-        entropy._random = random.Random(f"{self.seed}{name}{len(self.lines)}")
-        return TheBlock(
-            ChainConfig(
-                endpoints=tuple(
-                    EndpointConfig(name=Endpoint(f"node-{place}"), url=url)
-                    for place, url in enumerate(self.urls)
-                ),
-                payers=public,
-                breaker=BreakerSettings(),
-                max_requests_per_second=1e6,
-                burst=1000,
-            ),
-            transport=self.transport,
-            clock=self.clock,
-            entropy=entropy,
-            observer=self.seen,
-            offload=_here,
-        )
-
-    def nowhere(self) -> Moment:
-        return self._nowhere()
-
-    async def begin(self) -> None:
-        """Open the desk of the people and the first executor."""
-        self.mine(self.chance.choice((0, 1, 2, 5)))
-        driver = await self._driver("treasuryd.db", STORE_APPLICATION_ID)
-        await driver.write(prepare, chain_id=CHAIN_ID, lineage="lineage")
-        ledger = await self._driver("ledger.db", LEDGER_ID)
-        self.sql, self.desk = driver, SqliteDesk(driver, self.rules)
-        self.signer = await LocalSigner.open(ledger, {a: KEYS[a] for a in self.accounts}, self.policy)
-        for process in self.processes:
-            await process.start()
-
-    def office(self) -> Office:
-        process = next((one for one in self.processes if one.up), self.processes[0])
-        return Office(
-            world=World(
-                store=cast("Any", None),
-                desk=self.desk,
-                chain=process.chain,
-                signer=self.signer,
-                clock=self.clock,
-                entropy=self.entropy,
-                observer=self.seen,
-            ),
-            engine=process.mind,
-            rules=self.rules,
-            accounts=self.accounts,
-            chain_id=CHAIN_ID,
-        )
-
-    def mine(self, blocks: int = 1) -> None:
-        for _ in range(blocks):
-            self.node.ledger.mine(now=self.clock.now)
-
-    def trace(self, line: str) -> None:
-        text = f"[{self.clock.now:8.1f} h={self.node.ledger.height}] {'  ' * len(self.acting)}{line}"
-        self.lines.append(text)
-        if self.loud:
-            print(text)
-
-    # --- the network ---------------------------------------------------------------------------------------
-
-    def _before(self, body: bytes) -> Answer | BaseException | None:
-        self.watchman.leaves(self.acting[-1].name if self.acting else "?", body)
-        if self.ended or self.chance.random() >= self.network:
-            return None
-        what = self.chance.choice(("lost", "held", "twice", "status"))
-        if what == "held":  # it arrives much later
-            self.late.append((self.urls[0], body))
-        elif what == "twice":
-            with suppress(Lost):
-                self.transport.answer(self.urls[0], orjson.loads(body))
-            return None
-        elif what == "status":
-            return Answer(status=self.chance.choice((500, 503, 429)), body=b"no")
-        return Lost("the network lost it")
-
-    def _after(self, body: bytes, answer: Answer) -> Answer:
-        if b"submit_tx" in body and b"error" in answer.body:
-            self.trace(f"answered {answer.body[:150]!r}")
-        if not self.ended and self.chance.random() < self.network:
-            raise Lost("the network lost the answer")
-        return answer
-
-    def deliver_late(self) -> None:
-        while self.late:
-            url, body = self.late.pop(self.chance.randrange(len(self.late)))
-            self.trace("a late request arrives")
-            with suppress(Lost):
-                self.transport.answer(url, orjson.loads(body))
+        super().__init__(folder, seed, loud=loud)
+        self.steps = steps
 
     # --- the walk ------------------------------------------------------------------------------------------
 
@@ -455,7 +141,7 @@ class Explorer(History):
 
     async def ask(self) -> None:
         """Somebody submits a few items, perhaps with dependencies, schedules and proposals."""
-        rows = []
+        rows: list[NewDisbursement] = []
         for _ in range(self.chance.choice((1, 1, 2, 3, 5))):
             place = len(self.made) + len(rows) + 1
             memo = f"item-{place}"
@@ -508,7 +194,7 @@ class Explorer(History):
                 )
                 signed = ballots.Signed(
                     house=list(HouseName)[place // 2],
-                    key=_public(key),
+                    key=public_of(key),
                     counter=0,
                     decision=decision,
                     signature=key.sign(message).hex(),
@@ -617,7 +303,11 @@ class Explorer(History):
     # --- the chain ------------------------------------------------------------------------------------------
 
     async def forget(self) -> None:
-        lost = self.node.ledger.lose_pool() if self.chance.random() < 0.7 else self.node.ledger.restart()
+        lost: int | None = None
+        if self.chance.random() < 0.7:
+            lost = self.node.ledger.lose_pool()
+        else:
+            self.node.restart()
         self.trace(f"the pool is lost: {lost}")
 
     async def reorganise(self) -> None:
@@ -689,7 +379,7 @@ class Explorer(History):
 
     async def set_clock(self) -> None:
         step = self.chance.choice((-86_400.0, -40.0, 40.0, 86_400.0))
-        cast("WallClock", self.clock).wall += step
+        self.clock.wall_step += step
         self.trace(f"the wall clock jumps by {step}")
 
     async def tell_policy(self) -> None:
@@ -746,10 +436,6 @@ class Explorer(History):
     async def _all_done(self) -> bool:
         items = await self._items()
         return all(item.status in {Status.FINALIZED, Status.ROLLED_BACK} for item in items)
-
-
-async def _here(work: Callable[[], Any]) -> Any:
-    return work()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from treasuryd.devnet.signatures import offer_of
 from treasuryd.store import journal
 
 if TYPE_CHECKING:
-    from tests.histories.explorer import Explorer
+    from tests.histories.setting import Setting
 
 NO_SIGNATURE = bytes(64)
 
@@ -27,7 +27,7 @@ NO_SIGNATURE = bytes(64)
 class Watchman:
     """Sees every byte that leaves, and holds store and chain against each other."""
 
-    def __init__(self, explorer: "Explorer") -> None:
+    def __init__(self, explorer: "Setting") -> None:
         self.explorer = explorer
         self.items: dict[DisbursementId, NewDisbursement] = {}
         self.born: dict[DisbursementId, int] = {}  # height when it was submitted

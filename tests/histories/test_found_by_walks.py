@@ -2,10 +2,9 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import cast
+from functools import partial
 
 import pytest
-from tests.chain.world import FakeClock
 from tests.histories.conftest import Begin
 from tests.world import ADA, AMOUNT, PAYER, RULES, Crash, History, new
 
@@ -22,21 +21,11 @@ from treasuryd.core.model import (
     Evidence,
     State,
     Status,
-    UnixSeconds,
 )
 from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.ledger import Then
 from treasuryd.devnet.node import Node
 from treasuryd.errors import Rejected
-
-
-class SetClock(FakeClock):
-    """A wall clock that people set; the boot clock runs on."""
-
-    wall = 0.0
-
-    def unix_seconds(self) -> UnixSeconds:
-        return UnixSeconds(super().unix_seconds() + self.wall)
 
 
 async def test_a_kill_switch_lifted_through_another_process_is_heard(
@@ -65,13 +54,10 @@ async def test_what_left_before_the_wall_clock_was_set_back_goes_again(
 ) -> None:
     """R3: `last sent` lies a day ahead, and the pool was lost: the same bytes go again all the same."""
     history = await begin(evidence)
-    history.clock = clock = SetClock()
-    history.transport.clock = clock
-    await history.crash()
     (item,) = await history.submit(new("rent"))
     await history.until(lambda: _in(history, item, State.BROADCAST), blocks=0)
     history.node.ledger.lose_pool()
-    clock.wall = -86_400.0
+    history.clock.wall_step = -86_400.0
 
     await history.finalized([item])
 
@@ -125,14 +111,11 @@ async def test_what_one_endpoint_does_not_find_is_looked_up_at_the_other(begin: 
     history = await begin(Evidence.HASH)
     history.urls.append("http://node-1")
     history.nodes[history.urls[1]] = Node(history.config, history.node.ledger, lambda: history.clock.now)
-    history.mine = lambda blocks=1: [  # type: ignore[method-assign]
-        history.node.ledger.mine(now=history.clock.now) for _ in range(blocks)
-    ]
     await history.crash()
     history.node.faults.add(Wrong.UNKNOWN_TX, times=None)
     (item,) = await history.submit(new("rent"))
 
-    await history.finalized([item])
+    await history.finalized([item])  # both nodes mine on the one chain
 
     assert history.paid("rent") == 1
     assert (await history.account()).state is AccountState.ACTIVE
@@ -239,7 +222,7 @@ async def test_balances_ahead_of_their_header_do_not_stop_an_account_for_ever(be
 async def test_thawing_waits_for_the_lower_of_two_foreign_nonces_too(
     begin: Begin, evidence: Evidence
 ) -> None:
-    """R14: the higher one left the chain again, the lower one is consumed and not burned: else nothing is staged any more."""
+    """R14: the higher one left the chain, the lower one is consumed and not burned: else nothing is staged any more."""
     history = await begin(evidence)
     await history.run(2)
     for _ in range(2):
@@ -296,6 +279,19 @@ async def test_an_account_that_was_used_before_goes_on_above_its_count(
     assert [nonce for nonce, _, _ in history.mined()] == [1, 2]
 
 
-def test_the_amount_is_above_what_a_look_up_may_hide() -> None:
-    """More than half of it is missing from the balance: that is what keeps a payment from being called void."""
-    assert cast("int", AMOUNT) // 2 > 50_000
+async def test_a_store_that_lost_a_cancel_is_quarantined(begin: Begin) -> None:
+    """§8: the signer has seen nothing new, but the journal's copy has: what was cancelled after the backup is not paid."""
+    history = await begin(Evidence.HASH)
+    (item,) = await history.submit(new("rent", scheduled=1))
+    for lost in ("", "the journal's copy goes on beyond this store", ""):
+        history.keeper = replace(history.keeper, lost=partial(str, lost))
+        await history.keeper.yield_all()
+        await history.keeper.beat()
+
+    await history.run(30)
+
+    account = await history.account()
+    assert (account.state, account.cause) == (AccountState.QUARANTINED, "restored")
+    assert "goes on beyond this store" in account.detail
+    assert history.paid("rent") == 0
+    assert await history.desk.intents(item) == []

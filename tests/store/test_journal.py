@@ -24,6 +24,7 @@ from treasuryd.store.journal import (
     link,
     path_of,
     read_copy,
+    set_aside,
     verify,
 )
 
@@ -123,6 +124,7 @@ async def test_a_copy_that_is_ahead_of_the_store_is_set_aside_and_named(tmp_path
     await restored.write(_say, "a", "other")
     assert {chain: head.seq for chain, head in restored.copy.ahead.items()} == {PEOPLE: 3}
     [aside] = folder.glob("*.ahead")
+    assert [name.split(".")[0] for name in set_aside(folder)] == [PEOPLE]
     assert aside.read_bytes().count(b"\n") == 3
     assert list(read_copy(folder, PEOPLE)) == await restored.read(entries, PEOPLE)
     await restored.close()

@@ -31,6 +31,7 @@ class Keeper:
     timing: lease.Timing
     alone: Callable[[], bool]  # whether we hold the folder's lock, which proves a predecessor in it dead
     moment: Callable[[], Moment]
+    lost: Callable[[], str] = str  # what the store is known to have lost; empty: nothing (§8)
     _watched: Mapping[AccountId, lease.Watched] = field(default_factory=dict)
     _turn: anyio.Lock = field(
         default_factory=anyio.Lock
@@ -111,7 +112,7 @@ class Keeper:
         if not claimed:
             return
         new = lease.claimed(Held(), claimed, asked_at=asked_at, timing=self.timing)
-        await reconcile(self.world, tuple(new.leases), new, at=self.moment())
+        await reconcile(self.world, tuple(new.leases), new, at=self.moment(), lost=self.lost())
         self.mind.held = lease.claimed(self.mind.held, claimed, asked_at=asked_at, timing=self.timing)
         self._tell(EventKind.LEASE_CLAIMED, claimed)
         self.mind.wake()

@@ -31,28 +31,30 @@ async def check_chain(world: World) -> None:
         )
 
 
-async def reconcile(world: World, accounts: Sequence[AccountId], held: Held, *, at: Moment) -> None:
+async def reconcile(
+    world: World, accounts: Sequence[AccountId], held: Held, *, at: Moment, lost: str = ""
+) -> None:
     """
     Quarantine every account whose store is older than the signer's memory, and tell the signer what was sealed.
 
     Staging is durable before the signer is asked, so in one history the store always knows at least as much as the
     signer: less means that the store was restored, cloned or failed over. The reverse, a signer that knows less than
     was sealed, is the signer's to refuse (R11); it is told the marks so that it can.
+
+    Args: lost says what the store is known to have lost by other witnesses; empty: nothing.
     """
     staged = {account.id: account.high_water for account in await world.desk.accounts()}
     marks = await world.signer.marks()
-    behind = [
-        account
+    behind = {
+        account: f"the signer bound nonce {marks[account].nonce}, this store knows {staged.get(account, 0)}"
         for account in accounts
         if account in marks and marks[account].nonce > staged.get(account, Nonce(0))
-    ]
+    }
+    if lost:
+        behind = dict.fromkeys(accounts, lost) | behind
     changes: list[Change] = [
-        QuarantinedNow(
-            account=account,
-            detail=f"the signer bound nonce {marks[account].nonce}, this store knows "
-            f"{staged.get(account, 0)}: it is older than the world (protocol.md §8)",
-        )
-        for account in behind
+        QuarantinedNow(account=account, detail=f"{detail}: it is older than the world (protocol.md §8)")
+        for account, detail in behind.items()
     ]
     if changes:
         recorded = await world.store.record(changes, held, at=at)

@@ -36,7 +36,7 @@ from treasuryd.signer.policy import NO_LIMIT, Policy
 from treasuryd.sqlite.connect import Database
 from treasuryd.sqlite.threaded import ThreadedDriver
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.journal import JournalCopy
+from treasuryd.store.journal import JournalCopy, set_aside
 from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
 from treasuryd.store.sqlite_store import SqliteStore
 from treasuryd.wire.theblock.fees import base_fee_reachable
@@ -176,6 +176,14 @@ def endpoints_of(settings: Settings, devnet_url: str | None) -> tuple[EndpointCo
     if devnet_url is None:
         raise Corrupt("no endpoint is configured and no development chain runs", hint="This is our bug.")
     return (EndpointConfig(name=Endpoint("devnet"), url=devnet_url),)
+
+
+def lost_by(settings: Settings) -> str:
+    """Say what the store lost, by the journal's copy outside it; empty when it lost nothing (protocol.md §8)."""
+    ahead = set_aside(settings.journal_path)
+    if not ahead:
+        return ""
+    return f"the journal's copy goes on beyond this store, which lost what stands in {', '.join(ahead)}.ahead"
 
 
 # --- the parts ---------------------------------------------------------------------------------------------

@@ -259,6 +259,15 @@ def copied_chains(folder: Path) -> list[str]:
     return sorted(unquote(path.stem) for path in folder.glob("*.log"))
 
 
+def set_aside(folder: Path) -> list[str]:
+    """
+    Name the copies in a folder that went on beyond the store: it was restored, and what they hold was lost in it (§8).
+
+    Guarantees: told at every start until a person has taken the file away, so that no crash forgets it.
+    """
+    return sorted(unquote(path.stem) for path in folder.glob("*.ahead"))
+
+
 def copy_head(folder: Path, chain: str) -> CopyHead | None:
     """Find the last whole entry of a chain's copy, and cut off a torn line behind it."""
     path = path_of(folder, chain)
