@@ -295,3 +295,21 @@ async def test_a_store_that_lost_a_cancel_is_quarantined(begin: Begin) -> None:
     assert "goes on beyond this store" in account.detail
     assert history.paid("rent") == 0
     assert await history.desk.intents(item) == []
+
+
+async def test_two_cancels_out_of_order_do_not_wait_for_each_other(begin: Begin, evidence: Evidence) -> None:
+    """R7: the higher nonce has two payloads, the lower one never left and may not leave any more: it is replaced, too."""
+    history = await begin(evidence)
+    history.node.faults.add(Wrong.REFUSE, verdict="MempoolFull", times=None)
+    first, lower, higher = await history.submit(*(new(f"pay {n}", to=f"tb1to{n}") for n in range(3)))
+    await history.run(2)
+    await history.cancel(higher)
+    await history.run(2)
+    await history.cancel(lower)
+    history.node.faults.clear()
+
+    await history.finalized([first])
+    await history.run(30)
+
+    assert [await history.status(item) for item in (lower, higher)] == [Status.ROLLED_BACK] * 2
+    assert [history.paid(f"pay {n}") for n in range(3)] == [1, 0, 0]

@@ -342,17 +342,25 @@ def _cancels(
     acting: Mapping[AccountId, Account],
     pricing: Pricing,
 ) -> Iterator[Change]:
-    """Order cancel variants, the lowest nonce first; without look-up one per account at a time (R7)."""
-    taken = set(_doubled(view)) if at.evidence is Evidence.BALANCE else set()
+    """
+    Order cancel variants, the lowest nonce first; without look-up one per account at a time (R7).
+
+    But for a lower nonce that no pool holds: its payment may not leave any more, and the one that has two payloads waits
+    for it. Two in one interval can leave doubt, never a wrong verdict.
+    """
+    doubled = _doubled(view) if at.evidence is Evidence.BALANCE else {}
     for intent in wanted:
         account = acting.get(intent.account)
-        if account is None or intent.account in taken or intent.nonce <= _count(account, at):
+        if account is None or intent.nonce <= _count(account, at):
+            continue
+        other = doubled.get(intent.account)
+        if other is not None and (intent.nonce > other or _pooled(intent)):
             continue
         fee = pricing.price(intent.account, rules.sink_of(intent.account), "")
         if fee is None:
             continue
         if at.evidence is Evidence.BALANCE:
-            taken.add(intent.account)
+            doubled[intent.account] = intent.nonce
         dearest = max(variant.fee for variant in intent.variants)
         yield _variant(intent, VariantKind.CANCEL, BaseUnits(max(fee, dearest)))
 
@@ -520,7 +528,7 @@ def _may_leave(intent: Intent, account: Account, at: Moment, rules: Rules, gate:
     if pays and (intent.cancel_requested or intent.id in gate.replaced):
         # Its cancel variant goes alone (R3). But while a higher nonce has two payloads out it may have none (R7), and
         # that nonce waits for this one: what may be out already goes again.
-        return intent.state is State.BROADCAST and gate.doubled is not None and gate.doubled > intent.nonce
+        return _pooled(intent) and gate.doubled is not None and gate.doubled > intent.nonce
     first = intent.state in {State.STAGED, State.SIGNED} or (not pays and current.sent_at is None)
     return not first or first_send_allowed(intent, account.baseline, rules, at.evidence)
 
