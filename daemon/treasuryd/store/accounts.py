@@ -140,7 +140,9 @@ def adopt(work: Work, changes: Sequence[Adopted]) -> list[str | None]:
         if row is None or row[0] == AccountState.QUARANTINED or (known is not None and row[1] is not None):
             reasons.append("changed")
             continue
-        set_baseline(work, change.account, change.baseline)
+        # what a reorg left is booked below: to go back to a frame from before would account for it twice
+        set_baseline(work, change.account, change.baseline, drop_above=True)
+        work.connection.execute(SQL["drop_frames_below"], (change.account, change.baseline.height))
         work.many(SQL["adopt"], [(change.next_nonce, change.account)])
         holding = change.baseline.holdings.get(Address(change.account))
         delta = (holding.balance if holding else 0) - row[3]
