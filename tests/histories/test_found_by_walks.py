@@ -313,3 +313,22 @@ async def test_two_cancels_out_of_order_do_not_wait_for_each_other(begin: Begin,
 
     assert [await history.status(item) for item in (lower, higher)] == [Status.ROLLED_BACK] * 2
     assert [history.paid(f"pay {n}") for n in range(3)] == [1, 0, 0]
+
+
+async def test_what_was_ambiguous_and_left_the_chain_is_sent_again(begin: Begin) -> None:
+    """R9: its nonce is not consumed any more: nobody can judge it, and the same bytes go out again."""
+    history = await begin(Evidence.BALANCE)
+    (item,) = await history.submit(new("rent"))
+    await history.step(blocks=0)
+    await history.step(blocks=0)
+    for then in (Then.AGAIN, Then.NEVER):
+        history.clock.now += 1.0
+        history.node.ledger.reorg(1, now=history.clock.now, then=then, blocks=1)
+        await history.tick()
+        await history.step(blocks=0)
+        if then is Then.AGAIN:
+            assert (await history.intent(item)).state is State.AMBIGUOUS
+
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1

@@ -14,7 +14,7 @@ from treasuryd.core.events import EventKind
 
 SEEDS = int(os.environ.get("HISTORY_SEEDS", "40"))
 FIRST = int(os.environ.get("HISTORY_FIRST", "0"))
-ONCE_FAILED = (0, 1, 16, 119, 243, 290, 296, 427, 451, 461, 1288, 1338, 1339, 3354, 3590, 3881)
+ONCE_FAILED = (0, 1, 16, 119, 243, 290, 296, 427, 451, 461, 1288, 1338, 1339, 3354, 3590, 3881, 4321)
 
 
 @pytest.mark.parametrize("seed", [*ONCE_FAILED, *range(FIRST, FIRST + SEEDS)])

@@ -97,7 +97,7 @@ def _look_up(case: Case, count: Nonce) -> _Looked:
             if fresh:
                 looked.cost += seen.fee_charged + amount
             else:
-                height = _consumed_at(case, intent.nonce)
+                height = max(seen.height, _consumed_at(case, intent.nonce))  # it falls with either of both
                 looked.late_costs[height] = looked.late_costs.get(height, 0) + seen.fee_charged + amount
     return looked
 

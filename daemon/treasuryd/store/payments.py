@@ -291,7 +291,9 @@ def _withdraw(work: Work, change: Rewound) -> None:
     account, height = change.account, change.to.height
     place = (account, height, change.to.block_hash)
     included = work.connection.execute(SQL["rewound_included"], place).fetchall()
-    ambiguous = work.connection.execute(SQL["rewound_ambiguous"], (account, height)).fetchall()
+    own = change.to.holdings.get(Address(account))
+    judged = (account, height, own.nonce if own else 0)
+    ambiguous = work.connection.execute(SQL["rewound_ambiguous"], judged).fetchall()
     ids = [row[0] for row in (*included, *ambiguous)]
     if not ids:
         return

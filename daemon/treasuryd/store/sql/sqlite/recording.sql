@@ -104,9 +104,9 @@ WHERE i.account = ?1 AND (i.height > ?2 OR (i.height = ?2 AND i.block_hash <> ?3
 ORDER BY i.id;
 
 -- name: rewound_ambiguous
--- Ambiguous intents of the account ?1 whose second frame is above the height ?2.
+-- Ambiguous intents of the account ?1 whose second frame is above the height ?2, or whose nonce is above the count ?3.
 SELECT i.id, i.disbursement_id FROM intent AS i JOIN ambiguity AS a ON a.intent_id = i.id
-WHERE i.account = ?1 AND i.state = 'ambiguous' AND a.second_height > ?2 ORDER BY i.id;
+WHERE i.account = ?1 AND i.state = 'ambiguous' AND (a.second_height > ?2 OR i.nonce > ?3) ORDER BY i.id;
 
 -- name: rewound_income
 -- What was booked above the height ?2 without an intent, and not taken back since.
