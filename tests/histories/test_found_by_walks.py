@@ -332,3 +332,19 @@ async def test_what_was_ambiguous_and_left_the_chain_is_sent_again(begin: Begin)
     await history.finalized([item])
 
     assert history.paid("rent") == 1
+
+
+async def test_a_wall_clock_set_back_does_not_make_the_ticker_spin(begin: Begin, evidence: Evidence) -> None:
+    """R3: the head rose "in the future": what waits for a block is not sent in every tick until that day comes."""
+    history = await begin(evidence)
+    history.node.faults.add(Wrong.REFUSE, verdict="MempoolFull", times=None)
+    (item,) = await history.submit(new("rent"))
+    await history.run(2)
+    history.clock.wall_step = -86_400.0
+    await history.run(12, blocks=0)
+    sends = history.transport.methods.count("submit_tx")
+    await history.run(5, blocks=0)
+    assert history.transport.methods.count("submit_tx") - sends <= 1
+    history.node.faults.clear()
+
+    await history.finalized([item])

@@ -432,19 +432,20 @@ def _due(view: View, at: Moment, rules: Rules) -> Iterator[Intent]:
     unsent = {intent.id for intent in view.unsent}
     for intent in view.resend:
         if intent.id not in unsent and (
-            submission.due_for_resend(intent, at.unix, rules) or _waited_for_a_block(intent, view)
+            submission.due_for_resend(intent, at.unix, rules) or _waited_for_a_block(intent, view, at)
         ):
             yield intent
 
 
-def _waited_for_a_block(intent: Intent, view: View) -> bool:
+def _waited_for_a_block(intent: Intent, view: View, at: Moment) -> bool:
     """Whether it was turned away for what a block changes, and there was one since."""
     current = intent.current()
     return (
         current.tx_hash is not None
         and current.sent_at is not None
         and current.last_meaning in UNTIL_THE_NEXT_BLOCK
-        and view.chain.risen_at > current.sent_at
+        # a rise in the future was seen before the wall clock was set back: it would call for a re-send in every tick
+        and at.unix >= view.chain.risen_at > current.sent_at
     )
 
 
