@@ -90,7 +90,8 @@ def test_it_serves_reloads_and_stops_in_order(tmp_path: Path) -> None:
     config.write_text(CONFIG.read_text())
     with running(command(tmp_path / "state", port, config=config), said) as process:
         wait_for(port, "/readyz", process, said)
-        assert ask(port, "/health")[1]["status"] in {"ok", "degraded"}
+        # ready comes before the first tick has ended; until then `/health` is 503
+        assert wait_for(port, "/health", process, said)["status"] in {"ok", "degraded"}
         assert "treasury_executor_last_tick_seconds" in ask(port, "/metrics")[1]
         status = ask(port, "/treasury/executor/status")[1]
         assert status["leader"] is True
@@ -102,6 +103,10 @@ def test_it_serves_reloads_and_stops_in_order(tmp_path: Path) -> None:
         config.write_text(CONFIG.read_text().replace("epoch_blocks = 10", "epoch_blocks = 11"))
         process.send_signal(signal.SIGHUP)
         assert "epoch_blocks" in until(said, "settings_reload_refused")
+        config.write_text("no_such_setting = 1\n" + CONFIG.read_text())
+        process.send_signal(signal.SIGHUP)
+        until(said, "no_such_setting")
+        assert ask(port, "/livez")[0] == 200  # a file that cannot be read changes nothing, and ends nothing
 
         assert stop(process) == 0
     text = said.read_text()

@@ -72,13 +72,18 @@ def flags_of(
     return found
 
 
-def load_settings(config: Path | None, flags: Mapping[str, object]) -> "Settings":
-    """Read all layers; what is wrong ends with 78."""
+def read_settings(config: Path | None, flags: Mapping[str, object]) -> "Settings":
+    """Read all layers; raises Rejected, which the running daemon answers in its log (SIGHUP)."""
     from treasuryd.settings import load  # noqa: PLC0415 - see above
 
     file = config if config is not None else (SYSTEM_CONFIG if SYSTEM_CONFIG.exists() else None)
+    return load(file, os.environ, flags)
+
+
+def load_settings(config: Path | None, flags: Mapping[str, object]) -> "Settings":
+    """Read all layers for a command; what is wrong ends it with 78."""
     try:
-        return load(file, os.environ, flags)
+        return read_settings(config, flags)
     except Rejected as error:
         raise of_error(error, rejected=Exit.CONFIGURATION) from error
 
@@ -92,7 +97,7 @@ def run(*, config: Path | None, submit: Path | None, **chosen: Any) -> int:
     settings = load_settings(config, flags)
     from treasuryd.main import run as run_daemon  # noqa: PLC0415 - see above
 
-    return run_daemon(settings, submit=submit, reread=lambda: load_settings(config, flags))
+    return run_daemon(settings, submit=submit, reread=lambda: read_settings(config, flags))
 
 
 @click.command()

@@ -148,8 +148,9 @@ class Process:
         rules = with_houses(settings.rules(), parts.electorate)
         parts.store.retune(rules)
         parts.desk.retune(rules)
-        self.ticker.rules, self.ticker.trade = rules, trade_of(rules, chain_id=settings.chain.chain_id)
-        self.office.rules = rules
+        trade = trade_of(rules, chain_id=settings.chain.chain_id)
+        self.ticker.rules, self.ticker.trade = rules, trade
+        self.office.rules, self.office.price = rules, trade.price  # `explain` reads what the planner reads
         self.office.batch_expires_seconds = settings.intake.batch_expires_seconds
         self.mind.poll_seconds = settings.executor.poll_seconds
         if self.supervisor is not None:
