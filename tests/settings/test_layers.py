@@ -79,6 +79,13 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
     assert settings.journal_path == tmp_path.parent / "state" / "journal"
 
 
+def test_the_store_may_lie_elsewhere_than_the_state_folder(tmp_path: Path) -> None:
+    """Two daemons with folders of their own work on one store; by default each has its own."""
+    file = written(tmp_path, 'state_folder = "two"\nstore_file = "shared/treasuryd.db"\n')
+    assert load(file, {}).database_file == tmp_path / "shared" / "treasuryd.db"
+    assert load(None, {}).database_file == Path("/var/lib/treasuryd/treasuryd.db")
+
+
 def test_a_named_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     """Running on defaults instead would lift limits that somebody set."""
     (only,) = complaints(tmp_path / "treasuryd.toml")

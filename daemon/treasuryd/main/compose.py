@@ -46,6 +46,7 @@ VERIFIED_VOTES: Final = (
     10_000  # signatures remembered as valid, so that a recount costs no second verification
 )
 PRIVATE: Final = 0o700
+MAX_BUSY_SECONDS: Final = 5.0
 MIN_BURST: Final = 16
 BURST_SECONDS: Final = 0.2  # of the even pace may come at once: 80 and 16 a second stay below the node's 100
 MIN_TOP_PRICE: Final = 1_024  # base units per byte: where probing for a price ends
@@ -178,6 +179,11 @@ def endpoints_of(settings: Settings, devnet_url: str | None) -> tuple[EndpointCo
     return (EndpointConfig(name=Endpoint("devnet"), url=devnet_url),)
 
 
+def busy_seconds(settings: Settings) -> float:
+    """How long a verb waits for another process's transaction: half a lease at most, so that a renewal can fail in time."""
+    return min(MAX_BUSY_SECONDS, settings.lease.ttl_seconds / 2)
+
+
 def lost_by(settings: Settings) -> str:
     """Say what the store lost, by the journal's copy outside it; empty when it lost nothing (protocol.md §8)."""
     ahead = set_aside(settings.journal_path)
@@ -200,9 +206,12 @@ async def _store(
 ) -> tuple[SqliteStore, SqliteDesk]:
     copy = JournalCopy(_private_folder(settings.journal_path))
     stack.callback(copy.close)
-    driver = await ThreadedDriver.open(
-        Database(path=settings.database_file, application_id=STORE_APPLICATION_ID), committed=copy
+    database = Database(
+        path=settings.database_file,
+        application_id=STORE_APPLICATION_ID,
+        busy_timeout_seconds=busy_seconds(settings),
     )
+    driver = await ThreadedDriver.open(database, committed=copy)
     stack.push_async_callback(driver.close)
     await driver.write(prepare, chain_id=settings.chain.chain_id, lineage=entropy.new_id())
     store = SqliteStore(driver, rules, now=clock.unix_seconds, told=lambda events: observer.saw(*events))
@@ -212,9 +221,12 @@ async def _store(
 async def _signer(
     stack: AsyncExitStack, settings: Settings, signer_keys: Mapping[AccountId, keys.Key]
 ) -> LocalSigner:
-    driver = await ThreadedDriver.open(
-        Database(path=settings.signer_folder / "ledger.db", application_id=LEDGER_ID)
+    ledger = Database(
+        path=settings.signer_folder / "ledger.db",
+        application_id=LEDGER_ID,
+        busy_timeout_seconds=busy_seconds(settings),
     )
+    driver = await ThreadedDriver.open(ledger)
     stack.push_async_callback(driver.close)
     policy = Policy(
         sinks=settings.sinks,

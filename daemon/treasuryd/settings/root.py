@@ -49,6 +49,11 @@ class Settings(BaseSettings):
         Path("/var/lib/treasuryd"),
         "Database, lock, ids; on a local disk. Why there: systemd's StateDirectory.",
     )
+    store_file: OptionalPath = setting(
+        "",
+        "The database, where several daemons with state folders of their own work on one; on a local disk. They need one "
+        "`signer.folder`, too. Empty: `<state folder>/treasuryd.db`.",
+    )
     journal_folder: OptionalPath = setting(
         "",
         "The outside copy of the journal; better on another disk (protocol §3). Empty: `<state folder>/journal`.",
@@ -115,7 +120,7 @@ class Settings(BaseSettings):
     @property
     def database_file(self) -> Path:
         """The store."""
-        return self.state_folder / "treasuryd.db"
+        return self.store_file or self.state_folder / "treasuryd.db"
 
     @property
     def journal_path(self) -> Path:
