@@ -113,6 +113,9 @@ def run(*, config: Path | None, submit: Path | None, **chosen: Any) -> int:
 @click.option(
     "--state-folder", type=click.Path(path_type=Path), help="Keep mined blocks there; by default nowhere."
 )
+@click.option(
+    "--offered", type=click.Path(path_type=Path), help="Write every transaction that is offered to this file."
+)
 @click.option("--block-interval", type=click.FloatRange(0.005, 600), help="Seconds between two blocks.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Makes random faults repeatable.")
 @click.option(
@@ -132,6 +135,7 @@ def devnet(*, config: Path | None, profile: str | None, funds: tuple[str, ...], 
         base,
         port=chosen["port"],
         state_folder=chosen["state_folder"],
+        offered=chosen["offered"],
         block_interval_seconds=chosen["block_interval"] or base.block_interval_seconds,
         seed=base.seed if chosen["seed"] is None else chosen["seed"],
         genesis={**base.genesis, **dict(_fund(pair) for pair in funds)},

@@ -69,6 +69,7 @@ class DevnetConfig:
 
     `port` 0 takes a free one (`Devnet.port` says which). Without `state_folder` nothing is kept. `genesis` funds
     addresses (base units) before the first block of a new chain; a chain that is already stored keeps its own.
+    `offered` names a file to which every transaction that is offered is written, whatever the answer.
     `rate_limit` is requests per second and address, None for none. Bytes, seconds and base units throughout.
     """
 
@@ -76,6 +77,7 @@ class DevnetConfig:
     host: str = "127.0.0.1"
     port: int = 0
     state_folder: Path | None = None
+    offered: Path | None = None
     seed: int = 0
     genesis: Mapping[str, int] = field(default_factory=dict)
     block_interval_seconds: float = 0.1

@@ -70,6 +70,9 @@ class Node:
         self.now = now
         self.faults = Faults()
         self.switches = Switches.of(config)
+        self.told: Callable[[Offer, str], None] | None = (
+            None  # hears of every transaction before it is judged
+        )
         self._replayed: set[tuple[str, int]] = set()
 
     # --- the gates -----------------------------------------------------------------------------------
@@ -132,6 +135,8 @@ class Node:
     def submit_tx(self, call: Call) -> Any:
         """Judge one transaction; refusals are successful results, as on the node."""
         offer = call.offer or self.offer(call.params)
+        if self.told is not None:
+            self.told(offer, call.params["tx"])
         if self.switches.poisoned:
             return {"error": LOCK_POISONED}
         if not self.faults:

@@ -27,6 +27,7 @@ from treasuryd.devnet.http import CONTINUE, BadRequest, BodyTooLarge, Parser, Re
 from treasuryd.devnet.ledger import Ledger
 from treasuryd.devnet.limiter import Limiter
 from treasuryd.devnet.node import Call, Node, Panicked, Refused
+from treasuryd.devnet.offered import OfferedFile
 from treasuryd.devnet.pool import Offer
 from treasuryd.devnet.signatures import is_genuine, judge_all
 from treasuryd.devnet.stream import STREAM_PATH, refusal, state_json, text_frame, upgrade
@@ -462,8 +463,10 @@ async def serve(
     Raises: Rejected when the port or the file is taken, Corrupt when the stored chain does not fit together.
     """
     file = ChainFile(config.state_folder / FILE_NAME) if config.state_folder is not None else None
+    offered = OfferedFile(config.offered) if config.offered is not None else None
     try:
         node = build_node(config, file, now=now)
+        node.told = offered
         with _bound(config) as listener:
             async with asyncio.TaskGroup() as tasks:
                 devnet = Devnet(config, node, sleep=sleep, tasks=tasks)
@@ -479,6 +482,8 @@ async def serve(
     finally:
         if file is not None:
             file.close()
+        if offered is not None:
+            offered.close()
 
 
 def _bound(config: DevnetConfig) -> socket.socket:
