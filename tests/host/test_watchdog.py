@@ -119,6 +119,25 @@ def test_the_thread_ends_a_stuck_process() -> None:
     assert "exit code 75" in bench.said[0]
 
 
+def test_a_reader_that_stands_still_does_not_keep_a_stuck_process_alive() -> None:
+    """Nobody reads our standard error any more: the last word is not waited for, the end comes."""
+    bench, blocked = Bench(), threading.Event()
+    bench.watchdog = Watchdog(
+        now=lambda: BootSeconds(bench.time),
+        held=lambda: Held(leases=LEASES, until=BootSeconds(900)),
+        patience=Patience(lease_grace=3.5, look=0.01),
+        say=lambda _text: blocked.wait(30),
+        end=bench.end,
+    )
+    bench.time += 0.001
+    bench.watchdog.start()
+    ended = bench.over.wait(10)
+    blocked.set()
+    bench.watchdog.stop()
+    assert ended
+    assert bench.ended == [Exit.LEASE_LOST]
+
+
 def test_a_stopped_watchdog_ends_nothing() -> None:
     """The shutdown releases the leases in peace."""
     bench = Bench()

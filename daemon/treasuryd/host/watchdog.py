@@ -10,9 +10,12 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from treasuryd.core.model import BootSeconds, Held
 from treasuryd.errors import Exit
+
+SAYING_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,12 @@ class Watchdog:
         while not self._stopped.wait(self._patience.look):
             verdict = self.look()
             if verdict is not None:
-                self._say(f"treasuryd ends itself, exit code {verdict.exit_code:d}: {verdict.reason}")
+                self._tell(f"treasuryd ends itself, exit code {verdict.exit_code:d}: {verdict.reason}")
                 self._end(verdict.exit_code)
                 return
+
+    def _tell(self, text: str) -> None:
+        """Say it, and wait a second at most: who reads our standard error may stand still for the same cause."""
+        saying = threading.Thread(target=self._say, args=(text,), name="watchdog's last word", daemon=True)
+        saying.start()
+        saying.join(SAYING_SECONDS)
