@@ -113,6 +113,30 @@ def test_it_serves_reloads_and_stops_in_order(tmp_path: Path) -> None:
     assert text.index("treasuryd.stopping") < text.index("lease_released") < text.index("treasuryd.stopped")
 
 
+def test_a_reload_asked_for_while_it_starts_is_done_once_it_has_started(tmp_path: Path) -> None:
+    """SIGHUP from its first moments on: the process lives, and reads its settings again when it can."""
+    said, port = tmp_path / "log", free_port()
+    with running(command(tmp_path / "state", port), said) as process:
+        hangs_up_once_it_may(process)
+        wait_for(port, "/readyz", process, said)
+        until(said, "settings_reloaded")
+        assert stop(process) == 0
+
+
+def hangs_up_once_it_may(process: "subprocess.Popen[bytes]") -> None:
+    """Send SIGHUP in the first milliseconds of our own code; before them the interpreter is not ours."""
+    status = Path(f"/proc/{process.pid}/status")
+    deadline = time.monotonic() + START_SECONDS
+    while status.exists() and time.monotonic() < deadline:
+        caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) & 1 << (signal.SIGHUP - 1):
+            break
+        time.sleep(0.002)
+    else:
+        time.sleep(0.3)  # a system without /proc
+    process.send_signal(signal.SIGHUP)
+
+
 def test_a_second_process_stands_by_and_takes_over_at_once(tmp_path: Path) -> None:
     """D14: same folder, same names, two starts: one holds; a clean stop hands over without waiting out the TTL."""
     first_said, second_said = tmp_path / "first", tmp_path / "second"

@@ -35,6 +35,7 @@ from treasuryd.executor.loop import Ticker
 from treasuryd.executor.mind import Mind
 from treasuryd.executor.reconcile import check_chain
 from treasuryd.executor.supervisor import Hurried, Supervisor
+from treasuryd.host import hangup
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.notify import ServiceManager
 from treasuryd.host.watchdog import Patience, Watchdog
@@ -238,6 +239,8 @@ async def _executor(settings: Settings, *, reread: Reread | None, after: After) 
 async def _supervised(process: Process, devnet: Devnet | None, reread: Reread | None, after: After) -> None:
     async def afterwards() -> None:
         await process.bound.wait()
+        if hangup.came():
+            process.reload(reread)
         with suppress(Finished):
             await after(process, devnet)
             await anyio.sleep_forever()
