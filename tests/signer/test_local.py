@@ -36,7 +36,10 @@ from treasuryd.core.model import (
 )
 from treasuryd.errors import Rejected
 from treasuryd.ports import Signer, written
+from treasuryd.signer import ledger
 from treasuryd.signer.local import LocalSigner
+from treasuryd.sqlite.connect import Connection, Database
+from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.wire.theblock.transaction import decode_rpc7, payload_of, signing_message, transaction_id
 
 TOO_MUCH = BaseUnits(2_000_000)
@@ -212,12 +215,52 @@ async def test_a_fee_variant_keeps_everything_but_the_fee(signer: LocalSigner) -
     assert reasons(await ask(signer, request(1, variant=4, amount=BaseUnits(9)))) == ["second_payload"]
 
 
+FILLER = request(1, disbursement_id=None, destination=Address("treasury-sink"), intent_id=IntentId(77))
+
+
 async def test_a_filler_cancels_and_never_pays(signer: LocalSigner) -> None:
-    """An intent without a disbursement fills a nonce."""
-    filler = request(1, disbursement_id=None, destination=Address("treasury-sink"))
-    assert reasons(await ask(signer, filler)) == ["filler_pays"]
-    assert reasons(await ask(signer, replace(filler, kind=VariantKind.CANCEL))) == ["signed"]
+    """An intent without a disbursement fills a nonce, under a person's confirmation alone (protocol.md R9, R11)."""
+    filler = replace(FILLER, kind=VariantKind.CANCEL)
+    assert reasons(await ask(signer, FILLER)) == ["filler_pays"]
+    assert reasons(await ask(signer, filler)) == ["not_ordered"]
+    await signer.confirm_fill(TREASURY, [Nonce(1)], by=PERSON)
+    assert reasons(await ask(signer, FILLER)) == ["filler_pays"]
+    assert reasons(await ask(signer, filler)) == ["signed"]
     assert (await signer.marks())[TREASURY] == Marks(nonce=Nonce(1), term=Term(1))
+
+
+async def test_a_filler_takes_a_nonce_whose_payment_counts_no_more(signer: LocalSigner) -> None:
+    """R9: whoever had the nonce before is never signed under it again; a dearer filler and a second one are."""
+    await ask(signer, request(1))
+    await signer.confirm_fill(TREASURY, [Nonce(1)], by=PERSON)
+    await signer.confirm_fill(TREASURY, [Nonce(1)], by=PERSON)
+    filler = replace(FILLER, kind=VariantKind.CANCEL)
+    dearer = replace(filler, variant=2, fee=BaseUnits(2_000))
+    later = replace(filler, intent_id=IntentId(78))
+    assert reasons(await ask(signer, filler, dearer, later)) == ["signed"] * 3
+    again = request(1, variant=2, fee=BaseUnits(2_000))
+    assert reasons(await ask(signer, again)) == ["nonce_taken"]
+    assert reasons(await ask(signer, request(1))) == ["signed"]  # what was signed is signed
+    bindings = await signer.bindings(TREASURY, first=Nonce(1), limit=10)
+    assert [(one.request.intent_id, one.request.variant) for one in bindings] == [
+        (1, 1), (77, 1), (77, 2), (78, 1),
+    ]  # fmt: skip
+
+
+async def test_a_nonce_to_be_filled_is_never_bound_to_a_payment(signer: LocalSigner) -> None:
+    """Before the filler is signed and after: the order alone closes the nonce."""
+    await signer.confirm_fill(TREASURY, [Nonce(1)], by=PERSON)
+    assert reasons(await ask(signer, request(1))) == ["nonce_taken"]
+    await ask(signer, replace(FILLER, kind=VariantKind.CANCEL))
+    assert reasons(await ask(signer, request(1))) == ["nonce_taken"]
+
+
+async def test_a_filler_that_policy_refuses_is_refused_for_good(signer: LocalSigner) -> None:
+    """Its intent is void then, and the nonce open for another one."""
+    await signer.confirm_fill(TREASURY, [Nonce(1)], by=PERSON)
+    (answer,) = await ask(signer, replace(FILLER, kind=VariantKind.CANCEL, fee=TOO_MUCH))
+    assert (refused(answer).reason, refused(answer).final) == ("fee_too_large", True)
+    assert await signer.never_bound([FILLER.intent_id]) == [True]
 
 
 # --- order and refusals ------------------------------------------------------------------------------------------
@@ -546,3 +589,36 @@ async def test_nonces_of_one_account_are_bound_in_rising_order(signer: LocalSign
     await ask(signer, *(request(number) for number in (5, 3, 4, 1, 2)))
     nonces = [binding.request.nonce for binding in await everything(signer)]
     assert all(second == first + 1 for first, second in pairwise(nonces))
+
+
+async def test_a_ledger_of_the_first_schema_keeps_what_it_bound(desk: Desk) -> None:
+    """A migration forgets nothing: same request, same bytes."""
+    asked = request(1)
+    old = await desk.open()
+    (answer,) = await ask(old, asked)
+    sealed = signed(answer)
+    await desk.close()
+    desk.path.unlink()
+    driver = InlineDriver(Database(path=desk.path, application_id=ledger.APPLICATION_ID))
+
+    def first(connection: Connection) -> None:
+        for statement in ledger._statements(ledger._read_sql("0001_ledger.sql")):
+            connection.execute(statement)
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(
+            "INSERT INTO intent VALUES (1, 'treasury', 1, 1, 'tb1payee1', 500, 'payment 1', ?, 'key#1')",
+            (f"{1:064x}",),
+        )
+        connection.execute(
+            "INSERT INTO signature VALUES (1, 1, 'payment', 1000, 1, ?, ?)", (sealed.tx_hash, sealed.tx_bytes)
+        )
+        connection.execute(
+            "INSERT INTO account (name, nonce, disbursement_id, term) VALUES ('treasury', 1, 1, 1)"
+        )
+
+    await driver.write(first)
+    await driver.close()
+    signer = await desk.open()
+    assert await ask(signer, asked) == [sealed]
+    assert reasons(await ask(signer, request(2, nonce=Nonce(1)))) == ["nonce_taken"]
+    assert (await signer.marks())[TREASURY].nonce == 1

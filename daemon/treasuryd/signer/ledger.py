@@ -52,7 +52,8 @@ from treasuryd.signer.policy import Objection, Policy
 from treasuryd.sqlite.connect import Connection
 
 APPLICATION_ID: Final = 0x74725347  # "trSG", in the header of the file
-SCHEMA_VERSION: Final = 1
+SCRIPTS: Final = ("0001_ledger.sql", "0002_fillers.sql")  # added to, never edited
+SCHEMA_VERSION: Final = len(SCRIPTS)
 
 Sign: TypeAlias = Callable[[SignRequest], tuple[bytes, TxHash]]  # the bytes of one request, and their name
 Row: TypeAlias = tuple[Any, ...]
@@ -90,10 +91,12 @@ def migrate(connection: Connection) -> None:
             hint="Start the newer treasuryd; a ledger is never taken back.",
             kind=Kind.CONFLICT,
         )
-    if version < 1:
-        for statement in _statements(_read_sql("0001_ledger.sql")):
+    if version == SCHEMA_VERSION:
+        return
+    for script in SCRIPTS[version:]:
+        for statement in _statements(_read_sql(script)):
             connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _statements(script: str) -> list[str]:
@@ -245,8 +248,7 @@ def _load(connection: Connection, requests: Sequence[SignRequest]) -> Known:
     for request in requests:
         nonces.setdefault(request.account, []).append(request.nonce)
     for account, wanted in nonces.items():
-        for nonce, intent in connection.execute(SQL["by_nonce"], (account, _list(wanted))).fetchall():
-            known.by_nonce[account, nonce] = intent
+        _load_nonces(connection, account, wanted, known)
     disbursements = _list(
         request.disbursement_id for request in requests if request.disbursement_id is not None
     )
@@ -257,6 +259,17 @@ def _load(connection: Connection, requests: Sequence[SignRequest]) -> Known:
     judged = _list({request.intent_id for request in requests}.union(*known.others.values()))
     known.void.update(row[0] for row in connection.execute(SQL["judged_void"], (judged,)).fetchall())
     return known
+
+
+def _load_nonces(connection: Connection, account: AccountId, nonces: Sequence[Nonce], known: Known) -> None:
+    """Read whose these nonces are, and which of them are to be filled."""
+    asked = (account, _list(nonces))
+    for nonce, intent, filler in connection.execute(SQL["by_nonce"], asked).fetchall():
+        if filler:
+            known.fillers.setdefault((account, nonce), set()).add(intent)
+        else:
+            known.by_nonce[account, nonce] = intent
+    known.to_fill |= {(account, row[0]) for row in connection.execute(SQL["to_fill"], asked).fetchall()}
 
 
 def _why(text: str) -> Objection | Waiting:
@@ -327,6 +340,11 @@ def confirm_void(
     return list(intents)
 
 
+def confirm_fill(connection: Connection, account: AccountId, nonces: Sequence[Nonce], by: Approval) -> None:
+    """Remember that these nonces pay nobody any more: fillers alone are signed under them (R9, R11)."""
+    connection.executemany(SQL["add_fill"], [(account, nonce, by.who, by.reason, by.at) for nonce in nonces])
+
+
 def recall(connection: Connection, sealed: Mapping[AccountId, Marks]) -> list[AccountId]:
     """Remember what the store has sealed where that is more than we know; answers the accounts that lost their memory."""
     known = _accounts(connection)
@@ -374,7 +392,8 @@ def _adopt_one(binding: Binding, known: Known, writes: _Writes) -> None:
     before = known.signatures.get((request.intent_id, request.variant))
     bound = known.contents.get(request.intent_id, content)
     owner = known.by_nonce.get((request.account, request.nonce), request.intent_id)
-    if bound != content or owner != request.intent_id or before not in (None, signature):
+    other = owner != request.intent_id and request.disbursement_id is not None
+    if bound != content or other or before not in (None, signature):
         raise Rejected(
             f"intent {request.intent_id}, variant {request.variant}, nonce {request.nonce}: the ledger knows other "
             "content under the same name",

@@ -111,6 +111,10 @@ class LocalSigner:
         """Take a person's word that these intents are void; repeating it is harmless."""
         return await self._driver.write(ledger.confirm_void, list(intents), by)
 
+    async def confirm_fill(self, account: AccountId, nonces: Many[Nonce], *, by: Approval) -> None:
+        """Take a person's word that these nonces are to be filled; repeating it is harmless."""
+        await self._driver.write(ledger.confirm_fill, account, list(nonces), by)
+
     async def adopt(self, account: AccountId, bindings: Many[Binding], *, by: Approval) -> None:
         """
         Import what this signer has forgotten; repeating it is harmless.

@@ -34,7 +34,8 @@ class Waiting(StrEnum):
     STALE_TERM = "stale_term"  # a newer holder has been here
     LOST_MEMORY = "lost_memory"  # the store has sealed what this ledger does not know
     SECOND_PAYLOAD = "second_payload"  # this intent, or this variant of it, was signed with other content
-    NONCE_TAKEN = "nonce_taken"  # the nonce belongs to another intent, for ever
+    NONCE_TAKEN = "nonce_taken"  # the nonce belongs to another intent, or to be filled, for ever
+    NOT_ORDERED = "not_ordered"  # nobody ordered this nonce to be filled
     UNCONFIRMED = "unconfirmed"  # an earlier payment of the disbursement may still count
     JUDGED_VOID = "judged_void"  # a person declared this intent void
     FILLER_PAYS = "filler_pays"  # an intent without a disbursement may only cancel
@@ -105,13 +106,16 @@ class Known:
     """
     What the ledger knows that bears on one batch; grows while the batch is judged.
 
-    `others` are the intents of each disbursement; `void` those that a person declared void.
+    `others` are the intents of each disbursement; `void` those that a person declared void. `fillers` are the intents
+    without a disbursement under each nonce; `to_fill` the nonces that a person ordered to be filled.
     """
 
     accounts: dict[AccountId, AccountMemory] = field(default_factory=dict)
     contents: dict[IntentId, Content] = field(default_factory=dict)
     signatures: dict[tuple[IntentId, int], Signature] = field(default_factory=dict)
     by_nonce: dict[tuple[AccountId, Nonce], IntentId] = field(default_factory=dict)
+    fillers: dict[tuple[AccountId, Nonce], set[IntentId]] = field(default_factory=dict)
+    to_fill: set[tuple[AccountId, Nonce]] = field(default_factory=set)
     others: dict[DisbursementId, set[IntentId]] = field(default_factory=dict)
     refusals: dict[IntentId, Refusal] = field(default_factory=dict)
     void: set[IntentId] = field(default_factory=set)
@@ -120,8 +124,11 @@ class Known:
         """Take in what was just signed, so that the next row of the batch is judged by it."""
         self.contents[request.intent_id] = content
         self.signatures[request.intent_id, request.variant] = signature
-        self.by_nonce[request.account, request.nonce] = request.intent_id
-        if request.disbursement_id is not None:
+        place = (request.account, request.nonce)
+        if request.disbursement_id is None:
+            self.fillers.setdefault(place, set()).add(request.intent_id)
+        else:
+            self.by_nonce[place] = request.intent_id
             self.others.setdefault(request.disbursement_id, set()).add(request.intent_id)
 
 
@@ -173,7 +180,7 @@ def judge(
     return (
         _second(request, content, bound, signed, known)
         or _unpayable(request, accounts)
-        or _objectionable(request, policy, lasting=bound is None and request.disbursement_id is not None)
+        or _objectionable(request, policy, lasting=bound is None)
         or Fresh()
     )
 
@@ -221,14 +228,20 @@ def _second(
         return Refusal(
             why=Waiting.JUDGED_VOID, detail=f"intent {request.intent_id} was declared void by a person"
         )
-    taken = known.by_nonce.get((request.account, request.nonce), request.intent_id)
+    if request.disbursement_id is None:
+        return _unordered(request, known)
+    place = (request.account, request.nonce)
+    taken = known.by_nonce.get(place, request.intent_id)
     if taken != request.intent_id:
         return Refusal(
             why=Waiting.NONCE_TAKEN,
             detail=f"nonce {request.nonce} of {request.account} belongs to intent {taken}",
         )
-    if request.disbursement_id is None:
-        return None
+    if place in known.to_fill or place in known.fillers:
+        return Refusal(
+            why=Waiting.NONCE_TAKEN,
+            detail=f"nonce {request.nonce} of {request.account} is to be filled: it pays nobody any more",
+        )
     open_ones = known.others.get(request.disbursement_id, set()) - known.void - {request.intent_id}
     if open_ones:
         return Refusal(
@@ -239,13 +252,25 @@ def _second(
     return None
 
 
-def _unpayable(request: SignRequest, accounts: AbstractSet[AccountId]) -> Refusal | None:
-    if request.account not in accounts:
-        return Refusal(why=Waiting.NO_KEY, detail=f"no key for {request.account}")
-    if request.disbursement_id is None and request.kind is VariantKind.PAYMENT:
+def _unordered(request: SignRequest, known: Known) -> Refusal | None:
+    """
+    A filler is signed under a person's confirmation alone, whoever had the nonce before: it cancels and never pays (R11).
+    """
+    if request.kind is VariantKind.PAYMENT:
         return Refusal(
             why=Waiting.FILLER_PAYS, detail=f"intent {request.intent_id} has no disbursement to pay"
         )
+    if (request.account, request.nonce) in known.to_fill:
+        return None
+    return Refusal(
+        why=Waiting.NOT_ORDERED,
+        detail=f"nobody ordered nonce {request.nonce} of {request.account} to be filled",
+    )
+
+
+def _unpayable(request: SignRequest, accounts: AbstractSet[AccountId]) -> Refusal | None:
+    if request.account not in accounts:
+        return Refusal(why=Waiting.NO_KEY, detail=f"no key for {request.account}")
     return None
 
 

@@ -8,8 +8,13 @@ SELECT intent_id, account, nonce, disbursement_id, destination, amount, memo, pa
 FROM intent WHERE intent_id IN (SELECT value FROM json_each(?1));
 
 -- name: by_nonce
--- Whose are these nonces of one account?
-SELECT nonce, intent_id FROM intent WHERE account = ?1 AND nonce IN (SELECT value FROM json_each(?2));
+-- Whose are these nonces of one account? A filler has no disbursement.
+SELECT nonce, intent_id, disbursement_id IS NULL FROM intent
+WHERE account = ?1 AND nonce IN (SELECT value FROM json_each(?2));
+
+-- name: to_fill
+-- Which of these nonces did a person order to be filled?
+SELECT nonce FROM fill WHERE account = ?1 AND nonce IN (SELECT value FROM json_each(?2));
 
 -- name: by_disbursement
 -- Which intents were ever bound for these disbursements?
@@ -60,6 +65,10 @@ ON CONFLICT (intent_id) DO NOTHING;
 -- name: add_void
 -- Remember a person's word; the first one stands.
 INSERT INTO judged_void (intent_id, who, reason, at) VALUES (?, ?, ?, ?) ON CONFLICT (intent_id) DO NOTHING;
+
+-- name: add_fill
+-- Remember a person's word that a nonce is to be filled; the first one stands.
+INSERT INTO fill (account, nonce, who, reason, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (account, nonce) DO NOTHING;
 
 -- name: add_adoption
 -- Remember who imported what.
