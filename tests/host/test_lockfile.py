@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from treasuryd.errors import Corrupt
-from treasuryd.host.lockfile import folder_id, machine_id, try_lock
+from treasuryd.host.lockfile import Standing, folder_id, machine_id, try_lock
 
 HOLDER = """
 import sys, pathlib
@@ -42,6 +42,32 @@ def test_a_killed_holder_leaves_the_lock_free_at_once(tmp_path: Path) -> None:
         assert lock is not None
         assert lock.held
         lock.close()
+
+
+def test_a_standby_hears_of_the_holders_death_at_its_next_question(tmp_path: Path) -> None:
+    """Two daemons on one folder: who waits for the other need not wait out the lease when the other dies."""
+    with holder(tmp_path) as process:
+        alone = Standing(tmp_path)
+        assert not alone()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert alone()
+    assert try_lock(tmp_path) is None
+    alone.close()
+    again = try_lock(tmp_path)
+    assert again is not None
+    again.close()
+
+
+def test_a_lock_that_cannot_be_tried_again_is_not_ours(tmp_path: Path) -> None:
+    """A folder that went away under a standby ends nothing: it stays an ordinary candidate."""
+    with holder(tmp_path) as process:
+        alone = Standing(tmp_path)
+        (tmp_path / "lock").unlink()
+        (tmp_path / "lock").mkdir()
+        assert not alone()
+        alone.close()
+        process.communicate("")
 
 
 def test_a_stopped_holder_keeps_the_lock(tmp_path: Path) -> None:

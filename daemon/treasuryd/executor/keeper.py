@@ -86,6 +86,7 @@ class Keeper:
             EventKind.LEASE_LOST,
             [row for account, row in sent_for.leases.items() if account in lost],
             Severity.WARNING,
+            reason="renewal_refused",
         )
 
     async def _claim(self, wanted: Sequence[AccountId]) -> None:
@@ -97,9 +98,13 @@ class Keeper:
             rows, self._watched, self.owner, held=self.mind.held, alone=alone, timing=self.timing, now=now
         )
         if free:
-            await self._take([row for row, _ground in free], alone=alone)
+            await self._take(
+                [row for row, _ in free], alone=alone, grounds={row.account: ground for row, ground in free}
+            )
 
-    async def _take(self, rows: Sequence[LeaseSeen], *, alone: bool) -> None:
+    async def _take(
+        self, rows: Sequence[LeaseSeen], *, alone: bool, grounds: Mapping[AccountId, lease.Ground]
+    ) -> None:
         marks = await self.world.signer.marks()
         asked_at = self.world.clock.boot_seconds()
         claimed = written(
@@ -114,13 +119,22 @@ class Keeper:
         new = lease.claimed(Held(), claimed, asked_at=asked_at, timing=self.timing)
         await reconcile(self.world, tuple(new.leases), new, at=self.moment(), lost=self.lost())
         self.mind.held = lease.claimed(self.mind.held, claimed, asked_at=asked_at, timing=self.timing)
-        self._tell(EventKind.LEASE_CLAIMED, claimed)
+        self._tell(EventKind.LEASE_CLAIMED, claimed, grounds=grounds)
         self.mind.wake()
 
-    def _tell(self, kind: EventKind, leases: Iterable[Lease], severity: Severity = Severity.INFO) -> None:
-        self.world.observer.saw(
-            *(
-                Event(kind=kind, severity=severity, account=held.account, fields={"term": held.term})
-                for held in leases
+    def _tell(
+        self,
+        kind: EventKind,
+        leases: Iterable[Lease],
+        severity: Severity = Severity.INFO,
+        *,
+        reason: str = "",
+        grounds: Mapping[AccountId, lease.Ground] | None = None,
+    ) -> None:
+        for held in leases:
+            fields: dict[str, str | int] = {"term": held.term}
+            if grounds is not None:
+                fields["ground"] = grounds[held.account]
+            self.world.observer.saw(
+                Event(kind=kind, severity=severity, account=held.account, reason=reason, fields=fields)
             )
-        )

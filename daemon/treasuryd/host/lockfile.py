@@ -13,6 +13,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +69,32 @@ def try_lock(folder: Path) -> FolderLock | None:
         os.close(descriptor)
         raise Corrupt(f"{path}: cannot be locked: {error.strerror}", hint=_FOLDER_HINT) from error
     return FolderLock(descriptor)
+
+
+class Standing:
+    """
+    Whether this process is the one of its state folder: asks for the lock at each question until it has it.
+
+    Guarantees: true once and for all; a standby hears of the holder's death at its next question. A lock that cannot be
+    tried later (no descriptor is left) counts as not ours.
+    Raises: Corrupt at the making, when the folder's lock cannot be tried at all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = try_lock(folder)
+
+    def __call__(self) -> bool:
+        """Ask, and try for the lock where it was somebody else's."""
+        if self._lock is None:
+            with suppress(Corrupt):
+                self._lock = try_lock(self._folder)
+        return self._lock is not None
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        if self._lock is not None:
+            self._lock.close()
 
 
 _FOLDER_HINT: Final = (

@@ -25,7 +25,7 @@ from treasuryd.errors import Corrupt
 from treasuryd.executor.tick import Trade
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.entropy import SystemEntropy
-from treasuryd.host.lockfile import FolderLock, folder_id, machine_id, try_lock
+from treasuryd.host.lockfile import Standing, folder_id, machine_id
 from treasuryd.main.development import Voter, voters, with_houses
 from treasuryd.ports import Observer, World
 from treasuryd.settings import Settings
@@ -66,7 +66,7 @@ class Assembled:
     endpoints: tuple[EndpointConfig, ...]
     public_keys: Mapping[AccountId, bytes]
     owner: Owner
-    lock: FolderLock | None
+    alone: Standing
     electorate: tuple[Voter, ...]
 
 
@@ -83,9 +83,8 @@ async def assembled(
     clock, entropy = SystemClock(), SystemEntropy()
     folder = _private_folder(settings.state_folder)
     async with AsyncExitStack() as stack:
-        lock = try_lock(folder)
-        if lock is not None:
-            stack.callback(lock.close)
+        alone = Standing(folder)
+        stack.callback(alone.close)
         signer_keys, electorate = _keys(settings)
         rules = with_houses(settings.rules(), electorate)
         store, desk = await _store(stack, settings, rules, clock=clock, entropy=entropy, observer=observer)
@@ -122,7 +121,7 @@ async def assembled(
                 machine=machine_id(),
                 folder=folder_id(folder, new_id=entropy.new_id),
             ),
-            lock=lock,
+            alone=alone,
             electorate=electorate,
         )
 

@@ -300,7 +300,7 @@ def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Proc
             owner=parts.owner,
             accounts=accounts,
             timing=timing,
-            alone=lambda: parts.lock is not None,
+            alone=parts.alone,
             moment=lambda: mind.at or _before_the_first_look(clock.unix_seconds(), clock.boot_seconds()),
             lost=lambda: lost_by(settings),
         ),
