@@ -113,6 +113,7 @@ def run(*, config: Path | None, submit: Path | None, **chosen: Any) -> int:
 @click.option(
     "--state-folder", type=click.Path(path_type=Path), help="Keep mined blocks there; by default nowhere."
 )
+@click.option("--bare", is_flag=True, help="No look-up, no batches, no single accounts: as the real node.")
 @click.option(
     "--offered", type=click.Path(path_type=Path), help="Write every transaction that is offered to this file."
 )
@@ -121,9 +122,12 @@ def run(*, config: Path | None, submit: Path | None, **chosen: Any) -> int:
 @click.option(
     "--fund", "funds", multiple=True, metavar="NAME=AMOUNT", help="Base units that an account starts with."
 )
-def devnet(*, config: Path | None, profile: str | None, funds: tuple[str, ...], **chosen: Any) -> int:
+def devnet(
+    *, config: Path | None, profile: str | None, bare: bool, funds: tuple[str, ...], **chosen: Any
+) -> int:
     """Run a development chain alone; `chain.endpoints` of a daemon may point at it."""
-    from treasuryd.devnet.config import profile as profile_of  # noqa: PLC0415 - see above
+    from treasuryd.devnet.config import NO_ABILITIES  # noqa: PLC0415 - see above
+    from treasuryd.devnet.config import profile as profile_of  # noqa: PLC0415
     from treasuryd.main import run_devnet  # noqa: PLC0415
     from treasuryd.main.roots import devnet_config  # noqa: PLC0415
 
@@ -133,6 +137,7 @@ def devnet(*, config: Path | None, profile: str | None, funds: tuple[str, ...], 
         base = replace(devnet_config(load_settings(config, overriding)), state_folder=None)
     found = replace(
         base,
+        abilities=NO_ABILITIES if bare else base.abilities,
         port=chosen["port"],
         state_folder=chosen["state_folder"],
         offered=chosen["offered"],
