@@ -7,6 +7,7 @@ each entry once more outside the store.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -24,6 +25,7 @@ PEOPLE: Final = "people"  # the chain of people's commands
 GENESIS: Final = "0" * 64  # what the first entry of a chain is chained to
 COPY_ROWS: Final = 1_000  # entries read at once
 TAIL_BYTES: Final = 64 * 2**20  # the longest entry that is looked for at the end of a copy
+UNSYNCED_BYTES: Final = 2**20  # of a chain's copy, or one longer entry: what a power cut may tear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +107,9 @@ class JournalCopy:
     """
     Appends each committed entry to `<folder>/<chain>.log`; called after every commit, on the writing thread.
 
-    Guarantees: people's entries are synced before the call returns, all others handed to the system; what a crash left
-    out is caught up by the next call; a torn last line is cut off; a failure raises Corrupt, never silence.
+    Guarantees: people's entries are synced before the call returns, all others handed to the system, and synced before
+    more than `UNSYNCED_BYTES` of a chain wait; what a crash or a power cut left out or tore is written anew by the next
+    start; a failure raises Corrupt, never silence.
     Does not guarantee: that an entry stands there once only, where several processes share a folder; readers drop
     repeats. A copy that goes on beyond the store (an old store was restored) is set aside, never written over:
     `ahead` names such chains.
@@ -116,6 +119,8 @@ class JournalCopy:
         self._folder = folder
         self._sync = sync  # makes a file (by its descriptor) durable
         self._files: dict[str, BinaryIO] = {}
+        self._waiting: dict[str, int] = {}  # bytes of each chain's copy that are not synced yet
+        self._failed = False
         self._copied: int | None = None  # id of the last entry copied; None before the first call
         self.ahead: Mapping[str, CopyHead] = {}
 
@@ -126,16 +131,20 @@ class JournalCopy:
                 self._copied = self._catch_up(connection)
             self._copied = self._write(connection, self._copied)
         except OSError as error:
+            self._failed = True
             raise Corrupt(
                 f"the journal's copy in {self._folder} failed: {error}",
                 hint="Make room on that disk, or correct the setting; the store itself is intact.",
             ) from error
 
     def close(self) -> None:
-        """Sync and close all files."""
+        """Sync and close all files; after a failure nothing more is said of them, the next start writes what is missing."""
         for file in self._files.values():
-            self._sync(file.fileno())
-            file.close()
+            with suppress(OSError) if self._failed else nullcontext():
+                file.flush()
+                self._sync(file.fileno())
+            with suppress(OSError) if self._failed else nullcontext():
+                file.close()
         self._files.clear()
 
     def _write(self, connection: Connection, after: int) -> int:
@@ -143,7 +152,7 @@ class JournalCopy:
         while True:
             rows = connection.execute(SHARED["journal_since"], (after, COPY_ROWS)).fetchall()
             for row in rows:
-                self._file(row[1]).write(line_of(_entry(row)))
+                self._add(row[1], line_of(_entry(row)))
                 touched.add(row[1])
                 after = row[0]
             if len(rows) < COPY_ROWS:
@@ -151,8 +160,22 @@ class JournalCopy:
         for chain in touched:
             self._files[chain].flush()
         if PEOPLE in touched:
-            self._sync(self._files[PEOPLE].fileno())
+            self._synced(PEOPLE)
         return after
+
+    def _add(self, chain: str, line: bytes) -> None:
+        """Append a line; what waits to be synced stays so short that the next start can look through all of it."""
+        file, waiting = self._file(chain), self._waiting.get(chain, 0)
+        if waiting and waiting + len(line) > UNSYNCED_BYTES:
+            self._synced(chain)
+            waiting = 0
+        file.write(line)
+        self._waiting[chain] = waiting + len(line)
+
+    def _synced(self, chain: str) -> None:
+        self._files[chain].flush()
+        self._sync(self._files[chain].fileno())
+        self._waiting[chain] = 0
 
     def _catch_up(self, connection: Connection) -> int:
         """Bring every chain's file to its head in the store; answers the highest id of an entry then copied."""
@@ -161,10 +184,14 @@ class JournalCopy:
         ahead: dict[str, CopyHead] = {}
         stored = {row[0]: (row[1], row[2]) for row in connection.execute(SHARED["journal_heads"]).fetchall()}
         for chain in copied_chains(self._folder):
-            head = copy_head(self._folder, chain)
-            if head is not None and not self._known(connection, chain, head):
-                ahead[chain] = head
-                self._set_aside(chain, head)
+            tail = copy_tail(self._folder, chain)
+            for head in (tail.beyond, tail.head):
+                if head is not None and not self._known(connection, chain, head):
+                    ahead[chain] = head
+                    self._set_aside(chain, head)
+                    break
+            else:
+                os.truncate(path_of(self._folder, chain), tail.size)
         for chain, (last, last_id) in stored.items():
             self._append_from(connection, chain, last)
             highest = max(highest, last_id)
@@ -172,15 +199,14 @@ class JournalCopy:
         return highest
 
     def _append_from(self, connection: Connection, chain: str, last: int) -> None:
-        head = copy_head(self._folder, chain)
+        head = copy_tail(self._folder, chain).head
         seq = 0 if head is None else head.seq
-        file = self._file(chain)
+        self._file(chain)
         while seq < last:
             for entry in entries(connection, chain, after=seq):
-                file.write(line_of(entry))
+                self._add(chain, line_of(entry))
                 seq = entry.seq
-        file.flush()
-        self._sync(file.fileno())
+        self._synced(chain)
 
     @staticmethod
     def _known(connection: Connection, chain: str, head: CopyHead) -> bool:
@@ -268,24 +294,67 @@ def set_aside(folder: Path) -> list[str]:
     return sorted(unquote(path.stem) for path in folder.glob("*.ahead"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """
+    The end of a chain's copy: its last entry, where that ends in the file, and the last entry that is readable beyond.
+
+    A power cut may keep what was written last and lose what was written before it, as long as neither was synced.
+    """
+
+    head: CopyHead | None
+    size: int
+    beyond: CopyHead | None
+
+
 def copy_head(folder: Path, chain: str) -> CopyHead | None:
-    """Find the last whole entry of a chain's copy, and cut off a torn line behind it."""
+    """Find the last entry of a chain's copy up to which all of it is whole."""
+    return copy_tail(folder, chain).head
+
+
+def copy_tail(folder: Path, chain: str) -> Tail:
+    """Look through what may not have been synced, at least `UNSYNCED_BYTES` or the last entry, for what is torn."""
     path = path_of(folder, chain)
     if not path.exists():
-        return None
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        start = max(0, size - TAIL_BYTES)
+        return Tail(head=None, size=0, beyond=None)
+    with path.open("rb") as file:
+        start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
         file.seek(start)
-        tail = file.read()
-        whole = tail.rfind(b"\n") + 1
-        if whole < len(tail):
-            file.truncate(start + whole)
-        if not whole:
-            return None
-        last = tail[tail.rfind(b"\n", 0, whole - 1) + 1 : whole]
-    entry = entry_of(chain, last)
-    return CopyHead(seq=entry.seq, hash=entry.hash)
+        text = file.read()
+    # synced, or read from the first byte on: a line begins here, and the one before it is whole
+    at = text.rfind(b"\n", 0, max(0, len(text) - UNSYNCED_BYTES)) + 1
+    last = (
+        None if start + at else Entry(chain=chain, seq=0, at=UnixSeconds(0.0), verb="", body="", hash=GENESIS)
+    )
+    size, torn, beyond = start + at, False, None
+    for line in text[at:].splitlines(keepends=True):
+        entry = _readable(chain, line)
+        torn = torn or entry is None or not (last is None or _follows(last, entry))
+        if torn:  # a hole is zeros, which no entry holds: the next one may stand right behind it
+            entry = _readable(chain, line.rpartition(b"\0")[2])
+        if not torn and entry is not None:
+            last = entry if last is None or entry.seq > last.seq else last  # a repeat is no news
+            size += len(line)
+        elif entry is not None:
+            beyond = CopyHead(seq=entry.seq, hash=entry.hash)
+    return Tail(
+        head=CopyHead(seq=last.seq, hash=last.hash) if last and last.seq else None, size=size, beyond=beyond
+    )
+
+
+def _readable(chain: str, line: bytes) -> Entry | None:
+    try:
+        return entry_of(chain, line) if line.endswith(b"\n") else None
+    except Corrupt:
+        return None
+
+
+def _follows(before: Entry, entry: Entry) -> bool:
+    """Whether it is the next entry, or one that stands there already."""
+    body = entry.body.encode()
+    return entry.seq <= before.seq or entry.hash == link(
+        before.hash, entry.chain, before.seq + 1, entry.at, entry.verb, body
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,128 @@
+"""What a power cut leaves of the journal's outside copy: holes, torn lines, lines behind a hole."""
+
+from pathlib import Path
+
+import pytest
+from tests.store.kit import opened
+
+from treasuryd.core.model import UnixSeconds
+from treasuryd.errors import Corrupt
+from treasuryd.sqlite.connect import Connection
+from treasuryd.sqlite.inline import InlineDriver
+from treasuryd.store import journal
+from treasuryd.store.journal import JournalCopy, append, copy_tail, entries, path_of, read_copy, set_aside
+
+CHAIN = "account:a"
+AT = UnixSeconds(1.0)
+
+
+def _say(connection: Connection, *words: str) -> None:
+    for word in words:
+        append(connection, CHAIN, "said", {"word": word}, AT)
+
+
+async def _written(folder: Path, file: Path, *words: str) -> None:
+    """Start, let the copy catch up, say something, end."""
+    copy = JournalCopy(folder)
+    driver = await opened(InlineDriver, file, committed=copy)
+    await driver.write(_say, *words)
+    await driver.close()
+    copy.close()
+
+
+@pytest.mark.parametrize(
+    "whole", [0, 1, 3], ids=["from the first entry on", "after the first", "after the third"]
+)
+async def test_a_hole_in_what_was_not_synced_is_written_anew(tmp_path: Path, whole: int) -> None:
+    """§3: a power cut kept the last entry and lost those before it; a start mends that, and takes it for no restore."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    await _written(folder, file, "a", "b", "c", "d", "e")
+    copy = path_of(folder, CHAIN)
+    lines = copy.read_bytes().splitlines(keepends=True)
+    lost = b"".join(lines[whole:4])
+    copy.write_bytes(b"".join(lines[:whole]) + bytes(len(lost)) + lines[4])
+
+    tail = copy_tail(folder, CHAIN)
+    assert (0 if tail.head is None else tail.head.seq) == whole
+
+    await _written(folder, file, "f")
+
+    driver = await opened(InlineDriver, file)
+    assert list(read_copy(folder, CHAIN)) == await driver.read(entries, CHAIN)
+    assert set_aside(folder) == []
+    await driver.close()
+
+
+async def test_an_entry_behind_a_hole_still_tells_of_a_restore(tmp_path: Path) -> None:
+    """§8: what the store does not know is evidence, however torn the file is before it; it is kept as it is."""
+    folder = tmp_path / "journal"
+    await _written(folder, tmp_path / "lost.db", "a", "b", "c", "d")
+    copy = path_of(folder, CHAIN)
+    lines = copy.read_bytes().splitlines(keepends=True)
+    torn = lines[0] + bytes(len(lines[1] + lines[2])) + lines[3]
+    copy.write_bytes(torn)
+
+    await _written(folder, tmp_path / "restored.db", "a")
+
+    [aside] = folder.glob("*.ahead")
+    assert aside.read_bytes() == torn
+    assert aside.name.split(".")[1].startswith("4-")
+
+
+async def test_what_waits_to_be_synced_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start looks through a megabyte of each chain, not through its years: so no more may be torn."""
+    monkeypatch.setattr(journal, "UNSYNCED_BYTES", 1_000)
+    synced: list[int] = []
+    copy = JournalCopy(tmp_path / "journal", sync=lambda _: synced.append(size()))
+
+    def size() -> int:
+        path = path_of(tmp_path / "journal", CHAIN)
+        return path.stat().st_size if path.exists() else 0
+
+    driver = await opened(InlineDriver, committed=copy)
+    for number in range(50):
+        await driver.write(_say, f"word {number} " + "x" * (number * 40))
+        assert size() - max(synced, default=0) <= max(1_000, 40 * number + 300)
+    assert len(synced) > 20
+    await driver.close()
+    copy.close()
+
+
+async def test_what_is_not_looked_through_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window begins at a line; what lies before it was synced, and `read_copy` verifies it when it is needed."""
+    monkeypatch.setattr(journal, "UNSYNCED_BYTES", 200)
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    await _written(folder, file, *"abcdefgh")
+    copy = path_of(folder, CHAIN)
+    content = copy.read_bytes()
+    copy.write_bytes(b"x" + content[1:])
+
+    tail = copy_tail(folder, CHAIN)
+
+    assert (tail.head is not None and tail.head.seq, tail.size, tail.beyond) == (8, len(content), None)
+    with pytest.raises(Corrupt):
+        list(read_copy(folder, CHAIN))
+
+
+async def test_a_copy_that_failed_ends_without_a_second_error(tmp_path: Path) -> None:
+    """The first error says what happened; closing says nothing on top, and the next start writes what is missing."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    broken = [False]
+
+    def sync(_: int) -> None:
+        if broken[0]:
+            raise OSError(5, "Input/output error")
+
+    copy = JournalCopy(folder, sync=sync)
+    driver = await opened(InlineDriver, file, committed=copy)
+    broken[0] = True
+    with pytest.raises(Corrupt, match="Input/output error"):
+        await driver.write(lambda connection: append(connection, journal.PEOPLE, "said", {}, AT))
+    await driver.close()
+    copy.close()
+
+    await _written(folder, file, "a")
+
+    driver = await opened(InlineDriver, file)
+    assert list(read_copy(folder, journal.PEOPLE)) == await driver.read(entries, journal.PEOPLE)
+    await driver.close()
