@@ -52,7 +52,7 @@ from treasuryd.signer.policy import Objection, Policy
 from treasuryd.sqlite.connect import Connection
 
 APPLICATION_ID: Final = 0x74725347  # "trSG", in the header of the file
-SCRIPTS: Final = ("0001_ledger.sql", "0002_fillers.sql")  # added to, never edited
+SCRIPTS: Final = ("0001_ledger.sql", "0002_fillers.sql", "0003_witness.sql")  # added to, never edited
 SCHEMA_VERSION: Final = len(SCRIPTS)
 
 Sign: TypeAlias = Callable[[SignRequest], tuple[bytes, TxHash]]  # the bytes of one request, and their name
@@ -408,6 +408,7 @@ def _adopt_one(binding: Binding, known: Known, writes: _Writes) -> None:
         )
     if before is None:
         writes.signed(request, content, signature, known)
+    writes.terms[request.account] = max(request.term, writes.terms.get(request.account, request.term))
 
 
 # --- rows ------------------------------------------------------------------------------------------------------

@@ -26,10 +26,11 @@ from treasuryd.core.model import (
     TxHash,
     VariantKind,
 )
+from treasuryd.core.restore import Witness
 from treasuryd.errors import Refusal as Kind
 from treasuryd.errors import Rejected
 from treasuryd.ports import Many, Rows
-from treasuryd.signer import ledger
+from treasuryd.signer import ledger, witness
 from treasuryd.signer.keys import Key
 from treasuryd.signer.memory import Waiting
 from treasuryd.signer.policy import Policy, objection
@@ -114,6 +115,18 @@ class LocalSigner:
     async def confirm_fill(self, account: AccountId, nonces: Many[Nonce], *, by: Approval) -> None:
         """Take a person's word that these nonces are to be filled; repeating it is harmless."""
         await self._driver.write(ledger.confirm_fill, account, list(nonces), by)
+
+    async def judged_void(self, intents: Many[IntentId]) -> Many[bool]:
+        """Tell which intents a person declared void."""
+        return await self._driver.read(witness.judged_void, list(intents))
+
+    async def told(self) -> Mapping[AccountId, Witness]:
+        """Tell what the store last told of itself (protocol.md §8)."""
+        return await self._driver.read(witness.told)
+
+    async def tell(self, news: Mapping[AccountId, Witness]) -> None:
+        """Remember the newest heads of the store's journal."""
+        await self._driver.write(witness.tell, dict(news))
 
     async def adopt(self, account: AccountId, bindings: Many[Binding], *, by: Approval) -> None:
         """

@@ -85,3 +85,12 @@ ON CONFLICT (name) DO UPDATE SET nonce = max(nonce, excluded.nonce),
 INSERT INTO account (name, sealed_nonce, sealed_disbursement_id) VALUES (?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET sealed_nonce = max(sealed_nonce, excluded.sealed_nonce),
     sealed_disbursement_id = max(sealed_disbursement_id, excluded.sealed_disbursement_id);
+
+-- name: witnesses
+-- What the store last told of its journal.
+SELECT account, chain, lineage, seq, hash FROM witness ORDER BY account, chain;
+
+-- name: put_witness
+-- And what it tells now.
+INSERT INTO witness (account, chain, lineage, seq, hash) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (account, chain) DO UPDATE SET lineage = excluded.lineage, seq = excluded.seq, hash = excluded.hash;

@@ -1,0 +1,184 @@
+"""
+Restored, cloned, moved: how a store that is older than the world is recognised, and when it may act again (§8).
+
+A store's past is its journal: every change stands in it, hash-chained. Whoever outside the store remembers an entry of
+it (the signer, the journal's copy) has a witness: a store that does not hold that very entry is not the one, or not the
+newest, that the witness has seen.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from treasuryd.core.model import AccountId, DisbursementId, Height, Marks, Nonce, Term
+
+FOUND: Final = "restored"  # cause of an account in quarantine: nothing has been repaired yet
+TAKEN_UP: Final = "taken_up"  # replayed and adopted: what was bound is confirmed, and may be sent again
+SHOWN: Final = 20  # ids or nonces that one open point names
+
+
+class Sign(StrEnum):
+    """What shows that a store is not the newest: a closed set."""
+
+    JOURNAL_REPLAYED = "journal_replayed"  # the journal's copy went on, and all of it was replayed
+    JOURNAL_LOST = "journal_lost"  # the journal's copy went on, and could not be replayed whole
+    SIGNER_NONCE = "signer_nonce"
+    SIGNER_DISBURSEMENT = "signer_disbursement"
+    SIGNER_TERM = "signer_term"
+    SIGNER_WITNESS = "signer_witness"  # the signer was told of entries that this store does not hold
+    SIGNER_REFUSED = "signer_refused"  # a nonce or an intent belongs to another payload
+    MOVED = "moved"  # the file is not the one that was opened last: moved, restored or cloned
+    DECLARED = "declared"  # a person said so
+
+
+COMPLETE: Final = frozenset({Sign.JOURNAL_REPLAYED, Sign.MOVED})
+"""Signs after which nothing of the store's past is missing: no item has to be held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One sign, in words for a person."""
+
+    sign: Sign
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """What the signer was last told of the store that an account lives in: its lineage, and journal heads by chain."""
+
+    lineage: str
+    heads: Mapping[str, tuple[int, str]] = field(
+        default_factory=dict
+    )  # chain -> (number, hash) of its last entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What a store says of itself, read in one snapshot. `unknown` are heads of witnesses that it does not hold."""
+
+    lineage: str
+    former: frozenset[str]  # lineages that it had before a restore was confirmed
+    heads: Mapping[str, tuple[int, str]]
+    unknown: tuple[str, ...]
+    high_water: Mapping[AccountId, Nonce]
+    terms: Mapping[AccountId, Term]
+    last_disbursement: DisbursementId
+    found: tuple[AccountId, ...] = ()  # accounts in quarantine that nobody has taken up
+
+
+def reasons(past: Past, marks: Mapping[AccountId, Marks], told: Mapping[AccountId, Witness]) -> list[Reason]:
+    """
+    Say what shows that this store is older than the signer's memory, or another one.
+
+    Everything that the signer knows was durable in the store before the signer was asked, so in one history the store
+    is never behind. Args: what the signer said has to be read before the store's past.
+    """
+    return [*_behind(past, marks), *_unknown(past, told)]
+
+
+def _behind(past: Past, marks: Mapping[AccountId, Marks]) -> Iterator[Reason]:
+    for account, mark in marks.items():
+        if account not in past.high_water:
+            continue
+        known = past.high_water[account]
+        if mark.nonce > known:
+            detail = f"the signer bound nonce {mark.nonce} of {account}, this store knows {known}"
+            yield Reason(sign=Sign.SIGNER_NONCE, detail=detail)
+        if mark.disbursement_id > past.last_disbursement:
+            last = past.last_disbursement
+            detail = f"the signer bound disbursement {mark.disbursement_id}, this store's last one is {last}"
+            yield Reason(sign=Sign.SIGNER_DISBURSEMENT, detail=detail)
+        term = past.terms.get(account, Term(0))
+        if mark.term > term:
+            detail = f"the signer has seen term {mark.term} of {account}, this store knows {term}"
+            yield Reason(sign=Sign.SIGNER_TERM, detail=detail)
+
+
+def _unknown(past: Past, told: Mapping[AccountId, Witness]) -> Iterator[Reason]:
+    lineages = {past.lineage, *past.former}
+    for account, witness in told.items():
+        if account in past.high_water and witness.lineage not in lineages:
+            detail = f"the signer serves another store for {account}: its lineage is {witness.lineage}"
+            yield Reason(sign=Sign.SIGNER_WITNESS, detail=detail)
+    for chain in past.unknown:
+        detail = f"the signer was told of an entry of the journal {chain} that this store does not hold"
+        yield Reason(sign=Sign.SIGNER_WITNESS, detail=detail)
+
+
+def hold_all(found: Iterable[Sign]) -> bool:
+    """Whether something of the store's past may be missing, so that each open item waits for a person (§8.2)."""
+    return not set(found) <= COMPLETE
+
+
+# --- leaving it ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What has to be decided before an account leaves quarantine, as the store shows it."""
+
+    account: AccountId
+    taken_up: bool
+    kill_switch: bool
+    mark: Nonce  # the highest nonce that store or signer know
+    signer_lost: bool  # the signer knows less than was sealed
+    open: tuple[Nonce, ...]  # of intents that are neither in a block nor void
+    included: Height | None  # the highest block that holds one which is not final yet
+    ambiguous: tuple[DisbursementId, ...]
+    unknown: tuple[
+        Nonce, ...
+    ]  # up to the mark, above what is burned, and bound to nothing that the store holds
+    contradictions: tuple[str, ...]
+    read: Height | None  # of the baseline; None: the chain was not read yet
+    consumed: Nonce  # by the baseline
+    burned: Nonce  # at finality depth
+    believed: Height
+    finality_depth: int
+
+
+def open_points(now: Standing) -> list[str]:
+    """Say, one sentence each, what keeps an account in quarantine; empty: a person may end it."""
+    points = list(now.contradictions)
+    if not now.taken_up:
+        points.append(
+            "it has not been taken up yet: the executor does so within seconds, once it holds the lease"
+        )
+    if now.signer_lost:
+        points.append(
+            f"the signer knows less than was sealed: `treasuryd signer import {now.account} --reason …`"
+        )
+    if now.unknown:
+        points.append(
+            f"nothing is known of the nonces {_few(now.unknown)}: `treasuryd quarantine fill {now.account} --reason …`"
+        )
+    if now.open:
+        how = "the kill switch is on; `treasuryd breaker reset --reason …` sends the same bytes again"
+        points.append(
+            f"not in a block yet: the nonces {_few(now.open)} ({how if now.kill_switch else 'sent again'})"
+        )
+    if now.ambiguous:
+        points.append(
+            f"their outcome is unknown: `treasuryd resolve {_few(now.ambiguous)} --paid` or `--void`"
+        )
+    if now.included is not None:
+        left = max(1, now.included + now.finality_depth - now.believed)
+        points.append(f"not final yet: in {left} blocks")
+    if now.read is None:
+        points.append("the chain has not been read yet")
+    elif now.consumed > now.mark and now.consumed > now.burned:
+        points.append(
+            f"the chain shows nonce {now.consumed} used, which nobody here knows: wait until it is final"
+        )
+    return points
+
+
+def next_nonce(now: Standing) -> Nonce:
+    """Say where numbering goes on: above all that signer, journal and chain know (§8.6)."""
+    return Nonce(max(now.mark, now.consumed) + 1)
+
+
+def _few(numbers: tuple[int, ...]) -> str:
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    return " ".join(map(str, numbers[:SHOWN])) + more
