@@ -1,0 +1,152 @@
+"""
+An event loop whose time is a number and whose scheduler is a seed.
+
+Nothing ever waits: when no callback is ready, time jumps to the next timer. Which of the ready callbacks runs next is
+drawn from the seed, so that the same seed gives the same run. Every callback belongs to an owner (a simulated process,
+or nobody), which may be stopped: its callbacks are then kept back while the world goes on.
+"""
+
+import asyncio
+import heapq
+import random
+from asyncio import events
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from typing import Any, Final, Protocol
+
+MAX_STEPS: Final = 400_000  # callbacks of one run: some hundred times what a history takes
+
+
+class Owner(Protocol):
+    """Whose callbacks may be kept back, and who counts them."""
+
+    paused: bool
+    held: "list[asyncio.Handle]"
+
+    def steps(self) -> None:
+        """Be told that a callback of this owner is about to run: the process is at one of its awaits."""
+        ...
+
+
+OWNER: Final[ContextVar[Owner | None]] = ContextVar("owner", default=None)
+NOBODY: Final = Context()  # of callbacks that belong to the world
+
+
+class Deadlock(AssertionError):
+    """Nothing is ready and no timer is set: whoever still waits waits for ever."""
+
+
+class Runaway(AssertionError):
+    """More callbacks ran than any history needs: something spins."""
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """
+    An asyncio loop in virtual time.
+
+    Guarantees: the same seed and the same program run the same callbacks in the same order; time never falls and never
+        passes by itself; the callbacks of a paused owner run after it was resumed, in the order in which they came due.
+    Does not guarantee: first come, first served among ready callbacks. There are no sockets, threads or signals of the
+        system; `deliver` sends one of its own.
+    """
+
+    def __init__(self, seed: int, *, max_steps: int = MAX_STEPS) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.steps = 0
+        self.digest = 0
+        self._max_steps = max_steps
+        self._draw = random.Random(seed).random
+        self._clock_resolution = 1e-9
+        self._signals: dict[tuple[Owner | None, int], tuple[Callable[..., object], tuple[Any, ...]]] = {}
+        self.set_exception_handler(self._unhandled)
+        self.unhandled: list[str] = []
+
+    def time(self) -> float:
+        """Seconds since the loop began."""
+        return self.now
+
+    def _run_once(self) -> None:
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        count = len(ready)
+        if not count:
+            self._jump()
+            return
+        if count > 1:
+            ready.rotate(-int(self._draw() * count))
+        handle = ready.popleft()
+        if handle._cancelled:
+            return
+        self.steps += 1
+        self.digest = (self.digest * 1_000_003 + count) & 0xFFFF_FFFF_FFFF
+        if self.steps > self._max_steps:
+            raise Runaway(f"{self.steps} callbacks, and no end at {self.now:.1f} s")
+        owner = handle._context.get(OWNER)
+        if owner is not None:
+            if owner.paused:
+                owner.held.append(handle)
+                return
+            owner.steps()
+        handle._run()
+
+    def _jump(self) -> None:
+        """Go to the next timer; all that are due at that moment become ready."""
+        timers: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        while timers:
+            timer = heapq.heappop(timers)
+            timer._scheduled = False
+            if timer._cancelled:
+                self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
+                continue
+            self.now = max(self.now, timer._when)
+            self._ready.append(timer)  # type: ignore[attr-defined]
+            while timers and timers[0]._when <= self.now:
+                timer = heapq.heappop(timers)
+                timer._scheduled = False
+                self._ready.append(timer)  # type: ignore[attr-defined]
+            return
+        raise Deadlock(f"nothing is ready and nothing will be, at {self.now:.1f} s")
+
+    def resume(self, owner: Owner) -> None:
+        """Let an owner go on: what came due meanwhile runs now."""
+        owner.paused = False
+        self._ready.extend(owner.held)  # type: ignore[attr-defined]
+        owner.held.clear()
+
+    # --- signals, one set of handlers for each owner -------------------------------------------------------
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        """Handle a signal to the current owner."""
+        self._signals[OWNER.get(), sig] = (callback, args)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Handle it no more."""
+        return self._signals.pop((OWNER.get(), sig), None) is not None
+
+    def deliver(self, owner: Owner, sig: int) -> bool:
+        """Send a signal to an owner; says whether it is handled."""
+        found = self._signals.get((owner, sig))
+        if found is not None:
+            self.call_soon(found[0], *found[1], context=NOBODY)
+        return found is not None
+
+    # --- what a loop has to have ----------------------------------------------------------------------------
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.unhandled.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+    def _process_events(self, event_list: Any) -> None:
+        del event_list
+
+    def _write_to_self(self) -> None:
+        """Nobody sleeps who would have to be woken."""
+
+
+def run(loop: VirtualLoop, main: Any) -> Any:
+    """Run a coroutine to its end on a virtual loop, and close the loop."""
+    before = events._get_running_loop()
+    assert before is None, "a virtual loop runs alone in its thread"
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.close()

@@ -1,0 +1,244 @@
+"""What people do in a history: submit, vote, cancel, freeze, thaw, release, judge by what is true."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.simulation.disk import CHAIN_ID, Killed
+from tests.world import AMOUNT, new
+
+from treasuryd.commands import control, disbursements
+from treasuryd.commands import proposals as ballots
+from treasuryd.commands.fields import Person
+from treasuryd.core.model import (
+    AccountState,
+    BaseUnits,
+    BreakerMode,
+    CallClass,
+    Decision,
+    Digest,
+    Disbursement,
+    Endpoint,
+    FreezeCause,
+    Hold,
+    House,
+    HouseName,
+    NewDisbursement,
+    Proposal,
+    State,
+    Status,
+)
+from treasuryd.core.proposals import vote_message
+from treasuryd.errors import Corrupt, Rejected
+from treasuryd.ports import Submission
+
+if TYPE_CHECKING:
+    from tests.simulation.history import History
+
+DESTINATIONS: Final = ("tb1alice", "tb1bob", "tb1carol", "tb1dave")
+AMOUNTS: Final = (AMOUNT, AMOUNT, AMOUNT, 3_000_000, 7_000_000, 20_000, 1_200)
+EDWARD: Final = Person(who="edward", reason="a person decided")
+DONE: Final = {Status.EXECUTED, Status.FINALIZED, Status.ROLLED_BACK}
+RELEASED: Final = {Hold.NEEDS_RELEASE, Hold.REFUSED, Hold.POISONED, Hold.APPROVAL_LOST}
+VOTERS: Final = [Ed25519PrivateKey.from_private_bytes(bytes([40 + place]) * 32) for place in range(4)]
+
+
+def _public(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes_raw().hex()
+
+
+PUBLIC: Final = [_public(key) for key in VOTERS]
+HOUSES: Final = {
+    name: House(name=name, keys=dict.fromkeys(PUBLIC[2 * at : 2 * at + 2], 1))
+    for at, name in enumerate(HouseName)
+}
+
+
+class People:
+    """Everybody who gives orders. Their console is a process of its own, which may die at any statement."""
+
+    def __init__(self, history: "History") -> None:
+        self.history = history
+        self.chance = history.chance
+        self.made: list[Any] = []
+        self.requests = 0
+        self.killed = False
+
+    async def ask(self) -> None:
+        """Somebody submits a few items, perhaps with dependencies, schedules and proposals, perhaps twice."""
+        rows = [self._item(place) for place in range(self.chance.choice((1, 1, 2, 3)))]
+        self.requests += 1
+        key = f"request-{self.requests}"
+        items = tuple(
+            replace(row, idempotency_key=f"{key}#{place}", request_digest=Digest(f"{key}-{place}"))
+            for place, row in enumerate(rows)
+        )
+        request = Submission(key=key, request_digest=Digest(key), items=items)
+        history = self.history
+        for attempt in range(2):
+            try:
+                done = await history.desk.submit(request, now=history.console_clock.unix_seconds())
+            except Rejected as refusal:
+                history.trace(f"refused at intake: {refusal}")
+                return
+            except (Killed, Corrupt):
+                history.trace("the console died over a submission")
+                continue  # the caller does not know, and asks the same again
+            if attempt or self.chance.random() > 0.1:
+                break
+            history.met["submitted twice"] += 1
+        else:
+            done = await history.desk.submit(request, now=history.console_clock.unix_seconds())
+        ids = [item.id for item in done.items]
+        self.made += ids
+        for item, row in zip(ids, rows, strict=True):
+            history.watchman.submitted(item, row)
+            history.trace(f"submitted {item}: {row.amount} of {row.account} to {row.destination}")
+
+    def _item(self, place: int) -> NewDisbursement:
+        chance, draw = self.chance, self.chance.random
+        number = len(self.made) + place + 1
+        return new(
+            f"item-{self.requests}-{number}",
+            to=chance.choice(DESTINATIONS) if draw() < 0.7 else f"tb1to{number}",
+            amount=chance.choice(AMOUNTS),
+            account=chance.choice(self.history.accounts),
+            depends_on=chance.sample(self.made, 1) if self.made and draw() < 0.25 else (),
+            scheduled=self.history.epoch + chance.choice((1, 2, 4)) if draw() < 0.2 else 0,
+            proposal=Proposal(title="a", summary="b", vote_window_epochs=1, timelock_epochs=1)
+            if draw() < 0.25
+            else None,
+        )
+
+    async def items(self) -> list[Disbursement]:
+        return [item for item in await self.history.desk.get(self.made) if item is not None]
+
+    async def vote(self) -> None:
+        """The voters of one open vote have their say."""
+        voting = [item for item in await self.items() if item.status is Status.VOTING]
+        if not voting:
+            return
+        item = self.chance.choice(voting)
+        decision = Decision.APPROVE if self.chance.random() < 0.85 else Decision.REJECT
+        message = vote_message(
+            chain_id=CHAIN_ID,
+            disbursement_id=item.id,
+            digest=item.payload_digest,
+            counter=0,
+            decision=decision,
+        )
+        for place, key in enumerate(VOTERS):
+            if self.chance.random() < 0.75:
+                signed = ballots.Signed(
+                    house=list(HouseName)[place // 2],
+                    key=PUBLIC[place],
+                    counter=0,
+                    decision=decision,
+                    signature=key.sign(message).hex(),
+                )
+                with suppress(Rejected):
+                    await ballots.take(self.history.office, item.id, signed)
+                    self.history.watchman.voted(item.id, signed)
+        self.history.met["vote"] += 1
+        self.history.trace(f"votes on {item.id}: {decision}")
+
+    async def cancel_some(self) -> None:
+        items = [item for item in await self.items() if item.status is not Status.FINALIZED]
+        if items:
+            chosen = self.chance.choice(items)
+            rows = await disbursements.cancel(self.history.office, (chosen.id,), EDWARD)
+            self.history.met["cancel"] += rows[0].done
+            self.history.trace(f"cancel {chosen.id} ({chosen.status}): {rows[0].what}")
+
+    async def roll_back_some(self) -> None:
+        for item in await self.items():
+            if item.status is Status.EXECUTED:
+                with suppress(Rejected):
+                    await disbursements.rollback(self.history.office, item.id, EDWARD)
+                    self.history.met["rollback"] += 1
+                    self.history.trace(f"rolled {item.id} back in its window")
+                return
+
+    async def freeze_some(self) -> None:
+        account = self.chance.choice(self.history.accounts)
+        with suppress(Rejected):
+            await control.freeze(self.history.office, account, EDWARD)
+            self.history.met["freeze"] += 1
+            self.history.trace(f"a person freezes {account}")
+
+    async def switch(self) -> None:
+        """The kill switch, on or off."""
+        self.killed = not self.killed
+        await self.force(BreakerMode.FORCED_OPEN if self.killed else BreakerMode.AUTO)
+
+    async def force(self, mode: BreakerMode) -> None:
+        self.killed = mode is BreakerMode.FORCED_OPEN
+        self.history.met["kill switch"] += self.killed
+        await control.force_breaker(self.history.office, Endpoint("*"), CallClass.SEND, mode, EDWARD)
+        self.history.trace(f"kill switch {mode}")
+
+    async def announce(self, account: Any, amount: int) -> None:
+        with suppress(Rejected):
+            await control.announce(self.history.office, account, BaseUnits(amount), EDWARD)
+
+    async def decide_some(self, *, eager: float = 0.7) -> None:
+        """People do what is theirs: thaw, judge what is ambiguous by what is true, release what is held."""
+        for account in await self.history.desk.accounts():
+            if account.state is AccountState.FROZEN and self.chance.random() < eager:
+                await self._thaw(account.id, account.cause)
+        for item in await self.items():
+            if item.status not in DONE and (item.live_intent or item.hold) and self.chance.random() < eager:
+                await self._decide(item)
+
+    async def _thaw(self, account: Any, cause: str) -> None:
+        if cause == FreezeCause.DEEP_REORG and not self.history.ended:
+            return
+        with suppress(Rejected):
+            await control.thaw(self.history.office, account, EDWARD)
+            self.history.met["thaw"] += 1
+            self.history.trace(f"thawed {account} ({cause})")
+
+    async def _decide(self, item: Disbursement) -> None:
+        history = self.history
+        if item.hold in RELEASED and not item.live_intent:
+            if item.hold is Hold.REFUSED and history.strict:
+                return
+            rows: Sequence[Any] = await disbursements.release(history.office, (item.id,), EDWARD)
+            history.met["release"] += rows[0].done
+            history.trace(f"release {item.id} ({item.hold}): {rows[0].what} {rows[0].detail}")
+        elif item.hold is Hold.DEPENDENCY_FAILED:
+            await disbursements.cancel(history.office, (item.id,), EDWARD)
+            history.trace(f"cancel {item.id}: its dependency failed")
+        elif item.live_intent:
+            intent = (await history.desk.intents(item.id))[-1]
+            if intent.state is State.AMBIGUOUS:
+                await self._judge(item, history.watchman.truth(intent))
+
+    async def _judge(self, item: Disbursement, truth: bool | None) -> None:
+        if truth is None:
+            return
+        history = self.history
+        rows = await disbursements.resolve(history.office, (item.id,), paid=truth, by=EDWARD)
+        history.met["resolve"] += rows[0].done
+        history.trace(f"resolve {item.id} paid={truth}: {rows[0].what} {rows[0].detail}")
+
+    async def lift_kill_switch(self) -> None:
+        await self.force(BreakerMode.AUTO)
+
+    async def recover_ledger(self) -> None:
+        """The signer's lost ledger is found again, where the new one has signed nothing."""
+        history = self.history
+        if history.lost_ledger is None:
+            return
+        signed = history.ledger_disk.connection.execute("SELECT count(*) FROM signature").fetchone()[0]
+        if signed:
+            return
+        for machine in history.machines:
+            await machine.gone()
+        history.ledger_disk.restore(history.lost_ledger)
+        history.trace("the signer's ledger was found again")
+        for machine in history.machines:
+            machine.off = False
+            machine.start()

@@ -1,0 +1,68 @@
+"""What a seed decides before its history begins: who is there, what may go wrong, how fast things go."""
+
+import random
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from treasuryd.core.model import Evidence
+
+OVERRIDES: Final[dict[str, Any]] = {}
+"""Settings that hold for every seed, by name: a planted bug may ask for the world in which it bites (test code only)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The frame of one history; seconds, blocks and probabilities as the names say."""
+
+    kind: Evidence  # half of all seeds run without look-up
+    hasty: bool  # heads may be absurdly high
+    deep: bool  # reorgs may be deeper than finality
+    thieves: bool  # strangers may use our key
+    forgetful: bool  # endpoints may not know a transaction that they mined
+    fragile: bool  # the store may be lost and an old backup restored; the signer's ledger may be lost
+    follows: bool  # new heads wake the ticker
+    poll_seconds: float
+    horizon: float
+    block_seconds: float
+    accounts: int
+    executors: int
+    endpoints: int
+    together: bool  # the executors share one machine and state folder
+    epoch_blocks: int
+    max_unburned: int
+    batch_min: int
+    bump_seconds: float
+    profile: str  # of the nodes: their limits and habits
+
+    @property
+    def gifts(self) -> bool:
+        """Whether payees may get large sums from elsewhere: without look-up and with thieves the stated residual risk."""
+        return self.kind is Evidence.HASH or not self.thieves
+
+
+def draw(seed: int) -> Settings:
+    """Draw the settings of a seed."""
+    chance = random.Random(f"settings {seed}")
+    happens, choice = chance.random, chance.choice
+    drawn = Settings(
+        kind=Evidence.HASH if seed % 2 == 0 else Evidence.BALANCE,
+        hasty=happens() < 0.12,
+        deep=happens() < 0.08,
+        thieves=happens() < 0.3,
+        forgetful=happens() < 0.3,
+        fragile=happens() < 0.12,
+        follows=happens() < 0.25,
+        poll_seconds=choice((3.0, 5.0)),
+        horizon=choice((30.0, 45.0, 60.0)),
+        block_seconds=choice((1.0, 1.5, 2.5)),
+        accounts=choice((1, 1, 1, 2, 3)),
+        executors=choice((1, 1, 2, 2, 3)),
+        endpoints=choice((1, 1, 1, 2, 3)),
+        together=happens() < 0.3,
+        epoch_blocks=choice((4, 6, 10)),
+        max_unburned=choice((4, 16)),
+        batch_min=choice((2, 16)),
+        bump_seconds=choice((15.0, 60.0)),
+        profile=choice(("dev", "real")),
+    )
+    return replace(drawn, **OVERRIDES) if OVERRIDES else drawn

@@ -1,0 +1,304 @@
+"""What has to hold after every step of any history (protocol.md §10), seen from the wire, the store and the chain."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from treasuryd.core.model import (
+    AccountState,
+    DisbursementId,
+    Evidence,
+    Held,
+    Intent,
+    NewDisbursement,
+    State,
+    Status,
+    View,
+)
+from treasuryd.devnet.signatures import offer_of
+from treasuryd.store import journal
+
+if TYPE_CHECKING:
+    from tests.simulation.history import History
+    from tests.simulation.machine import Process
+
+NO_SIGNATURE: Final = bytes(64)
+UNPAID: Final = {Status.DRAFT, Status.VOTING, Status.QUEUED, Status.ROLLED_BACK}
+DONE: Final = {Status.FINALIZED, Status.ROLLED_BACK}
+
+
+class Watchman:
+    """
+    Sees every byte that leaves and every commit, and holds store and chain against each other.
+
+    Guarantees: `check` costs nothing while neither store nor chain changed.
+    """
+
+    def __init__(self, history: "History") -> None:
+        self.history = history
+        self.items: dict[DisbursementId, NewDisbursement] = {}
+        self.born: dict[DisbursementId, int] = {}  # height when it was submitted
+        self.votes: defaultdict[DisbursementId, dict[str, str]] = defaultdict(dict)
+        self.payloads: defaultdict[tuple[str, int], set[tuple[str, int, bytes]]] = defaultdict(set)
+        self.offers: dict[str, Any] = {}  # what left once, decoded
+        self.views: dict[str, View] = {}
+        self.broken: list[str] = []  # found on the wire or at a commit, told at the next check
+        self.deep = self.bent = self.robbed = self.restored = False
+        self.tallest = 0
+        self.terms: dict[str, int] = {}
+        self.settled = 0
+        self.changed = True
+        self._paid: defaultdict[str, int] = defaultdict(int)
+        self._paid_at: tuple[int, int] = (-1, -1)
+
+    # --- what is told to it --------------------------------------------------------------------------------
+
+    def submitted(self, item: DisbursementId, row: NewDisbursement) -> None:
+        self.items[item] = row
+        self.born[item] = self._height()
+
+    def voted(self, item: DisbursementId, signed: Any) -> None:
+        self.votes[item][signed.key] = signed.decision
+
+    def reorganised(self, depth: int) -> None:
+        self._height()
+        if depth > self.history.rules.finality_depth:
+            self.deep = True
+
+    def was_restored(self) -> None:
+        """The store is an older one now: what it says may be older, too."""
+        self.restored = True
+        self.terms.clear()
+        self.settled = 0
+        self.changed = True
+
+    def viewed(self, process: "Process", view: View) -> None:
+        self.views[process.name] = view
+
+    def _height(self) -> int:
+        height = self.history.ledger.height
+        self.tallest = max(self.tallest, height)
+        return height
+
+    # --- the wire -------------------------------------------------------------------------------------------
+
+    def leaves(self, process: "Process", body: bytes) -> None:
+        """Every request that submits something, before any node or trouble sees it."""
+        self._height()
+        parsed = orjson.loads(body)
+        for row in parsed if isinstance(parsed, list) else [parsed]:
+            if row["method"] == "submit_tx":
+                text = row["params"]["tx"]
+                offer = self.offers.get(text)
+                if offer is None:
+                    offer = self.offers[text] = offer_of(bytes.fromhex(text))
+                if offer.signature != NO_SIGNATURE:
+                    self._payment_leaves(process, offer)
+
+    def _payment_leaves(self, process: "Process", offer: Any) -> None:
+        say = (
+            f"{process.name} sent nonce {offer.nonce} of {offer.sender} to {offer.to} ({offer.memo.decode()})"
+        )
+        self.history.trace(say)
+        self.history.met["sent"] += 1
+        stored = self._rows(
+            "SELECT v.kind, i.state, i.disbursement_id FROM variant v JOIN intent i ON i.id = v.intent_id "
+            "WHERE v.tx_hash = ?",
+            offer.tx_id,
+        )
+        if len(stored) != 1:
+            self.broken.append(f"{say}: not stored")
+            return
+        kind, state, item = stored[0]
+        if state == State.VOID:
+            self.broken.append(f"{say}: its intent is void")
+        self._allowed(process, offer, say)
+        if kind == "payment":
+            payloads = self.payloads[offer.sender, offer.nonce]
+            payloads.add((offer.to, offer.amount, offer.memo))
+            if len(payloads) > 1:
+                self.broken.append(f"{say}: a second payload of that nonce {payloads}")
+            self._in_time(DisbursementId(item), say)
+
+    def _allowed(self, process: "Process", offer: Any, say: str) -> None:
+        """Frozen or killed means that nothing is sent, as of the reading that the tick decided from."""
+        view = self.views.get(process.name)
+        state = next((one.state for one in view.accounts if one.id == offer.sender), None) if view else None
+        if view is None or view.kill_switch or state is not AccountState.ACTIVE:
+            if self.history.resolving and state is AccountState.QUARANTINED:
+                return  # adopted bytes and fillers may leave, nothing else (§8)
+            self.broken.append(f"{say}: kill switch {view and view.kill_switch}, account {state}")
+
+    def _in_time(self, item: DisbursementId, say: str) -> None:
+        history, row = self.history, self.items[item]
+        settled = self._rows("SELECT settled FROM chain")[0][0]
+        status = self._rows("SELECT status FROM disbursement WHERE id = ?", item)[0][0]
+        if status in UNPAID:
+            self.broken.append(f"{say}: it is {status}")
+        truly = max(0, self.tallest - history.rules.finality_depth) // history.rules.epoch_blocks
+        if row.scheduled_epoch > settled or (not history.hasty and row.scheduled_epoch > truly):
+            self.broken.append(
+                f"{say}: scheduled for {row.scheduled_epoch}, settled {settled}, truly {truly}"
+            )
+        for needed in row.depends_on:
+            found = self._rows("SELECT status FROM disbursement WHERE id = ?", needed)[0][0]
+            if found != Status.FINALIZED and not self.deep:
+                self.broken.append(f"{say}: it depends on {needed}, which is {found}")
+        if row.proposal is not None:
+            yes = sum(decision == "approve" for decision in self.votes[item].values())
+            if yes < 2:
+                self.broken.append(f"{say}: {yes} votes for it")
+            opens = self.born[item] // history.rules.epoch_blocks + 2
+            if truly < opens and not history.hasty and not self.bent:
+                self.broken.append(f"{say}: its timelock ends in epoch {opens}, it is {truly}")
+
+    # --- commits ----------------------------------------------------------------------------------------------
+
+    def witness(self, _verb: Any, args: tuple[Any, ...]) -> Callable[[], None] | None:
+        """Before an executor's write: when its lease has passed on, no row of that account may change (R13)."""
+        held = next((one for one in args if isinstance(one, Held)), None)
+        if held is None or not held.leases:
+            return None
+        now = {row[0]: row[1:] for row in self._rows("SELECT account, term, incarnation FROM lease")}
+        lost = [a for a, own in held.leases.items() if now.get(a) != (own.term, own.incarnation)]
+        if not lost:
+            return None
+        before = {account: self._content(account) for account in lost}
+        self.history.met["fenced write"] += 1
+
+        def afterwards() -> None:
+            for account, rows in before.items():
+                if self._content(account) != rows:
+                    self.broken.append(f"{account} was written to under an old term")
+
+        return afterwards
+
+    def _content(self, account: str) -> list[Any]:
+        return [
+            self._rows(f"SELECT * FROM {table} WHERE {column} = ? ORDER BY 1, 2", account)
+            for table, column in (
+                ("intent", "account"),
+                ("disbursement", "account"),
+                ("account", "id"),
+                ("beat", "account"),
+                ("lease", "account"),
+            )
+        ]
+
+    def _rows(self, sql: str, *values: Any) -> list[Any]:
+        rows: list[Any] = self.history.store_disk.connection.execute(sql, values).fetchall()
+        return rows
+
+    # --- store and chain --------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """What holds at any time."""
+        self._height()
+        assert not self.broken, self.broken
+        self._one_leader()
+        ledger = self.history.ledger
+        moved = self._paid_at != (ledger._fork, ledger.height)
+        if not moved and not self.changed:
+            return
+        self.changed = False
+        paid = self.paid()
+        for item, status, prior, evidence in self._rows(
+            "SELECT id, status, prior_tx, evidence FROM disbursement WHERE status IN ('finalized', 'rolled_back')"
+        ):
+            if self.restored and item not in self.items:
+                continue
+            memo = self.items[item].memo
+            if status == Status.ROLLED_BACK and prior is None and not self.deep:
+                assert not paid[memo], f"{item} is rolled back and paid"
+            if status == Status.FINALIZED and not self.deep and evidence != Evidence.PERSON:
+                assert paid[memo] == 1, f"{item} is finalized and not paid"
+        self._never_fall()
+
+    def paid(self) -> defaultdict[str, int]:
+        """How often the canonical chain holds each payment; never more than once."""
+        ledger = self.history.ledger
+        at = (ledger._fork, ledger.height)
+        if at != self._paid_at:
+            self._paid_at = at
+            paid = self._paid = defaultdict(int)
+            for mined in ledger.transactions.values():
+                if mined.offer.memo and mined.offer.sender in self.history.accounts:
+                    paid[mined.offer.memo.decode()] += 1
+            for memo, count in paid.items():
+                assert count <= 1, f"{memo} was paid {count} times"
+        return self._paid
+
+    def _one_leader(self) -> None:
+        """At no moment do two processes surely hold the same account."""
+        holders: dict[str, str] = {}
+        for machine in self.history.machines:
+            process = machine.process
+            if process is None or process.dead or process.mind is None:
+                continue
+            held = process.mind.held
+            if held.leases and held.valid(machine.clock.boot_seconds()):
+                for account in held.leases:
+                    other = holders.setdefault(account, process.name)
+                    assert other == process.name, f"{other} and {process.name} both hold {account}"
+
+    def _never_fall(self) -> None:
+        settled = self._rows("SELECT settled FROM chain")[0][0]
+        assert settled >= self.settled, f"the settled epoch fell from {self.settled} to {settled}"
+        self.settled = settled
+        for account, term in self._rows("SELECT account, term FROM lease"):
+            assert term >= self.terms.get(account, 0), f"the term of {account} fell"
+            self.terms[account] = term
+
+    def truth(self, intent: Intent) -> bool | None:
+        """What a person sees in an explorer of the chain: paid or not, once it is at finality depth."""
+        ledger, k = self.history.ledger, self.history.rules.finality_depth
+        for variant in intent.variants:
+            mined = ledger.transactions.get(variant.tx_hash or "")
+            if mined is not None:
+                return bool(mined.offer.memo) if mined.index < ledger.height - k else None
+        holding = ledger.holding(intent.account, lag=k)
+        return False if holding is not None and holding[1] >= intent.nonce else None
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def finish(self, *, all_done: bool) -> None:
+        """What holds at the end, when nothing is wrong any more."""
+        history = self.history
+        connection = history.store_disk.connection
+        for chain in ("people", *(f"account:{account}" for account in history.accounts)):
+            journal.verify(connection, chain)
+        paid = self.paid()
+        if not all_done:
+            return
+        items = self._rows("SELECT id, status, hold, cancel_requested, prior_tx, evidence FROM disbursement")
+        stuck = [row[:4] for row in items if row[1] not in DONE]
+        assert not stuck, (
+            f"never final: {stuck} {[self._intents(row[0]) for row in stuck]} {self._accounts()}"
+        )
+        for item, status, _, _, prior, _ in items:
+            due = status == Status.FINALIZED or prior is not None
+            memo = self.items[item].memo
+            assert paid[memo] == int(due), f"{item} is {status}, paid {paid[memo]}"
+        assert self.booked(), [(*row, history.ledger.holding(row[0])) for row in self._accounts()]
+
+    def booked(self) -> bool:
+        """Whether the books are what the chain shows."""
+        history = self.history
+        if history.hasty and history.kind is Evidence.BALANCE:
+            return True  # a height that stands still while balances move has no intervals to book by
+        for account, _state, booked, shown in self._accounts():
+            truly = history.ledger.holding(account)
+            if truly is None or (booked, shown) != (truly[0], truly[0]):
+                return False
+        return True
+
+    def _accounts(self) -> list[Any]:
+        return self._rows("SELECT id, state, booked, chain_balance FROM account")
+
+    def _intents(self, item: int) -> list[Any]:
+        return self._rows(
+            "SELECT id, account, nonce, state, step, sent_at, height FROM intent WHERE disbursement_id = ?",
+            item,
+        )
