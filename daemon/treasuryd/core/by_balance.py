@@ -7,7 +7,7 @@ The interval runs from the baseline to the frame of this tick; `evidence` weighs
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from treasuryd.core import evidence
+from treasuryd.core import evidence, restore
 from treasuryd.core.changes import Change, Seen, Unproven
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
@@ -31,10 +31,11 @@ LOOKUP_PATIENCE: Final = (
 def by_balance(case: Case, baseline: Frame, found: Found) -> None:
     """Settle an account by the balances of two frames (§5.1)."""
     shared, account, count = case.shared, case.account, holding_of(baseline, case.account.id).nonce
-    if account.state is AccountState.QUARANTINED:
-        return  # the backup's baseline is kept for the judgement that ends the quarantine (§8)
+    if restore.untouched(account):
+        return  # the backup's baseline is kept until the signer's bindings are adopted (§8)
     fresh = tuple(intent for intent in case.consumed if intent.nonce > count)
-    found.ask_signer += [intent for intent in case.consumed if intent.state is State.STAGED]
+    if account.state is not AccountState.QUARANTINED:
+        found.ask_signer += [intent for intent in case.consumed if intent.state is State.STAGED]
     if any(intent.state is State.STAGED for intent in fresh) or len(fresh) < case.interval.consumed:
         return
     if _awaits_lookup(case, baseline, fresh, found):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from treasuryd.core import evidence, reorgs
+from treasuryd.core import evidence, reorgs, restore
 from treasuryd.core.changes import Burned, Seen, Unproven
 from treasuryd.core.model import (
     AccountState,
@@ -54,10 +54,11 @@ def by_hash(case: Case, baseline: Frame, found: Found) -> None:
     account, count = case.account, holding_of(baseline, case.account.id).nonce
     looked = _look_up(case, count)
     decided = looked.fresh_open == 0 and len(looked.nonces) >= case.interval.consumed
-    if account.state is AccountState.QUARANTINED:
+    if restore.untouched(account):
         found.changes += looked.seen if case.partial else []
-        return  # the rest waits: nothing is judged void, and the backup's baseline is kept (§8)
-    found.ask_signer += looked.staged
+        return  # the rest waits: the backup's baseline is kept until the signer's bindings are adopted (§8)
+    if account.state is not AccountState.QUARANTINED:
+        found.ask_signer += looked.staged
     if decided or case.partial:
         found.changes += looked.seen
     foreign = _foreign(case, looked.nonces, count, [intent.nonce for intent in looked.absent])
@@ -164,6 +165,8 @@ def _burn(case: Case, absent: Iterable[Intent], found: Found) -> None:
         if intent.nonce > burned:
             continue
         frame = _may_have_paid(case, intent)
+        if frame is None and case.account.state is AccountState.QUARANTINED:
+            frame = case.shared.frame  # nothing is judged void there: a person looks (§8)
         if frame is not None:
             found.changes.append(
                 Unproven(account=intent.account, intent_id=intent.id, first=frame, second=frame)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from treasuryd.core import reorgs
+from treasuryd.core import reorgs, restore
 from treasuryd.core.by_balance import by_balance
 from treasuryd.core.by_hash import by_hash
 from treasuryd.core.changes import Adopted, BlockBuried, Change, FrozenNow, Rewound
@@ -211,7 +211,7 @@ def _settle_one(case: Case) -> Found:
 def _adopt(case: Case, found: Found) -> None:
     """Seed an account from the chain, the first time it is seen or after a thaw (R2, R14)."""
     account = case.account
-    if account.state is AccountState.QUARANTINED:
+    if restore.untouched(account):
         return
     free = Nonce(max(account.next_nonce or 0, case.now.nonce + 1))
     found.changes.append(Adopted(account=account.id, next_nonce=free, baseline=case.shared.frame))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from treasuryd.core import proposals, staging, submission
+from treasuryd.core import proposals, restore, staging, submission
 from treasuryd.core.changes import (
     Adopted,
     Advanced,
@@ -89,7 +89,7 @@ def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
         `rules.max_unburned` nonces above that count are in flight. Does not guarantee: that a row is still as the view
         says; the store checks inside each transaction.
     """
-    acting = _acting(view)
+    acting, sending = _acting(view), _sending(view)
     holds, drafts, waiting = _stage(view, at, rules, acting, pricing)
     return Plan(
         changes=(
@@ -101,7 +101,7 @@ def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
         sign=tuple(
             intent
             for intent in view.unsealed
-            if intent.account in acting and intent.nonce > _count(acting[intent.account], at)
+            if _may_be_signed(intent, acting, sending) and intent.nonce > _count(sending[intent.account], at)
         ),
         send=tuple(_due(view, at, rules)),
         waiting=waiting,
@@ -127,6 +127,20 @@ def _acting(view: View) -> dict[AccountId, Account]:
     if view.kill_switch:
         return {}
     return {account.id: account for account in view.accounts if account.state is AccountState.ACTIVE}
+
+
+def _sending(view: View) -> dict[AccountId, Account]:
+    """Name the accounts whose bytes may leave: those that act, and those in quarantine whose bindings were adopted (§8)."""
+    if view.kill_switch:
+        return {}
+    return _acting(view) | {account.id: account for account in view.accounts if restore.resends(account)}
+
+
+def _may_be_signed(
+    intent: Intent, acting: Mapping[AccountId, Account], sending: Mapping[AccountId, Account]
+) -> bool:
+    """In quarantine fillers alone are signed (§8.4)."""
+    return intent.account in acting or (intent.account in sending and intent.disbursement_id is None)
 
 
 def _count(account: Account, at: Moment) -> Nonce:
@@ -453,25 +467,26 @@ def sendable(due: Iterable[Intent], view: View, at: Moment, rules: Rules) -> tup
     """
     Name what may go out now of what is due, oldest unburned nonce first (R8), in the window that the endpoint takes.
 
-    Guarantees: nothing of an account that does not act, nothing while the kill switch is on, nothing at or below the
-        chain's count (R14), nothing for the first time whose destination and sink do not stand in the baseline (§5.1),
+    Guarantees: nothing of an account that does not act (but what was adopted in quarantine, §8.4), nothing while the
+        kill switch is on, nothing at or below the chain's count (R14), nothing for the first time whose destination and
+        sink do not stand in the baseline (§5.1),
         no payment whose cancel was asked for (R3), nothing behind a nonce that no pool can hold, and, without look-up,
         nothing behind a nonce that has two payloads out (R7).
     """
     if at.frame is None:
         return ()
-    acting = _acting(view)
+    sending = _sending(view)
     leaving = {intent.id: intent for intent in due}
     known = (*leaving.values(), *view.unsealed, *view.unsent, *view.resend, *view.oldest_sent.values())
     lines: defaultdict[AccountId, list[Intent]] = defaultdict(list)
     for intent in _in_line(known):
-        if intent.account in acting:
+        if intent.account in sending:
             lines[intent.account].append(intent)
     gates = _gates(view, at, rules)
     return tuple(
         intent
         for account, line in lines.items()
-        for intent in _going(line, leaving.keys(), acting[account], at, rules, gates.get(account, _Gate()))
+        for intent in _going(line, leaving.keys(), sending[account], at, rules, gates.get(account, _Gate()))
     )
 
 

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from treasuryd.core.model import AccountId, DisbursementId, Height, Marks, Nonce, Term
+from treasuryd.core.model import (
+    Account,
+    AccountId,
+    AccountState,
+    DisbursementId,
+    Height,
+    Marks,
+    Nonce,
+    Term,
+)
 
 FOUND: Final = "restored"  # cause of an account in quarantine: nothing has been repaired yet
 TAKEN_UP: Final = "taken_up"  # replayed and adopted: what was bound is confirmed, and may be sent again
@@ -110,6 +119,16 @@ def _unknown(past: Past, told: Mapping[AccountId, Witness]) -> Iterator[Reason]:
 def hold_all(found: Iterable[Sign]) -> bool:
     """Whether something of the store's past may be missing, so that each open item waits for a person (§8.2)."""
     return not set(found) <= COMPLETE
+
+
+def untouched(account: Account) -> bool:
+    """Whether it is in quarantine, and what the signer bound was not adopted yet: sightings alone are concluded."""
+    return account.state is AccountState.QUARANTINED and account.cause != TAKEN_UP
+
+
+def resends(account: Account) -> bool:
+    """Whether it is in quarantine, and adopted bytes and fillers may be sent; nothing else (§8.4)."""
+    return account.state is AccountState.QUARANTINED and account.cause == TAKEN_UP
 
 
 # --- leaving it ----------------------------------------------------------------------------------------------

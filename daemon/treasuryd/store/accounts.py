@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from treasuryd.core import restore
 from treasuryd.core.changes import Adopted, BaselineMoved, Booked, ChainMoved, FrozenNow, QuarantinedNow
 from treasuryd.core.events import EventKind, Severity
 from treasuryd.core.model import (
@@ -18,7 +19,7 @@ from treasuryd.core.model import (
     IntentId,
 )
 from treasuryd.store.items import SQL
-from treasuryd.store.rows import chain_state, holdings_json, ids_json
+from treasuryd.store.rows import SHARED, chain_state, holdings_json, ids_json
 from treasuryd.store.work import Work
 
 NOTHING: Final = BaseUnits(0)
@@ -137,7 +138,7 @@ def adopt(work: Work, changes: Sequence[Adopted]) -> list[str | None]:
     for change in changes:
         row = work.connection.execute(SQL["account"], (change.account,)).fetchone()
         known = work.connection.execute(SQL["baseline"], (change.account,)).fetchone()
-        if row is None or row[0] == AccountState.QUARANTINED or (known is not None and row[1] is not None):
+        if row is None or _untouched(work, change.account) or (known is not None and row[1] is not None):
             reasons.append("changed")
             continue
         # what a reorg left is booked below: to go back to a frame from before would account for it twice
@@ -154,6 +155,12 @@ def adopt(work: Work, changes: Sequence[Adopted]) -> list[str | None]:
         work.fact(EventKind.ACCOUNT_ADOPTED, change.account, detail=f"next nonce {change.next_nonce}")
         reasons.append(None)
     return reasons
+
+
+def _untouched(work: Work, account: AccountId) -> bool:
+    """Whether an account is in quarantine, and what the signer bound was not adopted yet (§8)."""
+    [row] = work.connection.execute(SHARED["accounts_by_id"], (ids_json([account]),)).fetchall()
+    return bool(row[1] == AccountState.QUARANTINED and row[2] != restore.TAKEN_UP)
 
 
 def freeze(work: Work, changes: Sequence[FrozenNow]) -> list[str | None]:

@@ -1,0 +1,376 @@
+"""
+The signer's bindings in a store that does not hold them: what was signed may be out, whatever stands here (§8.1, §8.4).
+
+The other way round too: what the store ever sealed, as a signer that lost its memory takes it in (R11).
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Final
+
+from treasuryd.core import restore
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.lifecycle import Fact
+from treasuryd.core.model import (
+    AccountId,
+    Address,
+    BaseUnits,
+    Binding,
+    Digest,
+    DisbursementId,
+    Held,
+    Hold,
+    IntentId,
+    Marks,
+    Nonce,
+    Proof,
+    Rules,
+    SignRequest,
+    State,
+    Status,
+    Term,
+    TxHash,
+    UnixSeconds,
+    VariantKind,
+)
+from treasuryd.sqlite.connect import Connection
+from treasuryd.store import dependencies
+from treasuryd.store.quarantine import LISTED, SQL, put_report, report
+from treasuryd.store.standing import SQL as STAGING
+from treasuryd.store.standing import standing
+from treasuryd.store.voiding import void
+from treasuryd.store.work import Work, ours
+
+UNDER_WAY: Final = "a cancellation was under way when the store was lost"
+PAID: Final = frozenset({Status.EXECUTED, Status.FINALIZED})
+JUDGEABLE: Final = frozenset({State.SIGNED, State.BROADCAST, State.AMBIGUOUS})
+SETTLED: Final = frozenset({State.INCLUDED, State.AMBIGUOUS, State.FINAL})
+
+
+@dataclass(slots=True)
+class Adopted:
+    """What one page of bindings came to; kept in the report of the quarantine."""
+
+    adopted: list[dict[str, Any]] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
+
+
+# --- what the store does not hold ----------------------------------------------------------------------------
+
+
+def lowest_open(connection: Connection, account: AccountId) -> Nonce:
+    """From which nonce on the signer's bindings are compared: everything below it is final here."""
+    lowest = connection.execute(SQL["lowest_open"], (account,)).fetchone()[0]
+    rows = {row[0]: row for row in connection.execute(SQL["pasts"]).fetchall()}
+    following = rows[account][4] if account in rows else None
+    known = [nonce for nonce in (lowest, following) if nonce is not None]
+    return Nonce(min(known, default=1))
+
+
+def staged(connection: Connection, account: AccountId) -> list[IntentId]:
+    """Intents that are bound here and not signed, the last one first."""
+    return [row[0] for row in connection.execute(SQL["staged_ids"], (account,)).fetchall()]
+
+
+def take_back(
+    connection: Connection, rules: Rules, ids: Sequence[IntentId], held: Held, now: UnixSeconds
+) -> tuple[Event, ...]:
+    """Void staged intents that the signer promised never to bind: above its mark, or under a nonce of another (§8.4)."""
+    work, allowed = Work(connection, rules, now), ours(connection, held)
+    for intent in standing(connection, ids).values():
+        if intent.account in allowed and intent.may(Fact.NEVER_BOUND):
+            intent.advance(Fact.NEVER_BOUND)
+            void(
+                work, intent, Proof.NEVER_BOUND, hold=None, detail="staged in a restored store, never signed"
+            )
+    return work.finish("take_back")
+
+
+def adopt(
+    connection: Connection,
+    rules: Rules,
+    bindings: Sequence[Binding],
+    judged: Collection[IntentId],
+    held: Held,
+    now: UnixSeconds,
+) -> tuple[Event, ...]:
+    """
+    Take in what the signer bound: its disbursement is timelocked with a broadcast intent, whatever stood here (§8.1).
+
+    Args: bindings in nonce order, all variants of an intent together; judged are those that a person declared void.
+    Guarantees: what is settled here stays; repeating it changes nothing. What contradicts the store is not taken in: it is
+        named in the report, and the account stays in quarantine.
+    """
+    work, allowed = Work(connection, rules, now), ours(connection, held)
+    found = Adopted()
+    for intent_id, group in groupby(bindings, key=lambda one: one.request.intent_id):
+        rows = list(group)
+        if rows[0].request.account in allowed:
+            _adopt_one(work, rows, found, void_=intent_id in judged)
+    if bindings:
+        _report(connection, bindings[0].request.account, found)
+    return work.finish("adopt")
+
+
+def _report(connection: Connection, account: AccountId, found: Adopted) -> None:
+    said = report(connection)
+    accounts = said.setdefault("accounts", {})
+    row = accounts.setdefault(account, {"adopted": [], "contradictions": []})
+    row["adopted"] = [*row["adopted"], *found.adopted][:LISTED]
+    row["contradictions"] = list(dict.fromkeys([*row["contradictions"], *found.contradictions]))[:LISTED]
+    put_report(connection, said)
+
+
+def _adopt_one(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bool) -> None:
+    request = rows[0].request
+    stored = work.connection.execute(SQL["bound_intent"], (request.intent_id,)).fetchone()
+    if stored is None:
+        _take_in(work, rows, found, void_=void_)
+    elif tuple(stored[:5]) != _content(request):
+        found.contradictions.append(
+            f"intent {request.intent_id} pays something else here than the signer bound to it"
+        )
+    elif void_ and stored[5] in JUDGEABLE:
+        stands = standing(work.connection, [request.intent_id])[request.intent_id]
+        void(
+            work,
+            stands,
+            Proof.JUDGED,
+            hold=Hold.NEEDS_RELEASE,
+            detail="a person had judged it before the restore",
+        )
+    elif stored[5] not in SETTLED and stored[5] != State.VOID:
+        _complete(work, rows, State(stored[5]), found)
+    elif stored[6] == Proof.NEVER_BOUND:
+        found.contradictions.append(
+            f"intent {request.intent_id} counts as never signed here, and the signer signed it"
+        )
+
+
+def _content(request: SignRequest) -> tuple[Any, ...]:
+    return (
+        request.account,
+        request.nonce,
+        request.disbursement_id,
+        request.destination,
+        request.amount,
+    )
+
+
+def _complete(work: Work, rows: Sequence[Binding], was: State, found: Adopted) -> None:
+    """An intent that the store holds, with all bytes that the signer gave for it."""
+    request = rows[0].request
+    known = dict(work.connection.execute(SQL["variants_of"], (request.intent_id,)).fetchall())
+    fresh = 0
+    for one in rows:
+        number = one.request.variant
+        if number not in known:
+            work.many(SQL["import_variant"], [_variant(one, work.now)])
+        elif known[number] is None:
+            work.many(SQL["seal_bound"], [(request.intent_id, number, one.tx_hash, one.tx_bytes)])
+        elif known[number] != one.tx_hash:
+            found.contradictions.append(f"intent {request.intent_id}: other bytes here than the signer gave")
+            return
+        else:
+            continue
+        fresh += 1
+    work.connection.execute(SQL["drop_unsigned"], (request.intent_id,))
+    work.connection.execute(SQL["out_bound"], (request.intent_id, work.now))
+    work.many(SQL["reopen_bound"], [(request.intent_id, work.now, max(one.request.fee for one in rows))])
+    if request.disbursement_id is not None:
+        _bind(work, rows, request.disbursement_id)
+    if fresh or was is not State.BROADCAST:
+        _tell(work, request, found, imported=False)
+
+
+def _take_in(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bool) -> None:
+    """An intent that the store does not hold."""
+    request, connection = rows[0].request, work.connection
+    taken = connection.execute(SQL["live_by_nonce"], (request.account, request.nonce)).fetchone()
+    if taken is not None and not void_:
+        found.contradictions.append(
+            f"nonce {request.nonce} is intent {taken[0]} here, and intent {request.intent_id} to the signer"
+        )
+        return
+    imported = False
+    if request.disbursement_id is not None:
+        objection = _item(work, request)
+        if objection is None:
+            imported = True
+        elif objection:
+            found.contradictions.append(objection)
+            return
+    work.many(SQL["import_intent"], [_intent(rows, work.now, void_=void_)])
+    work.many(SQL["import_variant"], [_variant(one, work.now) for one in rows])
+    connection.execute(SQL["out_bound"], (request.intent_id, work.now))
+    connection.execute(SQL["raise_counter"], ("intent", request.intent_id + 1))
+    if request.disbursement_id is not None and not void_:
+        _bind(work, rows, request.disbursement_id)
+    _tell(work, request, found, imported=imported)
+
+
+def _item(work: Work, request: SignRequest) -> str | None:
+    """Find or import the disbursement: None where it was imported, words where the store contradicts, else empty."""
+    connection, item = work.connection, request.disbursement_id
+    assert item is not None
+    stored = connection.execute(SQL["bound_item"], (item,)).fetchone()
+    content = (request.account, request.destination, request.amount, request.memo, request.payload_digest)
+    if stored is None:
+        key = request.idempotency_key
+        owner = connection.execute(SQL["key_owner"], (key,)).fetchone()
+        if owner is not None:
+            return f"the idempotency key {key!r} is disbursement {owner[0]} here, and {item} to the signer"
+        row = (item, *content[:4], key, request.payload_digest, work.now)
+        work.many(SQL["import_item"], [row])
+        connection.execute(SQL["raise_counter"], ("disbursement", item + 1))
+        return None
+    if tuple(stored[:5]) != content:
+        return f"disbursement {item} has other content here than the signer bound to it"
+    live = stored[7]
+    if live is None or live == request.intent_id:
+        return ""
+    return (
+        f"disbursement {item} is being paid by intent {live} here, and by {request.intent_id} to the signer"
+    )
+
+
+def _bind(work: Work, rows: Sequence[Binding], item: DisbursementId) -> None:
+    request = rows[0].request
+    stored = work.connection.execute(SQL["bound_item"], (item,)).fetchone()
+    status, live, cancelled = Status(stored[6]), stored[7], stored[8]
+    asked = UNDER_WAY if any(one.request.kind is VariantKind.CANCEL for one in rows) else None
+    if status in PAID or (
+        status is Status.TIMELOCKED and live == request.intent_id and (cancelled or not asked)
+    ):
+        return
+    work.many(SQL["bind_restored"], [(item, request.intent_id, work.now, asked)])
+    dependencies.recount_dependents(work.connection, [item], work.rules)
+
+
+def _tell(work: Work, request: SignRequest, found: Adopted, *, imported: bool) -> None:
+    row = (request.intent_id, request.nonce, request.disbursement_id, imported)
+    work.note(request.account, "adopted_from_signer", row)
+    work.fact(
+        EventKind.SEALED, request.account, "adopted", item=request.disbursement_id, severity=Severity.WARNING
+    )
+    found.adopted.append(
+        {
+            "nonce": request.nonce,
+            "intent": request.intent_id,
+            "id": request.disbursement_id,
+            "imported": imported,
+        }
+    )
+
+
+def _intent(rows: Sequence[Binding], now: UnixSeconds, *, void_: bool) -> tuple[Any, ...]:
+    request = rows[0].request
+    return (
+        request.intent_id,
+        request.account,
+        request.nonce,
+        request.disbursement_id,
+        request.destination,
+        request.amount,
+        max(one.request.fee for one in rows),
+        request.term,
+        State.VOID if void_ else State.BROADCAST,
+        None if void_ else 1,
+        None if void_ else "watch",
+        now,
+        Proof.JUDGED if void_ else None,
+    )
+
+
+def _variant(one: Binding, now: UnixSeconds) -> tuple[Any, ...]:
+    request = one.request
+    return (
+        request.intent_id, request.variant, request.kind, request.fee, now, one.tx_hash, one.tx_bytes,
+    )  # fmt: skip
+
+
+# --- repaired ------------------------------------------------------------------------------------------------
+
+
+def taken_up(
+    connection: Connection, rules: Rules, account: AccountId, marks: Marks, held: Held, now: UnixSeconds
+) -> tuple[Event, ...]:
+    """
+    End the repair of one account: its sequence is above all that the signer knows, and what may be missing is held.
+
+    Guarantees: where nothing of the store's past is missing no item is held; else every one that is not bound (§8.2).
+    """
+    work, allowed = Work(connection, rules, now), ours(connection, held)
+    if account not in allowed:
+        return ()
+    said = report(connection)
+    signs = [restore.Sign(one["sign"]) for one in said.get("found", ())]
+    connection.execute(SQL["raise_counter"], ("disbursement", marks.disbursement_id + 1))
+    row = said.setdefault("accounts", {}).setdefault(account, {"adopted": [], "contradictions": []})
+    row |= {"signer_nonce": marks.nonce, "signer_term": marks.term, "held": 0}
+    if restore.hold_all(signs):
+        detail = "it was in the restored store; what was said of it since is lost"
+        row["held"] = connection.execute(SQL["hold_restored"], (account, detail)).rowcount
+        work.fact(
+            EventKind.HELD, account, "restored", severity=Severity.WARNING, detail=f"{row['held']} items"
+        )
+    detail = f"{len(row['adopted'])} adopted from the signer, {row['held']} held: `treasuryd quarantine show`"
+    if not connection.execute(SQL["taken_up"], (account, detail, marks.nonce)).rowcount:
+        return ()
+    raised = (marks.nonce, marks.disbursement_id, marks.term, account)
+    work.many(STAGING["sealed"], [raised])
+    put_report(connection, said)
+    work.note(account, "taken_up", (marks.nonce, len(row["adopted"]), row["held"]))
+    return work.finish("taken_up")
+
+
+# --- what a signer takes in that lost its memory ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A page of what was ever sealed; `last` is the highest intent id that was looked at, None at the end."""
+
+    bindings: tuple[Binding, ...]
+    last: IntentId | None
+
+
+def sealed(connection: Connection, account: AccountId, after: IntentId, limit: int) -> Sealed:
+    """Everything that was ever sealed for an account, by intent id, at most `limit` intents of it."""
+    page = (account, after, limit)
+    last = connection.execute(SQL["last_of_page"], page).fetchone()[0]
+    rows = connection.execute(SQL["sealed_bindings"], page).fetchall()
+    return Sealed(bindings=tuple(_binding(account, row) for row in rows), last=last)
+
+
+def released_void(connection: Connection, account: AccountId) -> list[IntentId]:
+    """Void intents that a person released: a signer has to know it before their disbursements are bound anew."""
+    return [row[0] for row in connection.execute(SQL["released_void"], (account,)).fetchall()]
+
+
+def _binding(account: AccountId, row: Sequence[Any]) -> Binding:
+    return Binding(
+        request=SignRequest(
+            intent_id=IntentId(row[0]),
+            variant=row[6],
+            kind=VariantKind(row[7]),
+            account=account,
+            nonce=Nonce(row[1]),
+            disbursement_id=None if row[2] is None else DisbursementId(row[2]),
+            destination=Address(row[3]),
+            amount=BaseUnits(row[4]),
+            memo=row[11],
+            fee=BaseUnits(row[8]),
+            payload_digest=Digest(row[12]),
+            idempotency_key=row[13],
+            term=Term(row[5]),
+        ),
+        tx_bytes=row[10],
+        tx_hash=TxHash(row[9]),
+    )
+
+
+def ids_of(bindings: Iterable[Binding]) -> list[IntentId]:
+    """The intents that bindings are of, each once."""
+    return list(dict.fromkeys(one.request.intent_id for one in bindings))
