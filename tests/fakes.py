@@ -17,6 +17,7 @@ from treasuryd.core.model import (
     Approval,
     BalanceEvent,
     BaseUnits,
+    Binding,
     BlockHash,
     BreakerMode,
     BreakerOverride,
@@ -38,6 +39,7 @@ from treasuryd.core.model import (
     IntentId,
     Lease,
     LeaseSeen,
+    Marks,
     Moment,
     NewDisbursement,
     Nonce,
@@ -53,6 +55,7 @@ from treasuryd.core.model import (
     Vote,
 )
 from treasuryd.core.model import BootSeconds as Boot
+from treasuryd.core.restore import SealedPage, Standing, open_points
 from treasuryd.core.staging import payload_digest
 from treasuryd.errors import Corrupt, Refusal, Rejected, Transient
 from treasuryd.ports import Chain, Clock, Entropy, Rows, Signer, Store, Submission, Submitted, Vitals, World
@@ -154,6 +157,26 @@ class FakeSigner:
 
     confirmed: list[IntentId] = field(default_factory=list)
     refuses: set[IntentId] = field(default_factory=set)
+    to_fill: list[tuple[AccountId, tuple[Nonce, ...]]] = field(default_factory=list)
+    imported: list[Binding] = field(default_factory=list)
+    bound: dict[AccountId, Marks] = field(default_factory=dict)
+    forgot: set[AccountId] = field(default_factory=set)
+
+    async def marks(self) -> Mapping[AccountId, Marks]:
+        return self.bound
+
+    async def recall(self, sealed: Mapping[AccountId, Marks]) -> Sequence[AccountId]:
+        del sealed
+        return sorted(self.forgot)
+
+    async def adopt(self, account: AccountId, bindings: Sequence[Binding], *, by: Approval) -> None:
+        del by
+        self.imported += bindings
+        self.forgot.discard(account)
+
+    async def confirm_fill(self, account: AccountId, nonces: Sequence[Nonce], *, by: Approval) -> None:
+        del by
+        self.to_fill.append((account, tuple(nonces)))
 
     async def confirm_void(self, intents: Sequence[IntentId], *, by: Approval) -> Rows[IntentId]:
         del by
@@ -260,6 +283,11 @@ class FakeDesk:
         self.last = Snapshot(last_tick_at=NOW, last_success_at=NOW)
         self.announced: list[tuple[AccountId, BaseUnits]] = []
         self.burned: list[Nonce] = []
+        self.filled: list[tuple[AccountId, tuple[Nonce, ...], BaseUnits]] = []
+        self.unfillable: set[Nonce] = set()
+        self.report: dict[str, Any] = {}
+        self.standing: dict[AccountId, Standing] = {}
+        self.sealed_rows: tuple[Binding, ...] = ()
         self.by: list[Approval] = []
         self.held_for_person = 0
         self.deep_at = Height(0)  # from which believed height on an ambiguous intent may be judged
@@ -433,6 +461,60 @@ class FakeDesk:
         self._check()
         self.burned.append(burned)
         return Event(kind=EventKind.ACCOUNT_THAWED, account=account)
+
+    async def fillable(self, account: AccountId, nonces: Sequence[Nonce]) -> None:
+        self._check()
+        if self.unfillable.intersection(nonces):
+            raise Rejected(f"{account}: a live payment holds it", field="nonces", kind=Refusal.CONFLICT)
+
+    async def fill(
+        self, account: AccountId, nonces: Sequence[Nonce], *, fee: BaseUnits, by: Approval
+    ) -> Event:
+        self._check()
+        self.by.append(by)
+        self.filled.append((account, tuple(nonces), fee))
+        return Event(kind=EventKind.FILL_ORDERED, account=account, count=len(nonces))
+
+    async def quarantine_report(self) -> Mapping[str, Any]:
+        return self.report
+
+    async def in_quarantine(self, account: AccountId, *, signer: Nonce, signer_lost: bool) -> Standing:
+        found = self.standing.get(account)
+        if found is None:
+            raise Rejected(f"{account} is active, not in quarantine", kind=Refusal.CONFLICT)
+        return replace(found, mark=Nonce(max(signer, found.mark)), signer_lost=signer_lost)
+
+    async def leave_quarantine(
+        self, account: AccountId, *, by: Approval, signer: Nonce, signer_lost: bool, lineage: str
+    ) -> Event:
+        del lineage
+        points = open_points(await self.in_quarantine(account, signer=signer, signer_lost=signer_lost))
+        if points:
+            raise Rejected("; ".join(points), kind=Refusal.CONFLICT)
+        self.by.append(by)
+        del self.standing[account]
+        return Event(kind=EventKind.ACCOUNT_THAWED, account=account)
+
+    async def declare_restored(self, *, by: Approval) -> Sequence[Event]:
+        self.by.append(by)
+        return [Event(kind=EventKind.ACCOUNT_QUARANTINED, account=row.id) for row in self.account_rows]
+
+    async def fill_unknown(self, account: AccountId, *, fee: BaseUnits, by: Approval) -> Event:
+        self.by.append(by)
+        self.filled.append((account, self.standing[account].unknown, fee))
+        return Event(kind=EventKind.FILL_ORDERED, account=account)
+
+    async def sealed(self, account: AccountId, after: IntentId, *, limit: int) -> SealedPage:
+        del account, limit
+        return (
+            SealedPage(bindings=(), last=None)
+            if after
+            else SealedPage(bindings=self.sealed_rows, last=IntentId(1))
+        )
+
+    async def released_void(self, account: AccountId) -> Sequence[IntentId]:
+        del account
+        return []
 
     async def announce(self, account: AccountId, amount: BaseUnits, *, by: Approval) -> Event:
         self._check()

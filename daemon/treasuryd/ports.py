@@ -4,7 +4,7 @@ The ports: everything that the driving code asks of the world, one protocol each
 A verb takes a batch and answers one row per row, in order. What a port speaks of is defined in `core/`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -58,6 +58,7 @@ from treasuryd.core.model import (
     View,
     Vote,
 )
+from treasuryd.core.restore import Past, Reason, SealedPage, Standing, Witness
 
 T = TypeVar("T")
 Many: TypeAlias = Sequence[T]  # bounded by whoever builds it
@@ -149,6 +150,35 @@ class Store(Protocol):
         """Keep the executor's last tick for people."""
         ...
 
+    # a store that may be older than the world (§8): found, unfenced; repaired, by whoever holds the lease
+    async def past(self, told: Mapping[AccountId, Witness]) -> Past:
+        """What the store says of its own past; `told` is what the signer was told of it, read before."""
+        ...
+
+    async def quarantine(self, reasons: Many[Reason]) -> None:
+        """Quarantine every account of the store, whoever holds it, and turn the kill switch on."""
+        ...
+
+    async def unsigned(self, account: AccountId) -> Many[Intent]:
+        """Staged intents, the last nonce first."""
+        ...
+
+    async def take_back(self, intents: Many[IntentId], held: Held) -> None:
+        """Void staged intents that the signer promised never to bind."""
+        ...
+
+    async def lowest_open(self, account: AccountId) -> Nonce:
+        """Below it everything is final here."""
+        ...
+
+    async def adopt(self, bindings: Many[Binding], judged: Collection[IntentId], held: Held) -> None:
+        """Take in what the signer bound: broadcast, whatever stood here; `judged` are void by a person's word."""
+        ...
+
+    async def taken_up(self, account: AccountId, marks: Marks, held: Held) -> None:
+        """End the repair: numbering lies above the signer's marks; what may be missing is held `restored`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
@@ -218,9 +248,52 @@ class Desk(Protocol):
         """A finalized item that a deep reorg lost: its intent is broadcast again, same bytes (§2, R9)."""
         ...
 
+    async def fillable(self, account: AccountId, nonces: Many[Nonce]) -> None:
+        """Refuse (Rejected) what `fill` would refuse: asked before the signer is told (R11)."""
+        ...
+
+    async def fill(self, account: AccountId, nonces: Many[Nonce], *, fee: BaseUnits, by: Approval) -> Event:
+        """
+        Stage a filler for each of these nonces, which pay nobody any more (R9, §8): one unit to the account's sink.
+
+        `fee` is a cancellation's price now. One whose filler is under way already is left as it is.
+        """
+        ...
+
     async def freeze(self, account: AccountId, *, by: Approval) -> Event: ...
     async def thaw(self, account: AccountId, *, by: Approval, burned: Nonce) -> Event:
         """`burned` is the count burned at finality; refused while a foreign nonce is not yet burned (R14)."""
+        ...
+
+    # leaving a quarantine (§8): by a person, once everything is decided
+    async def quarantine_report(self) -> Mapping[str, Any]:
+        """What was found, adopted and held, as the last quarantine wrote it; empty where there was none."""
+        ...
+
+    async def in_quarantine(self, account: AccountId, *, signer: Nonce, signer_lost: bool) -> Standing:
+        """What has to be decided before an account leaves quarantine; Rejected where it is in none."""
+        ...
+
+    async def leave_quarantine(
+        self, account: AccountId, *, by: Approval, signer: Nonce, signer_lost: bool, lineage: str
+    ) -> Event:
+        """The account acts again; Rejected (CONFLICT) with the open points until there are none."""
+        ...
+
+    async def declare_restored(self, *, by: Approval) -> Many[Event]:
+        """A person says that this store is an old one: every account is quarantined."""
+        ...
+
+    async def fill_unknown(self, account: AccountId, *, fee: BaseUnits, by: Approval) -> Event:
+        """Stage fillers for the nonces whose bytes are lost (§8.4); the signer was told first."""
+        ...
+
+    async def sealed(self, account: AccountId, after: IntentId, *, limit: int) -> SealedPage:
+        """What was ever sealed, by intent id: what a signer takes in that lost its memory (R11)."""
+        ...
+
+    async def released_void(self, account: AccountId) -> Many[IntentId]:
+        """Void intents that a person released."""
         ...
 
     async def announce(self, account: AccountId, amount: BaseUnits, *, by: Approval) -> Event: ...
@@ -339,7 +412,24 @@ class Signer(Protocol):
 
     # a person's word, repeatable without harm: the first is void; remember these again (R11, §8)
     async def confirm_void(self, intents: Many[IntentId], *, by: Approval) -> Rows[IntentId]: ...
+    async def confirm_fill(self, account: AccountId, nonces: Many[Nonce], *, by: Approval) -> None:
+        """These nonces pay nobody any more: fillers are signed under them, and nothing else ever (R9, §8)."""
+        ...
+
     async def adopt(self, account: AccountId, bindings: Many[Binding], *, by: Approval) -> None: ...
+
+    async def judged_void(self, intents: Many[IntentId]) -> Many[bool]:
+        """Which of these a person declared void."""
+        ...
+
+    # what the store tells of itself, so that an old copy of it is recognised (§8)
+    async def told(self) -> Mapping[AccountId, Witness]:
+        """What it was last told."""
+        ...
+
+    async def tell(self, news: Mapping[AccountId, Witness]) -> None:
+        """Remember the newest heads of the store's journal."""
+        ...
 
 
 class Clock(Protocol):

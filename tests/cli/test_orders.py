@@ -10,9 +10,11 @@ from tests.fakes import TREASURY, disbursement
 
 from treasuryd.core.model import (
     Account,
+    BaseUnits,
     BreakerMode,
     CallClass,
     DisbursementId,
+    FeeQuote,
     Hold,
     IntentId,
     State,
@@ -80,6 +82,10 @@ def test_accounts_are_shown_frozen_thawed_and_told_of_deposits(town: Town) -> No
     town.world.desk.account_rows = [Account(id=TREASURY)]
     assert "active" in town.call("account", "show").out
     assert json.loads(town.call("account", "show", "treasury", "--json").out)["id"] == "treasury"
+    town.world.chain.asked = FeeQuote(base_fee=BaseUnits(7), per_byte=1)
+    assert town.call("account", "fill", TREASURY, "--nonce", 2, "--nonce", 5, "--reason", "lost").code == 0
+    assert town.world.desk.filled == [(TREASURY, (2, 5), 7)]
+    assert town.call("account", "fill", TREASURY, "--reason", "lost").code == 2
     for verb in ("freeze", "thaw"):
         assert town.call("account", verb, "treasury", "--reason", "x").code == 0
     assert town.call("account", "announce", "treasury", 500, "--reason", "donation").code == 0

@@ -1,5 +1,7 @@
 """Orders about accounts and breakers, over fakes."""
 
+from dataclasses import replace
+
 import pytest
 from tests.fakes import TREASURY, FakeWorld
 
@@ -14,6 +16,7 @@ from treasuryd.core.model import (
     BreakerMode,
     CallClass,
     Endpoint,
+    FeeQuote,
     Frame,
     Height,
     Holding,
@@ -108,3 +111,34 @@ async def test_an_order_that_is_not_stored_is_not_applied() -> None:
             world.office(), Endpoint("node-a"), CallClass.SEND, BreakerMode.FORCED_OPEN, ANN
         )
     assert world.chain.forced == []
+
+
+async def test_filling_tells_the_signer_first() -> None:
+    """R9, R11: what the store would refuse never reaches the signer; the fee is a cancellation's price now."""
+    world = FakeWorld()
+    world.desk.account_rows = [Account(id=TREASURY)]
+    world.chain.asked = FeeQuote(base_fee=BaseUnits(7), per_byte=1)
+    await control.fill(world.office(), TREASURY, [Nonce(2), Nonce(5)], ANN)
+    assert world.signer.to_fill == [(TREASURY, (2, 5))]
+    assert world.desk.filled == [(TREASURY, (2, 5), 7)]
+    assert world.desk.by[0].reason == "incident 7"
+    assert world.engine.wakes == 1
+
+    world.desk.unfillable = {Nonce(6)}
+    with pytest.raises(Rejected, match="a live payment holds it"):
+        await control.fill(world.office(), TREASURY, [Nonce(6)], ANN)
+    assert len(world.signer.to_fill) == len(world.desk.filled) == 1
+
+
+async def test_filling_waits_for_a_price() -> None:
+    """Neither without a chain nor above the ceiling is anything ordered."""
+    world = FakeWorld()
+    world.desk.account_rows = [Account(id=TREASURY)]
+    with pytest.raises(Rejected, match="cannot be asked what a transaction costs") as found:
+        await control.fill(world.office(), TREASURY, [Nonce(2)], ANN)
+    assert found.value.kind is Refusal.UNAVAILABLE
+    world.chain.asked = FeeQuote(base_fee=BaseUnits(7), per_byte=1)
+    office = replace(world.office(), price=lambda *_: None)
+    with pytest.raises(Rejected, match="more than the ceiling"):
+        await control.fill(office, TREASURY, [Nonce(2)], ANN)
+    assert world.signer.to_fill == []

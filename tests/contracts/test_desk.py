@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.store.deskworld import GOOD, NOW, OPS, PERSON, PROPOSAL, RULES, DeskWorld, opened, request, vote
@@ -540,6 +541,57 @@ async def test_thawing_waits_until_the_foreign_nonce_is_burned_or_gone(world: De
     await world.account(state="quarantined")
     with pytest.raises(Rejected, match="not left by thawing"):
         await world.desk.thaw(OPS, by=PERSON, burned=Nonce(3))
+
+
+async def test_thawing_waits_until_nothing_lost_is_left(world: DeskWorld) -> None:
+    """R9: a payment to reopen and a nonce to fill are named; a filler under way is not lost."""
+    (item,) = await world.submit(GOOD)
+    intent = await world.paid(item)
+    ((nonce,),) = await world.sql("SELECT nonce FROM intent WHERE id = ?", intent)
+    await world.account(
+        state="frozen", cause="deep_reorg", chain_nonce=nonce - 1, next_nonce=nonce + 3, high_water=nonce + 2
+    )
+    (account,) = await world.desk.accounts()
+    assert (account.lost_payments, account.lost_nonces) == ((item,), (nonce + 1, nonce + 2))
+    with pytest.raises(Rejected, match="lost 1 final payments") as found:
+        await world.desk.thaw(OPS, by=PERSON, burned=Nonce(0))
+    assert f"--nonce {nonce + 1} --nonce {nonce + 2}" in found.value.hint
+    await world.desk.reopen(item, by=PERSON)
+    event = await world.desk.fill(OPS, [Nonce(nonce + 2), Nonce(nonce + 1)], fee=BaseUnits(9), by=PERSON)
+    assert (event.kind, event.count) == (EventKind.FILL_ORDERED, 2)
+    assert await world.sql(
+        "SELECT nonce, amount, fee, state, step FROM intent WHERE disbursement_id IS NULL"
+    ) == [
+        (nonce + 1, 1, 9, "staged", "sign"),
+        (nonce + 2, 1, 9, "staged", "sign"),
+    ]
+    assert (await world.desk.fill(OPS, [Nonce(nonce + 1)], fee=BaseUnits(9), by=PERSON)).count == 0
+    assert (await world.desk.thaw(OPS, by=PERSON, burned=Nonce(0))).kind is EventKind.ACCOUNT_THAWED
+
+
+@pytest.mark.parametrize(
+    ("account", "nonces", "reason"),
+    [
+        ({}, [4], "the chain has consumed it"),
+        ({}, [5], "it was never given"),
+        ({"next_nonce": None}, [5], "it was never given"),
+        ({"chain_nonce": 0}, [1, 1], "1 to 1000 different nonces, got 2"),
+        ({"chain_nonce": 0}, [], "1 to 1000 different nonces, got 0"),
+        ({"state": "quarantined"}, [5], "in quarantine"),
+    ],
+)
+async def test_a_nonce_that_is_not_open_is_not_filled(
+    world: DeskWorld, account: dict[str, Any], nonces: list[int], reason: str
+) -> None:
+    """R9: only what lies between the chain's count and our next nonce, and nothing of a quarantined account."""
+    await world.account(**account)
+    wanted = [Nonce(number) for number in nonces]
+    for verb in (world.desk.fillable(OPS, wanted), world.desk.fill(OPS, wanted, fee=BaseUnits(9), by=PERSON)):
+        with pytest.raises(Rejected, match=reason):
+            await verb
+    with pytest.raises(Rejected, match="there is no account 'who'"):
+        await world.desk.fillable(type(OPS)("who"), wanted)
+    assert await world.sql("SELECT * FROM intent") == []
 
 
 async def test_an_announced_deposit_is_stored(world: DeskWorld) -> None:

@@ -71,6 +71,17 @@ def bound(state: State, **changes: Any) -> Intent:
     return replace(base, **changes)
 
 
+def test_a_nonce_that_a_deep_reorg_opened_is_named_to_those_behind_it() -> None:
+    """R9: nothing gets past it until it is filled."""
+    account = Account(id=TREASURY, lost_nonces=(Nonce(6), Nonce(8)))
+    known = replace(KNOWN, intent=bound(State.BROADCAST), accounts={TREASURY: account})
+    found = said(known=known, live_intent=IntentId(5)).sentence
+    assert "nonce 6 before it pays nobody any more" in found
+    assert "`treasuryd account fill treasury --nonce 6`" in found
+    above = replace(known, accounts={TREASURY: replace(account, lost_nonces=(Nonce(8),))})
+    assert "fill" not in said(known=above, live_intent=IntentId(5)).sentence
+
+
 HELD: list[Any] = [
     pytest.param({"scheduled_epoch": Epoch(11)}, Hold.SCHEDULED_LATER, "epoch 11", id="scheduled later"),
     pytest.param({"depends_on": (DisbursementId(3),)}, Hold.DEPENDENCY_PENDING, "waits for 3", id="pending"),

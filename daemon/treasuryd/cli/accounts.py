@@ -30,6 +30,13 @@ def _show_rows(rows: list[Any]) -> None:
     columns = ("id", "state", "cause", "next_nonce", "baseline_height", "detail")
     cells = [[*(row[name] for name in columns[:-1]), screen.cell(row["detail"], limit=200)] for row in rows]
     screen.table("", columns, cells)
+    for row in rows:
+        if row["lost_payments"]:
+            listed = screen.cell(", ".join(map(str, row["lost_payments"])), limit=200)
+            screen.say(f"{row['id']}: the chain lost final payments, to be reopened: {listed}")
+        if row["lost_nonces"]:
+            listed = screen.cell(", ".join(map(str, row["lost_nonces"])), limit=200)
+            screen.say(f"{row['id']}: nonces that pay nobody any more, to be filled: {listed}")
 
 
 @account.command()
@@ -46,6 +53,16 @@ def freeze(*, account: str, reason: str, by: str | None) -> None:
 def thaw(*, account: str, reason: str, by: str | None) -> None:
     """Let a frozen account act again; refused while a foreign payment of it is not final."""
     _show_rows([daemon().send("POST", path_of("treasury", "accounts", account, "thaw"), order(reason, by))])
+
+
+@account.command()
+@account_name
+@click.option("--nonce", "nonces", type=click.IntRange(1, 2**63 - 1), multiple=True, required=True)
+@reason
+def fill(*, account: str, nonces: tuple[int, ...], reason: str, by: str | None) -> None:
+    """Fill nonces that pay nobody any more after a deep reorg (one unit to the account's own sink each)."""
+    body = order(reason, by, nonces=list(nonces))
+    _show_rows([daemon().send("POST", path_of("treasury", "accounts", account, "fill"), body)])
 
 
 @account.command()

@@ -80,6 +80,44 @@ async def _standing(office: Office, account: Account, settled: Height) -> Accoun
     return replace(account, kept=kept, baseline=None)
 
 
+async def fill(office: Office, account: AccountId, nonces: Sequence[Nonce], by: Person) -> Event:
+    """
+    Have nonces filled that pay nobody any more, after a reorg deeper than finality (protocol.md R9): the signer is told
+    first, then the store; repeating either is harmless (R11).
+
+    Raises: Rejected for a nonce that the chain has consumed or a live payment holds, UNAVAILABLE without a price.
+    """
+    await one_account(office, account)
+    await office.world.desk.fillable(account, nonces)
+    fee = await _cancel_fee(office, account)
+    approval = office.approval(who=by.who, reason=by.reason)
+    await office.world.signer.confirm_fill(account, nonces, by=approval)
+    event = await office.world.desk.fill(account, nonces, fee=fee, by=approval)
+    office.told(event)
+    return event
+
+
+async def _cancel_fee(office: Office, account: AccountId) -> BaseUnits:
+    try:
+        quote = await office.world.chain.quote()
+    except Transient as problem:
+        raise Rejected(
+            f"the account {account}: the chain cannot be asked what a transaction costs ({problem})",
+            hint="Try again when /health shows the chain.",
+            field="account",
+            kind=Refusal.UNAVAILABLE,
+        ) from problem
+    fee = office.price(quote, account, office.rules.sink_of(account), "")
+    if fee is None:
+        raise Rejected(
+            f"the account {account}: a transaction costs more than the ceiling of {office.rules.fee_ceiling} now",
+            hint="Try again when the fee has fallen, or raise fees.ceiling.",
+            field="account",
+            kind=Refusal.CONFLICT,
+        )
+    return fee
+
+
 def burned_count(account: Account, *, settled: Height) -> Nonce:
     """The highest nonce of `account` that a kept frame at or below the finality depth shows as used; 0 without one."""
     frames = (*account.kept, *((account.baseline,) if account.baseline is not None else ()))

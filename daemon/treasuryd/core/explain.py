@@ -172,7 +172,20 @@ def _progress(intent: Intent, known: Known) -> str:
             what = "its cancellation is" if cancels else "in flight"
             pooled = _pooled(intent, known)
             sent = f"sent {_many(attempts, 'time')}"
-            return f"{what} at nonce {intent.nonce} of {intent.account}, {sent}{pooled}{_because(known)}."
+            before = _open_before(intent, known)
+            return f"{what} at nonce {intent.nonce} of {intent.account}, {sent}{pooled}{before}{_because(known)}."
+
+
+def _open_before(intent: Intent, known: Known) -> str:
+    """A nonce before it that nothing will use: a deep reorg took what had it (protocol.md R9)."""
+    account = known.accounts.get(intent.account)
+    before = [nonce for nonce in account.lost_nonces if nonce < intent.nonce] if account else []
+    if not before:
+        return ""
+    return (
+        f"; nonce {before[0]} before it pays nobody any more and has to be filled: "
+        f"`treasuryd account fill {intent.account} --nonce {before[0]}`"
+    )
 
 
 def _pooled(intent: Intent, known: Known) -> str:

@@ -36,6 +36,7 @@ from treasuryd.store import (
     desk_items,
     desk_judgement,
     desk_queries,
+    fillers,
     ownership,
     rows,
 )
@@ -118,6 +119,16 @@ class SqliteDesk:
         """Send again what a deep reorg took."""
         return await self._driver.write(desk_judgement.reopen, item, by=by, rules=self._rules)
 
+    async def fillable(self, account: AccountId, nonces: Sequence[Nonce]) -> None:
+        """Refuse what `fill` would refuse."""
+        await self._driver.read(fillers.check, account, nonces)
+
+    async def fill(
+        self, account: AccountId, nonces: Sequence[Nonce], *, fee: BaseUnits, by: Approval
+    ) -> Event:
+        """Stage fillers for nonces that pay nobody any more."""
+        return await self._driver.write(fillers.fill, account, nonces, fee=fee, by=by, rules=self._rules)
+
     async def freeze(self, account: AccountId, *, by: Approval) -> Event:
         """Stop an account."""
         return await self._driver.write(desk_control.freeze, account, by=by)
@@ -164,7 +175,7 @@ class SqliteDesk:
 
     async def accounts(self) -> Sequence[Account]:
         """All accounts with their frames."""
-        return await self._driver.read(rows.accounts, self._frames)
+        return await self._driver.read(fillers.accounts, self._frames)
 
     async def lease_rows(self) -> Sequence[LeaseSeen]:
         """All leases."""

@@ -22,7 +22,7 @@ from treasuryd.core.model import (
 )
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store import journal
+from treasuryd.store import fillers, journal
 from treasuryd.store.desk_items import blocks_left, one, tell
 from treasuryd.store.desk_queries import DESK
 from treasuryd.store.rows import chain_state
@@ -106,7 +106,8 @@ def thaw(connection: Connection, account: AccountId, *, by: Approval, burned: No
     """
     Let a frozen account act again, above every nonce that the chain has burned (R14).
 
-    Raises: Rejected (CONFLICT) where it is not frozen, or while a foreign nonce is consumed and not yet burned.
+    Raises: Rejected (CONFLICT) where it is not frozen, while a foreign nonce is consumed and not yet burned, and while
+        something that a deep reorg took is neither reopened nor filled (R9).
     Guarantees: the next nonce never falls, and lies above `burned`.
     """
     state, cause, next_nonce, thaw_above, count = _account(connection, account)
@@ -133,6 +134,7 @@ def thaw(connection: Connection, account: AccountId, *, by: Approval, burned: No
             field="account",
             kind=Refusal.CONFLICT,
         )
+    _refuse_while_lost(connection, account)
     connection.execute(DESK["thaw_account"], (account, above))
     tell(connection, "thaw", by, {"account": account, "burned": burned, "next_nonce": above, "cause": cause})
     return Event(
@@ -140,6 +142,31 @@ def thaw(connection: Connection, account: AccountId, *, by: Approval, burned: No
         account=account,
         reason=cause if cause in set(FreezeCause) else "",
         detail=by.reason,
+    )
+
+
+def _refuse_while_lost(connection: Connection, account: AccountId) -> None:
+    """What a deep reorg took would freeze the account again at once, or leave a gap that nothing gets past (R9)."""
+    lost = fillers.lost(connection, account)
+    if not lost.payments and not lost.nonces:
+        return
+    payments, nonces = (" ".join(str(one) for one in some[:20]) for some in (lost.payments, lost.nonces))
+    said = [
+        f"the chain has lost {len(lost.payments)} final payments (disbursements {payments})"
+        if payments
+        else "",
+        f"{len(lost.nonces)} nonces pay nobody any more ({nonces})" if nonces else "",
+    ]
+    flags = " ".join(f"--nonce {nonce}" for nonce in lost.nonces[:20])
+    hints = [
+        "Send the payments again: `treasuryd reopen ID`." if payments else "",
+        f"Fill the nonces: `treasuryd account fill {account} {flags}`." if nonces else "",
+    ]
+    raise Rejected(
+        f"the account {account}: {' and '.join(part for part in said if part)}",
+        hint=" ".join(part for part in hints if part),
+        field="account",
+        kind=Refusal.CONFLICT,
     )
 
 

@@ -260,11 +260,18 @@ def unstage(
 def _return_nonces(
     work: Work, account: AccountId, rows: Sequence[tuple[Refused, Standing]], refused: Many[Refused]
 ) -> list[NotWritten]:
-    """Void the rows at the end of the sequence, from the last one down to the first gap."""
+    """
+    Void the rows at the end of the sequence, from the last one down to the first gap.
+
+    A filler stands in the midst of it and gives nothing back: its nonce is open again, and a person's to fill.
+    """
     highest = work.connection.execute(SQL["highest_live"], (account,)).fetchone()[0]
     last = Nonce(highest)
     unwritten: list[NotWritten] = []
     for row, intent in sorted(rows, key=lambda pair: pair[1].nonce, reverse=True):
+        if intent.item is None:
+            void(work, intent, Proof.NEVER_BOUND, hold=None, detail=row.detail or row.reason)
+            continue
         if intent.nonce != last:
             detail = f"nonce {intent.nonce} is not the last one"
             unwritten.append(NotWritten(row=refused.index(row), reason="not_last", detail=detail))

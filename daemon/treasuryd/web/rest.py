@@ -10,7 +10,7 @@ from treasuryd.commands import control, disbursements, proposals, queries
 from treasuryd.commands.fields import fields_of, ids, person, whole
 from treasuryd.commands.office import MAX_IDS, Outcome
 from treasuryd.core.intake import items_of
-from treasuryd.core.model import MAX_AMOUNT, AccountId, BaseUnits, CallClass, DisbursementId, Endpoint
+from treasuryd.core.model import MAX_AMOUNT, AccountId, BaseUnits, CallClass, DisbursementId, Endpoint, Nonce
 from treasuryd.core.reading import read_json, shown
 from treasuryd.errors import Rejected
 from treasuryd.web import shapes
@@ -317,6 +317,15 @@ async def thaw(request: web.Request) -> web.Response:
     return await account(request)
 
 
+async def fill(request: web.Request) -> web.Response:
+    """Have nonces filled that pay nobody any more."""
+    office, _ = of_app(request)
+    order = order_of(request, "nonces", required=("nonces",))
+    nonces = [Nonce(number) for number in ids(order, "nonces", limit=MAX_IDS)]
+    await control.fill(office, path_account(request), nonces, person(order))
+    return await account(request)
+
+
 async def announce(request: web.Request) -> web.Response:
     """Announce an expected deposit."""
     office, _ = of_app(request)
@@ -363,5 +372,6 @@ ROUTES: Final = (
     web.get("/treasury/accounts/{account}", account),
     web.post("/treasury/accounts/{account}/freeze", freeze),
     web.post("/treasury/accounts/{account}/thaw", thaw),
+    web.post("/treasury/accounts/{account}/fill", fill),
     web.post("/treasury/accounts/{account}/announce", announce),
 )

@@ -213,6 +213,8 @@ def account(row: Account) -> Json:
         "next_nonce": row.next_nonce,
         "high_water": row.high_water,
         "thaw_above": row.thaw_above,
+        "lost_payments": list(row.lost_payments),
+        "lost_nonces": list(row.lost_nonces),
         "baseline_height": None if baseline is None else baseline.height,
     }
 

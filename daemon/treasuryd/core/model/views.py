@@ -34,6 +34,9 @@ class Account:
     baseline: Frame | None = None
     kept: tuple[Frame, ...] = ()  # older kept frames, oldest first, the baseline not among them
     thaw_above: Nonce | None = None  # highest foreign nonce seen; thawing waits until it is burned or gone
+    # for people alone: what a deep reorg took, payments to reopen and nonces to fill (R9)
+    lost_payments: tuple[DisbursementId, ...] = ()
+    lost_nonces: tuple[Nonce, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

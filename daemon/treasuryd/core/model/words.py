@@ -50,6 +50,9 @@ class Proof(StrEnum):
     CANCELLED = "cancelled"  # (a), (b) its cancel variant is final
     NEVER_BOUND = "never_bound"  # (c) the signer attests that it never bound it
     JUDGED = "judged"  # (d) a person decided
+    FILLED = (
+        "filled"  # it was void by one of these; a deep reorg opened its nonce, which a filler has now (R9)
+    )
 
 
 class Hold(StrEnum):

@@ -163,9 +163,14 @@ UPDATE disbursement SET status = 'executed', status_at = ?6, tx_hash = ?2, fee_p
 WHERE id = ?1 AND status = 'timelocked' AND live_intent = ?8;
 
 -- name: reopen_intent
--- A final payment that the chain lost goes out again, same bytes.
-UPDATE intent SET state = 'broadcast', step = 'watch', winner = NULL, height = NULL, block_hash = NULL,
-    evidence = NULL, cost = NULL, last_sent_at = NULL WHERE id = ?1 AND state = 'final';
+-- A final payment that the chain lost goes out again, same bytes: 1.0 says that no pool has it (store/payments.py).
+UPDATE intent SET state = 'broadcast', winner = NULL, height = NULL, block_hash = NULL, evidence = NULL, cost = NULL,
+    last_sent_at = 1.0,
+    step = CASE WHEN EXISTS (SELECT 1 FROM variant AS v WHERE v.intent_id = intent.id AND v.tx_hash IS NULL) THEN 'sign'
+        WHEN (SELECT v.sent_at FROM variant AS v WHERE v.intent_id = intent.id ORDER BY v.number DESC LIMIT 1) IS NULL
+            THEN 'send'
+        ELSE 'watch' END
+WHERE id = ?1 AND state = 'final';
 
 -- name: reopen_disbursement
 -- And its disbursement waits for it again: id, status read, live intent read, time.

@@ -136,9 +136,11 @@ SELECT EXISTS (SELECT 1 FROM intent WHERE account = ?1 AND state = 'ambiguous');
 UPDATE balance_event SET reversed = 1 WHERE id = ?;
 
 -- name: reopen_intents
--- The same bytes go out again; its newest variant waits as it did before.
+-- The same bytes go out again; its newest variant waits as it did before, and is sent where no sending was recorded.
 UPDATE intent SET state = 'broadcast', winner = NULL, height = NULL, block_hash = NULL, evidence = NULL, cost = NULL,
     step = CASE WHEN EXISTS (SELECT 1 FROM variant AS v WHERE v.intent_id = intent.id AND v.tx_hash IS NULL) THEN 'sign'
+        WHEN (SELECT v.sent_at FROM variant AS v WHERE v.intent_id = intent.id ORDER BY v.number DESC LIMIT 1) IS NULL
+            THEN 'send'
         ELSE 'watch' END
 WHERE id IN (SELECT value FROM json_each(?1));
 

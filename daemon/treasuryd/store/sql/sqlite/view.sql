@@ -101,7 +101,8 @@ WHERE i.account = ?1 AND i.live = 1 AND i.nonce > ?2 AND i.nonce <= ?3
 -- name: burned_in_interval
 -- How many void intents of the account ?1 with burned nonces above ?2 and up to ?3, and what they took.
 SELECT count(*), coalesce(sum(i.cost), 0) FROM intent AS i INDEXED BY intent_burned
-WHERE i.account = ?1 AND i.state = 'void' AND i.proof <> 'never_bound' AND i.nonce > ?2 AND i.nonce <= ?3;
+WHERE i.account = ?1 AND i.state = 'void' AND i.proof <> 'never_bound' AND i.proof <> 'filled' AND i.nonce > ?2
+    AND i.nonce <= ?3;
 
 -- name: highest_final
 -- The highest nonce of the account ?1 that is final; only what is open or included stands above it.
@@ -109,9 +110,9 @@ SELECT i.nonce FROM intent AS i INDEXED BY intent_one_per_nonce
 WHERE i.account = ?1 AND i.live = 1 AND i.state = 'final' ORDER BY i.nonce DESC LIMIT 1;
 
 -- name: highest_burned
--- The highest nonce of the account ?1 that burned under a void intent.
+-- The highest nonce of the account ?1 that burned under a void intent, and is not to be filled.
 SELECT max(i.nonce) FROM intent AS i INDEXED BY intent_burned
-WHERE i.account = ?1 AND i.state = 'void' AND i.proof <> 'never_bound';
+WHERE i.account = ?1 AND i.state = 'void' AND i.proof <> 'never_bound' AND i.proof <> 'filled';
 
 -- name: blocks
 -- The blocks that hold included intents of the account ?1.

@@ -1,0 +1,32 @@
+-- Nonces that pay nobody any more, and what fills them (protocol.md R9, §8).
+
+-- name: live_above
+-- Live intents of the account ?1 above the nonce ?2, at most ?3; the second column is 1 for a filler.
+SELECT nonce, disbursement_id IS NULL, disbursement_id, state FROM intent
+WHERE account = ?1 AND live = 1 AND nonce > ?2 ORDER BY nonce LIMIT ?3;
+
+-- name: lost_payments
+-- Final payments of the account ?1 above the nonce ?2: the chain has lost them.
+SELECT disbursement_id FROM intent
+WHERE account = ?1 AND live = 1 AND nonce > ?2 AND state = 'final' AND disbursement_id IS NOT NULL
+ORDER BY nonce LIMIT ?3;
+
+-- name: had_the_nonce
+-- Void intents of the account ?1 whose place on the chain under the nonce ?2 counted until now, and the dearest fee of
+-- their cancel variants.
+SELECT i.id, i.cost, (SELECT max(v.fee) FROM variant AS v WHERE v.intent_id = i.id AND v.kind = 'cancel')
+FROM intent AS i INDEXED BY intent_burned
+WHERE i.account = ?1 AND i.nonce = ?2 AND i.state = 'void' AND i.proof <> 'never_bound' AND i.proof <> 'filled';
+
+-- name: give_up_nonce
+-- Its nonce is a filler's from now on.
+UPDATE intent SET proof = 'filled', cost = NULL WHERE id = ? AND state = 'void';
+
+-- name: insert_filler
+-- Bind a nonce to nothing but a cancel variant.
+INSERT INTO intent (id, account, nonce, disbursement_id, destination, amount, fee, term, state, live, step, staged_at)
+VALUES (?, ?, ?, NULL, ?, ?, ?, ?, 'staged', 1, 'sign', ?);
+
+-- name: term_of
+-- The term of the account's lease now; 0 before the first.
+SELECT coalesce(max(term), 0) FROM lease WHERE account = ?1;
