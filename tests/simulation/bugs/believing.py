@@ -1,0 +1,95 @@
+"""Bugs of which chain, and which head of it, is believed (protocol.md R9, R15, R16)."""
+
+from typing import Any, Final
+
+import pytest
+from tests.simulation.bugs.planting import edit, swap
+from tests.simulation.bugs.seed import Bug
+
+from treasuryd.chain import theblock
+from treasuryd.core import epochs, settling
+
+
+def no_pace(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        epochs,
+        "_judged",
+        ("ceiling = Height(stored.believed + math.floor(budget))", "ceiling = max(reported)"),
+    )
+
+
+def settle_by_an_old_lie(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        epochs,
+        "_judged",
+        (
+            "lowest = min((height for height in reported if height <= ceiling), default=known.lowest)",
+            "lowest = min((height if height <= ceiling else stored.believed) for height in reported)",
+        ),
+    )
+
+
+def final_by_the_highest(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        settling.Shared,
+        "final",
+        (
+            "lowest = self.at.believed if self.at.lowest is None else self.at.lowest",
+            "lowest = self.at.believed",
+        ),
+    )
+    edit(
+        patch,
+        epochs,
+        "_settled",
+        ("belief.lowest - rules.finality_depth", "state.believed - rules.finality_depth"),
+    )
+
+
+def one_endpoint_decides(patch: pytest.MonkeyPatch) -> None:
+    def agreed(column: Any, _needed: int) -> Any:
+        return next((header for header in column if header is not None), None)
+
+    swap(patch, theblock, "_agreed", agreed)
+    patch.setattr(theblock, "AGREEMENT", 1)
+
+
+def any_chain(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, epochs, "wrong_genesis", lambda *_: None)
+
+
+BUGS: Final = (
+    Bug(
+        name="any_head_believed",
+        rule="R16",
+        story="a head is believed however far it is ahead",
+        plant=no_pace,
+    ),
+    Bug(
+        name="settled_by_an_old_lie",
+        rule="R16",
+        story="while a head is beyond belief, settling rests on what an earlier lie made believed",
+        plant=settle_by_an_old_lie,
+    ),
+    Bug(
+        name="final_by_the_highest_head",
+        rule="R9",
+        story="of several endpoints the one that is ahead decides what is final",
+        plant=final_by_the_highest,
+    ),
+    Bug(
+        name="one_endpoint_decides",
+        rule="R9",
+        story="of two endpoints one alone says which blocks stand",
+        plant=one_endpoint_decides,
+    ),
+    Bug(
+        name="any_chain_served",
+        rule="R15",
+        story="another chain under the same endpoints is served like our own",
+        plant=any_chain,
+    ),
+)

@@ -1,0 +1,274 @@
+"""Bugs of what the chain is taken to prove (protocol.md §5.1, R5, R9, R14)."""
+
+from typing import Any, Final
+
+import pytest
+from tests.simulation.bugs.planting import edit, reword, swap, wrap
+from tests.simulation.bugs.seed import Bug
+
+from treasuryd.core import by_hash, confirmation, reorgs, settling
+from treasuryd.core import evidence as weighing
+from treasuryd.core.changes import Burned
+from treasuryd.core.lifecycle import INTENT, Fact
+from treasuryd.core.model import Evidence, FreezeCause, State, VariantKind
+from treasuryd.store import accounts, desk_control, items, payments
+
+
+def void_what_is_not_found(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        by_hash,
+        "_burn",
+        ("intent.nonce > burned", "False"),
+        ("frame = _may_have_paid(case, intent)", "frame = None"),
+    )
+
+
+def let_a_deposit_hide_it(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, by_hash, "_may_have_paid", ("0 <= 2 * fall <= intent.amount", "2 * fall <= intent.amount"))
+
+
+def void_what_is_staged(patch: pytest.MonkeyPatch) -> None:
+    """The arrow from staged to void by a consumed nonce, which the table does not have."""
+    patch.setitem(INTENT, State.STAGED, {**INTENT[State.STAGED], Fact.BURNED: State.VOID})
+
+    def make(right: Any) -> Any:
+        def settle(case: Any) -> Any:
+            found = right(case)
+            burned = [
+                Burned(account=intent.account, intent_id=intent.id, detail="its nonce is consumed")
+                for intent in found.ask_signer
+            ]
+            found.changes += burned
+            found.ask_signer = []
+            return found
+
+        return settle
+
+    wrap(patch, confirmation, "_settle_one", make)
+
+
+def by_the_nonce_alone(patch: pytest.MonkeyPatch) -> None:
+    def judge(span: Any, _rules: Any, _rule: Any) -> Any:
+        placed = []
+        for intent in span.consumed:
+            sealed = [one for one in intent.variants if one.tx_hash and one.kind is VariantKind.PAYMENT]
+            placed.append(
+                weighing.Placed(
+                    intent=intent, variant=sealed[-1], fee_charged=sealed[-1].fee, evidence=Evidence.BALANCE
+                )
+            )
+        return weighing.Judgement(placed=tuple(placed))
+
+    swap(patch, weighing, "judge", judge)
+
+
+def by_our_balance_alone(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, weighing, "_destinations_rose", lambda *_: True)
+    swap(patch, weighing, "_cancels_show", lambda *_: True)
+
+
+def part_of_the_rise(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        weighing,
+        "_unpaid",
+        (
+            "rise is not None and rise < spend.intent.amount and (not _moved(span, destination))",
+            "rise is not None and rise - _paid(way).get(destination, 0) < spend.intent.amount",
+        ),
+    )
+
+
+def final_at_sight(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        settling.Shared,
+        "final",
+        ("min(self.at.believed, lowest, self.frame.height) - self.rules.finality_depth", "self.frame.height"),
+    )
+
+
+def keep_the_verdict(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, payments, "_withdraw", lambda *_: None)
+
+
+def keep_the_ambiguous(patch: pytest.MonkeyPatch) -> None:
+    reword(
+        patch,
+        items.SQL,
+        "rewound_ambiguous",
+        "(a.second_height > ?2 OR i.nonce > ?3)",
+        "a.second_height > ?2 AND ?3 IS NOT NULL",
+    )
+
+
+def lag_is_a_reorg(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, reorgs, "changed", lambda height, block, headers: not reorgs.stands(height, block, headers))
+
+
+def bury_what_is_contradicted(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, confirmation, "_settle_one", ("and (not _contradicted(case))", ""))
+
+
+def overlook_strangers(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, settling, "freeze", lambda *_args, **_options: None)
+
+
+def freeze_in_memory(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        accounts,
+        "freeze",
+        (
+            "work.many(SQL['freeze'], [(change.cause, change.detail, change.thaw_above, change.account)])",
+            "pass",
+        ),
+    )
+
+
+def freeze_for_dust(patch: pytest.MonkeyPatch) -> None:
+    def make(right: Any) -> Any:
+        def account_for(case: Any, baseline: Any, left: int, found: Any, *, explained: bool) -> None:
+            if left > 0:
+                settling.freeze(case, FreezeCause.UNEXPLAINED_FALL, "the balance moved", found)
+            right(case, baseline, left, found, explained=explained)
+
+        return account_for
+
+    wrap(patch, settling, "account_for", make)
+
+
+def thaw_at_once(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, desk_control, "thaw", ("foreign is not None and burned < foreign <= shown", "False"))
+
+
+def thaw_above_one(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, desk_control, "thaw", ("above is not None and above <= shown", "False"))
+
+
+def adopt_twice(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        accounts,
+        "adopt",
+        ("set_baseline(work, change.account, change.baseline, drop_above=True)",
+         "set_baseline(work, change.account, change.baseline)"),
+        ("work.connection.execute(SQL['drop_frames_below'], (change.account, change.baseline.height))", "pass"),
+    )  # fmt: skip
+
+
+def believe_any_index(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, by_hash, "_sight", ("sighting.as_of >= frame.height and shared.sure", "True"))
+
+
+BUGS: Final = (
+    Bug(
+        name="void_on_not_found",
+        rule="R5",
+        story='"not found" makes a payment void',
+        plant=void_what_is_not_found,
+    ),
+    Bug(
+        name="deposit_hides_a_payment",
+        rule="R5",
+        story="a deposit in the interval of a payment that no look-up knows makes it void",
+        plant=let_a_deposit_hide_it,
+    ),
+    Bug(
+        name="staged_void_by_consumed_nonce",
+        rule="R5",
+        story="a staged row whose nonce is consumed is void",
+        plant=void_what_is_staged,
+    ),
+    Bug(
+        name="inclusion_by_nonce_alone",
+        rule="§5.1",
+        story="without look-up a consumed nonce means that its payment was made",
+        plant=by_the_nonce_alone,
+    ),
+    Bug(
+        name="inclusion_by_our_balance_alone",
+        rule="§5.1",
+        story="without look-up our fall alone decides, whoever got it",
+        plant=by_our_balance_alone,
+    ),
+    Bug(
+        name="cancel_by_part_of_the_rise",
+        rule="§5.1",
+        story="of a destination's rise only what no other payment explains speaks against a cancel",
+        plant=part_of_the_rise,
+    ),
+    Bug(
+        name="final_at_first_sight",
+        rule="R9",
+        story="what is in a block is final",
+        plant=final_at_sight,
+    ),
+    Bug(
+        name="verdict_kept_after_a_reorg",
+        rule="R9",
+        story="a reorg takes no verdict back",
+        plant=keep_the_verdict,
+    ),
+    Bug(
+        name="ambiguous_kept_after_a_reorg",
+        rule="R9",
+        story="what was ambiguous and left the chain stays ambiguous",
+        plant=keep_the_ambiguous,
+    ),
+    Bug(
+        name="lag_taken_for_a_reorg",
+        rule="R9",
+        story="a header that is not there counts as changed",
+        plant=lag_is_a_reorg,
+    ),
+    Bug(
+        name="final_while_contradicted",
+        rule="R9",
+        story="blocks become final while an endpoint contradicts itself",
+        plant=bury_what_is_contradicted,
+    ),
+    Bug(
+        name="strangers_overlooked",
+        rule="R14",
+        story="a foreign movement freezes nothing",
+        plant=overlook_strangers,
+    ),
+    Bug(
+        name="freeze_not_stored",
+        rule="R14",
+        story="a freeze is told and not stored",
+        plant=freeze_in_memory,
+    ),
+    Bug(
+        name="dust_freezes",
+        rule="R14",
+        story="a deposit that nobody announced freezes the account",
+        plant=freeze_for_dust,
+    ),
+    Bug(
+        name="thawed_at_once",
+        rule="R14",
+        story="a person may thaw while a foreign nonce can still leave the chain",
+        plant=thaw_at_once,
+    ),
+    Bug(
+        name="thawed_above_one",
+        rule="R14",
+        story="thawing waits for the highest foreign nonce alone, which may have left the chain",
+        plant=thaw_above_one,
+    ),
+    Bug(
+        name="adopted_over_old_frames",
+        rule="R9",
+        story="an adopted account keeps the frames from before, and accounts for their blocks twice",
+        plant=adopt_twice,
+    ),
+    Bug(
+        name="old_answers_count",
+        rule="R5",
+        story='a look-up that is older than the frame is believed when it says "not found"',
+        plant=believe_any_index,
+    ),
+)

@@ -1,0 +1,52 @@
+"""
+Hunts planted bugs: which seed first shows a broken promise that the same seed keeps without the bug.
+
+A seed on which the product itself falls over (an error of its own, perhaps of the patch) is no finding: what counts is
+what somebody outside of it would see.
+"""
+
+import time
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from tests.simulation.bugs import planted
+from tests.simulation.history import play
+
+OWN_FAULTS = ("ended by a bug", "nobody handled")  # of the process, not of what it promised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """How one bug was found: the seed, what was broken, and at what price."""
+
+    bug: str
+    seed: int | None
+    seeds: int  # played with the bug, up to the finding
+    seconds: float
+    broken: str = ""
+
+
+def promise_broken(seed: int, *, bug: str | None = None) -> str:
+    """Play one seed, with a bug in the product; answers which promise was broken, empty for none."""
+    with planted(bug) if bug else nullcontext():
+        problem = play(seed).problem
+    broken = problem.startswith("AssertionError") and not any(fault in problem for fault in OWN_FAULTS)
+    return problem if broken else ""
+
+
+def hunt(bug: str, seeds: Iterable[int]) -> Finding:
+    """Play the seeds in their order until one shows the bug."""
+    began, count = time.perf_counter(), 0
+    for seed in seeds:
+        count += 1
+        broken = promise_broken(seed, bug=bug)
+        if broken and not promise_broken(seed):
+            seconds = time.perf_counter() - began
+            return Finding(bug=bug, seed=seed, seeds=count, seconds=seconds, broken=broken)
+    return Finding(bug=bug, seed=None, seeds=count, seconds=time.perf_counter() - began)
+
+
+def hunt_one(asked: tuple[str, range]) -> Finding:
+    """As `hunt`, for a pool of processes."""
+    return hunt(*asked)

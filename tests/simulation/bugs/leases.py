@@ -1,0 +1,102 @@
+"""Bugs of who may act (protocol.md §6, R13)."""
+
+from typing import Any, Final
+
+import pytest
+from tests.simulation.bugs.planting import edit, swap, wrap
+from tests.simulation.bugs.seed import Bug
+
+from treasuryd.core import lease
+from treasuryd.executor.grip import Grip
+from treasuryd.executor.keeper import Keeper
+from treasuryd.store import ownership, work
+
+
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, work, "ours", lambda _connection, held: frozenset(held.leases))
+
+
+def by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
+    wall = [0.0]
+
+    def claim(right: Any) -> Any:
+        async def asking(self: Any, wanted: Any) -> None:
+            wall[0] = self.world.clock.unix_seconds()
+            await right(self, wanted)
+
+        return asking
+
+    def by_wall(right: Any) -> Any:
+        def judge(*args: Any, **options: Any) -> Any:
+            return right(*args, **(options | {"now": wall[0]}))
+
+        return judge
+
+    wrap(patch, Keeper, "_claim", claim)
+    wrap(patch, lease, "watch", by_wall)
+    wrap(patch, lease, "takeable", by_wall)
+
+
+def take_at_first_sight(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, lease, "ground_to_take", ("now - watched.since >= timing.candidate_wait_seconds", "True"))
+
+
+def keep_the_term(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, ownership, "claim", ("Term(max(row.term, above.get(row.account, Term(0))) + 1)", "row.term"))
+
+
+def act_on(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, Grip, "held", ("not held.valid(self.world.clock.boot_seconds())", "not held.leases"))
+
+
+def renew_by_the_answer(patch: pytest.MonkeyPatch) -> None:
+    """Validity counts from when the answer came, not from when the renewal was sent."""
+    edit(
+        patch,
+        Keeper,
+        "_renew",
+        (
+            "lease.renewed(sent_for, answered, asked_at=asked_at, timing=self.timing)",
+            "lease.renewed(sent_for, answered, asked_at=self.world.clock.boot_seconds(), timing=self.timing)",
+        ),
+    )
+
+
+BUGS: Final = (
+    Bug(
+        name="no_fence",
+        rule="R13",
+        story="no write looks at the term",
+        plant=no_fence,
+    ),
+    Bug(
+        name="lease_by_wall_clock",
+        rule="§6",
+        story="a candidate measures the silence of a lease by the wall clock",
+        plant=by_the_wall_clock,
+    ),
+    Bug(
+        name="lease_taken_at_first_sight",
+        rule="§6",
+        story="a candidate takes a lease that it has seen unchanged for a moment",
+        plant=take_at_first_sight,
+    ),
+    Bug(
+        name="term_kept",
+        rule="§6",
+        story="a new holder goes on under the old term",
+        plant=keep_the_term,
+    ),
+    Bug(
+        name="acts_past_its_lease",
+        rule="§6",
+        story="a leader that was stopped goes on where it was, past its deadline",
+        plant=act_on,
+    ),
+    Bug(
+        name="lease_from_the_answer",
+        rule="§6",
+        story="a renewal counts from when its answer came",
+        plant=renew_by_the_answer,
+    ),
+)

@@ -1,0 +1,252 @@
+"""Bugs of sending, and of what a reply is taken to mean (protocol.md R3, R4, R6, R8)."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from tests.simulation.bugs.planting import edit, reword, wrap
+from tests.simulation.bugs.seed import Bug
+
+from treasuryd.chain.theblock import TheBlock
+from treasuryd.core import planner, submission
+from treasuryd.core.changes import Seen, Sent
+from treasuryd.core.model import BlockHash, Evidence, Meaning, Proof
+from treasuryd.executor import perform
+from treasuryd.store import payments, view
+from treasuryd.store.rows import chain_state
+from treasuryd.store.standing import standing
+from treasuryd.store.voiding import void
+
+After = Callable[[Any, Any], None]  # (work, change): what a reply is made to do once it is recorded
+
+
+def _on(patch: pytest.MonkeyPatch, meanings: set[Meaning], after: After) -> None:
+    """Let a reply decide something, in the transaction that records it."""
+
+    def make(right: Any) -> Any:
+        def sent(work: Any, changes: Any) -> Any:
+            reasons = right(work, changes)
+            for change, reason in zip(changes, reasons, strict=True):
+                if reason is None and change.meaning in meanings:
+                    after(work, change)
+            return reasons
+
+        return sent
+
+    wrap(patch, payments, "sent", make)
+
+
+def _drop(work: Any, change: Any) -> None:
+    """Give the intent up and let its disbursement begin anew: with another intent, under another nonce."""
+    intent = standing(work.connection, [change.intent_id])[change.intent_id]
+    if intent.state in payments.OPEN and intent.item is not None:
+        void(work, intent, Proof.BURNED, hold=None)
+
+
+def drop_on_timeout(patch: pytest.MonkeyPatch) -> None:
+    _on(patch, {Meaning.UNKNOWN}, _drop)
+
+
+def drop_without_funds(patch: pytest.MonkeyPatch) -> None:
+    _on(patch, {Meaning.INSUFFICIENT_FUNDS}, _drop)
+
+
+def drop_what_is_known(patch: pytest.MonkeyPatch) -> None:
+    _on(patch, {Meaning.ALREADY_KNOWN}, _drop)
+
+
+def new_nonce(patch: pytest.MonkeyPatch) -> None:
+    _on(patch, {Meaning.NONCE_TOO_LOW}, _drop)
+
+
+def cancel_for_its_fee(patch: pytest.MonkeyPatch) -> None:
+    def cancel(work: Any, change: Any) -> None:
+        work.connection.execute(
+            "UPDATE disbursement SET cancel_requested = 'its fee is too low' WHERE live_intent = ? "
+            "AND status = 'timelocked' AND cancel_requested IS NULL",
+            (change.intent_id,),
+        )
+
+    _on(patch, {Meaning.FEE_TOO_LOW}, cancel)
+
+
+def execute_on_admission(patch: pytest.MonkeyPatch) -> None:
+    def execute(work: Any, change: Any) -> None:
+        intent = standing(work.connection, [change.intent_id])[change.intent_id]
+        seen = Seen(
+            account=change.account,
+            intent_id=change.intent_id,
+            variant=change.variant,
+            height=chain_state(work.connection).believed,
+            block_hash=BlockHash(""),
+            fee_charged=intent.variants[change.variant].fee,
+            evidence=Evidence.HASH,
+        )
+        payments.seen(work, [seen])
+
+    _on(patch, {Meaning.ACCEPTED}, execute)
+
+
+def record_first(patch: pytest.MonkeyPatch) -> None:
+    """What is recorded as accepted before it leaves is believed afterwards, so that a crash in between loses it."""
+
+    def make(right: Any) -> Any:
+        async def send(grip: Any, intents: Any) -> Any:
+            rows = [intent for intent in intents if intent.account in grip.held().leases]
+            changes = [
+                Sent(
+                    account=intent.account,
+                    intent_id=intent.id,
+                    variant=intent.current().number,
+                    meaning=Meaning.ACCEPTED,
+                )
+                for intent in rows
+            ]
+            await grip.record(changes, grip.mind.at)
+            return await right(grip, rows)
+
+        return send
+
+    wrap(patch, perform, "send", make)
+    accepted_is_done(patch)
+
+
+def accepted_is_done(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        submission,
+        "due_for_resend",
+        (
+            "variant.tx_hash is None or variant.sent_at is None",
+            "variant.tx_hash is None or variant.sent_at is None or variant.last_meaning is Meaning.ACCEPTED",
+        ),
+    )
+
+
+def wait_for_the_clock(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, submission, "due_for_resend", ("abs(now - variant.sent_at)", "now - variant.sent_at"))
+    reword(patch, view.SQL, "resend_ids", "(i.last_sent_at <= ?3 OR i.last_sent_at > ?5)",
+           "i.last_sent_at <= ?3 AND ?5 IS NOT NULL")  # fmt: skip
+
+
+def spin(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        planner,
+        "_waited_for_a_block",
+        ("at.unix >= view.chain.risen_at > current.sent_at", "view.chain.risen_at > current.sent_at"),
+    )
+
+
+def send_while_frozen(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, planner, "_acting", ("account.state is AccountState.ACTIVE", "True"))
+
+
+def hear_people_once(patch: pytest.MonkeyPatch) -> None:
+    heard: set[int] = set()
+
+    def make(right: Any) -> Any:
+        def force(self: Any, overrides: Any) -> None:
+            if overrides and id(self) not in heard:
+                heard.add(id(self))
+                right(self, overrides)
+
+        return force
+
+    wrap(patch, TheBlock, "force", make)
+
+
+def send_any_order(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, planner, "_due", ("yield from view.unsent", "yield from view.unsent[1:]"))
+
+
+def never_bump(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, submission, "due_for_bump", lambda _: lambda *_args, **_options: None)
+    edit(
+        patch,
+        planner,
+        "_variants",
+        ("fee is None and intent.account in refused and intent.sent_at is None", "False"),
+    )
+
+
+BUGS: Final = (
+    Bug(
+        name="new_nonce_on_too_low",
+        rule="R6",
+        story='"nonce too low" makes a payment begin anew under another nonce',
+        plant=new_nonce,
+    ),
+    Bug(
+        name="dropped_on_timeout",
+        rule="R4",
+        story="a payment whose reply was lost is given up and begun anew",
+        plant=drop_on_timeout,
+    ),
+    Bug(
+        name="dropped_without_funds",
+        rule="R4",
+        story='"insufficient funds" on a re-send makes a payment void',
+        plant=drop_without_funds,
+    ),
+    Bug(
+        name="dropped_as_duplicate",
+        rule="R4",
+        story='"already known" is an error, and makes a payment void',
+        plant=drop_what_is_known,
+    ),
+    Bug(
+        name="cancelled_for_its_fee",
+        rule="R8",
+        story="a payment that is refused for its fee is cancelled",
+        plant=cancel_for_its_fee,
+    ),
+    Bug(
+        name="executed_on_admission",
+        rule="R4",
+        story="what a pool has admitted is executed",
+        plant=execute_on_admission,
+    ),
+    Bug(
+        name="recorded_before_sent",
+        rule="R4",
+        story="a payment is recorded as sent, and then sent",
+        plant=record_first,
+    ),
+    Bug(
+        name="accepted_is_done",
+        rule="R3",
+        story="what a pool accepted once is never sent again",
+        plant=accepted_is_done,
+    ),
+    Bug(
+        name="waits_for_the_wall_clock",
+        rule="R3",
+        story="a wall clock that was set back keeps sent payments from going again until it has caught up",
+        plant=wait_for_the_clock,
+    ),
+    Bug(
+        name="ticker_spins",
+        rule="R3",
+        story="a head that rose in the future, before the wall clock was set back, calls for a re-send in every tick",
+        plant=spin,
+    ),
+    Bug(
+        name="frozen_account_sends",
+        rule="R14",
+        story="a frozen account goes on sending",
+        plant=send_while_frozen,
+    ),
+    Bug(
+        name="people_heard_once",
+        rule="§7",
+        story="what people say of the breakers through another process is not heard",
+        plant=hear_people_once,
+    ),
+    Bug(
+        name="no_fee_bump",
+        rule="R6",
+        story="what was refused for its fee keeps its price",
+        plant=never_bump,
+    ),
+)
