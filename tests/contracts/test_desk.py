@@ -150,8 +150,9 @@ async def test_a_submission_is_journalled_with_its_whole_content(world: DeskWorl
     """The outside copy is synced with it before the answer: a lost store can be given it again."""
     await world.submit(GOOD | {"memo": "caf\u00e9"}, key="k")
     (body,) = await world.journal("submit")
-    assert body["items"][0]["memo"] == "caf\u00e9"
-    assert (body["key"], body["items"][0]["id"]) == ("k", 1)
+    rows = {name: rows for name, rows, _ in body["rows"]}
+    assert "caf\u00e9" in rows["desk.put_disbursement"][0]
+    assert (body["key"], body["first"], body["items"]) == ("k", 1, 1)
     copied = list(journal.read_copy(world.path / "journal", journal.PEOPLE))
     assert [entry.verb for entry in copied] == ["submit"]
     assert await world.driver.read(journal.verify, journal.PEOPLE) == 1
@@ -320,7 +321,7 @@ async def test_dependents_of_a_cancelled_item_are_held_at_once(world: DeskWorld)
     assert isinstance(row, NotWritten)
     assert row.reason == "dependency_failed"
     (body,) = await world.journal("cancel")
-    assert body == {
+    assert {what: said for what, said in body.items() if what not in {"tx", "rows"}} == {
         "who": "ada",
         "reason": "because",
         "rolled_back": [first],

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.replaying import replays
 from tests.world import History
 
 from treasuryd.core.model import Evidence
@@ -32,4 +33,6 @@ async def begin(tmp_path: Path) -> AsyncIterator[Begin]:
 
     yield start
     for history in started:
+        if history.drivers:
+            await history.sql.read(replays, forged=history.forged)
         await history.close()

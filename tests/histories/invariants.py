@@ -4,6 +4,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from tests.replaying import replays
 
 from treasuryd.core.model import (
     AccountState,
@@ -185,6 +186,7 @@ class Watchman:
         connection = explorer.sql._reader
         for chain in ("people", *(f"account:{account}" for account in explorer.accounts)):
             await explorer.sql.read(journal.verify, chain)
+        await explorer.sql.read(replays)
         paid = self._paid()
         rows = connection.execute(
             "SELECT id, status, hold, cancel_requested, prior_tx, evidence FROM disbursement"

@@ -381,6 +381,7 @@ async def test_a_row_changed_by_hand_pays_nobody_and_stops_no_other(begin: Begin
     tampered, honest = await history.submit(
         new("rent", amount=AMOUNT), new("power", to="tb1power", amount=AMOUNT)
     )
+    history.forged = True
     rewrite = "UPDATE disbursement SET destination = 'tb1thief' WHERE id = ?"
     await history.sql.write(lambda connection: connection.execute(rewrite, (tampered,)))
 

@@ -40,6 +40,7 @@ from treasuryd.store import (
     ownership,
     rows,
 )
+from treasuryd.store.journal import recorded
 
 
 class SqliteDesk:
@@ -62,21 +63,30 @@ class SqliteDesk:
     async def submit(self, request: Submission, *, now: UnixSeconds) -> Submitted:
         """Store all items or none; the same request again gets the first answer."""
         return await self._driver.write(
-            desk_intake.submit, request, now=now, satisfied_by_final=self._rules.dependency_satisfied_by_final
+            recorded,
+            now,
+            desk_intake.submit,
+            request,
+            now=now,
+            satisfied_by_final=self._rules.dependency_satisfied_by_final,
         )
 
     async def open_batch(self, name: str, *, now: UnixSeconds, expires_seconds: float) -> None:
         """Begin a batch, or go on with it."""
-        await self._driver.write(batches.open_batch, name, now=now, expires_seconds=expires_seconds)
+        await self._driver.write(
+            recorded, now, batches.open_batch, name, now=now, expires_seconds=expires_seconds
+        )
 
     async def add_part(self, name: str, part: int, request: Submission, *, now: UnixSeconds) -> int:
         """Add one part; answers how many items the batch holds."""
-        return await self._driver.write(batches.add_part, name, part, request, now=now)
+        return await self._driver.write(recorded, now, batches.add_part, name, part, request, now=now)
 
     async def seal_batch(self, name: str, *, parts: int, now: UnixSeconds) -> Submitted:
         """Make a batch real, all parts at once."""
         gathered = await self._driver.read(batches.gather, name)
         return await self._driver.write(
+            recorded,
+            now,
             batches.seal_batch,
             name,
             gathered,
@@ -87,19 +97,19 @@ class SqliteDesk:
 
     async def take_vote(self, vote: Vote, *, now: UnixSeconds) -> Event:
         """Store a verified vote."""
-        return await self._driver.write(desk_control.take_vote, vote, now=now)
+        return await self._driver.write(recorded, now, desk_control.take_vote, vote, now=now)
 
     async def cancel(self, ids: Sequence[DisbursementId], *, by: Approval) -> Sequence[Event | NotWritten]:
         """Roll back, or durably request it."""
-        return await self._driver.write(desk_items.cancel, ids, by=by)
+        return await self._driver.write(recorded, by.at, desk_items.cancel, ids, by=by)
 
     async def rollback(self, item: DisbursementId, *, by: Approval) -> Event:
         """Roll a paid item's books back in its window."""
-        return await self._driver.write(desk_items.rollback, item, by=by, rules=self._rules)
+        return await self._driver.write(recorded, by.at, desk_items.rollback, item, by=by, rules=self._rules)
 
     async def release(self, ids: Sequence[DisbursementId], *, by: Approval) -> Sequence[Event | NotWritten]:
         """End stored holds."""
-        return await self._driver.write(desk_items.release, ids, by=by, rules=self._rules)
+        return await self._driver.write(recorded, by.at, desk_items.release, ids, by=by, rules=self._rules)
 
     async def judgeable(
         self, ids: Sequence[DisbursementId], *, believed: Height
@@ -112,12 +122,21 @@ class SqliteDesk:
     ) -> Sequence[Event | NotWritten]:
         """Judge ambiguous intents at finality depth."""
         return await self._driver.write(
-            desk_judgement.resolve, ids, paid=paid, by=by, believed=believed, rules=self._rules
+            recorded,
+            by.at,
+            desk_judgement.resolve,
+            ids,
+            paid=paid,
+            by=by,
+            believed=believed,
+            rules=self._rules,
         )
 
     async def reopen(self, item: DisbursementId, *, by: Approval) -> Event:
         """Send again what a deep reorg took."""
-        return await self._driver.write(desk_judgement.reopen, item, by=by, rules=self._rules)
+        return await self._driver.write(
+            recorded, by.at, desk_judgement.reopen, item, by=by, rules=self._rules
+        )
 
     async def fillable(self, account: AccountId, nonces: Sequence[Nonce]) -> None:
         """Refuse what `fill` would refuse."""
@@ -127,23 +146,27 @@ class SqliteDesk:
         self, account: AccountId, nonces: Sequence[Nonce], *, fee: BaseUnits, by: Approval
     ) -> Event:
         """Stage fillers for nonces that pay nobody any more."""
-        return await self._driver.write(fillers.fill, account, nonces, fee=fee, by=by, rules=self._rules)
+        return await self._driver.write(
+            recorded, by.at, fillers.fill, account, nonces, fee=fee, by=by, rules=self._rules
+        )
 
     async def freeze(self, account: AccountId, *, by: Approval) -> Event:
         """Stop an account."""
-        return await self._driver.write(desk_control.freeze, account, by=by)
+        return await self._driver.write(recorded, by.at, desk_control.freeze, account, by=by)
 
     async def thaw(self, account: AccountId, *, by: Approval, burned: Nonce) -> Event:
         """Let a frozen account act again."""
-        return await self._driver.write(desk_control.thaw, account, by=by, burned=burned, rules=self._rules)
+        return await self._driver.write(
+            recorded, by.at, desk_control.thaw, account, by=by, burned=burned, rules=self._rules
+        )
 
     async def announce(self, account: AccountId, amount: BaseUnits, *, by: Approval) -> Event:
         """Announce an expected deposit."""
-        return await self._driver.write(desk_control.announce, account, amount, by=by)
+        return await self._driver.write(recorded, by.at, desk_control.announce, account, amount, by=by)
 
     async def force_breaker(self, override: BreakerOverride) -> Event:
         """Store a word on a breaker."""
-        return await self._driver.write(desk_control.force_breaker, override)
+        return await self._driver.write(recorded, override.at, desk_control.force_breaker, override)
 
     async def overrides(self) -> Sequence[BreakerOverride]:
         """Words on breakers, those on `*` first."""

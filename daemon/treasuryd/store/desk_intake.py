@@ -36,7 +36,6 @@ from treasuryd.store.desk_queries import DESK
 from treasuryd.store.rows import disbursements_by_id, ids_json, take_ids
 
 LOOKUP_ROWS: Final = 1_000
-JOURNAL_ITEMS: Final = 1_000  # of a sealed batch in one entry
 
 Standing: TypeAlias = Mapping[DisbursementId, tuple[Status, State | None]]
 
@@ -110,14 +109,13 @@ def store(
     ready = _resolved(request.items, names, digests, first, standing, by_final=satisfied_by_final)
     _insert(connection, ready, now=now)
     connection.execute(DESK["put_request"], (request.key, request.request_digest, first, len(ready), now))
-    for start in range(0, len(ready), JOURNAL_ITEMS):
-        part = ready[start : start + JOURNAL_ITEMS]
-        body = {
-            "key": request.key,
-            "request_digest": request.request_digest,
-            "items": [_journalled(one) for one in part],
-        }
-        journal.append(connection, journal.PEOPLE, "submit", body, now)
+    body = {
+        "key": request.key,
+        "request_digest": request.request_digest,
+        "first": first,
+        "items": len(ready),
+    }
+    journal.append(connection, journal.PEOPLE, "submit", body, now)
     return Submitted(items=tuple(_disbursement(one, now=now) for one in ready), repeated=False)
 
 
@@ -264,17 +262,6 @@ def _proposal_row(item: DisbursementId, proposal: Proposal) -> tuple[Any, ...]:
     )
 
 
-def _journalled(one: _Ready) -> dict[str, Any]:
-    """Everything of one item: a store that lost it can be given it again (protocol.md §8)."""
-    return {
-        "id": one.id,
-        "digest": one.digest,
-        **written_item(one.item),
-        "depends_on": one.depends_on,
-        "depends_on_refs": (),
-    }
-
-
 def _disbursement(one: _Ready, *, now: UnixSeconds) -> Disbursement:
     item = one.item
     return Disbursement(
@@ -295,7 +282,7 @@ def _disbursement(one: _Ready, *, now: UnixSeconds) -> Disbursement:
     )
 
 
-# --- one item as JSON: in the journal, and in the parts of a batch ------------------------------------------------
+# --- one item as JSON: in the parts of a batch ------------------------------------------------
 
 
 def written_item(item: NewDisbursement) -> dict[str, Any]:

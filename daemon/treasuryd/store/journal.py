@@ -1,16 +1,20 @@
 """
-The journal: append-only, hash-chained, one chain per account and one for people's commands (protocol.md §3).
+The journal: append-only, hash-chained; a chain per account, one of people's commands, one of the store (protocol.md §3).
 
-One entry per verb and chain, in the transaction of the change itself, carrying every row's change. `JournalCopy` writes
-each entry once more outside the store.
+One entry per verb and chain, in the transaction of the change itself. Its body says what happened, in words; its `tx` where
+it stands among all entries of all chains; and one entry of each transaction carries `rows`: every statement that changed
+something, with its parameters, from which `replay.py` rebuilds the store. `JournalCopy` writes each entry once more
+outside the store.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from binascii import b2a_base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Concatenate, Final, ParamSpec, TypeVar, cast
 from urllib.parse import quote, unquote
 
 import orjson
@@ -19,16 +23,22 @@ from blake3 import blake3
 from treasuryd.core.model import AccountId, UnixSeconds
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection
+from treasuryd.store.recorder import Recorder, Written
 from treasuryd.store.rows import SHARED
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 PEOPLE: Final = "people"  # the chain of people's commands
+STORE: Final = "store"  # the chain of what befell the store itself: birth, migrations, repairs in passing
+ROWS: Final = 4_000  # parameters of statements in one entry: 32 MiB where each carries the longest memo
 GENESIS: Final = "0" * 64  # what the first entry of a chain is chained to
 COPY_ROWS: Final = 1_000  # entries read at once
 TAIL_BYTES: Final = 64 * 2**20  # the longest entry that is looked for at the end of a copy
 UNSYNCED_BYTES: Final = 2**20  # of a chain's copy, or one longer entry: what a power cut may tear
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One entry as stored; `body` is the JSON text itself."""
 
@@ -39,21 +49,109 @@ class Entry:
     body: str
     hash: str
 
+    @cached_property
+    def content(self) -> Mapping[str, Any]:
+        """
+        The body, read.
+
+        Raises: Corrupt when it says nothing of its place among all entries.
+        """
+        content = orjson.loads(self.body)
+        if not isinstance(content, dict) or len(content.get("tx", ())) != 3:
+            raise Corrupt(
+                f"journal {self.chain}: entry {self.seq} does not say where it stands among all entries",
+                hint="A version before the first release wrote it; such a store cannot be replayed.",
+            )
+        return content
+
+    @property
+    def number(self) -> int:
+        """Its number among all entries of all chains: the order in which things happened."""
+        first, place, _ = self.content["tx"]
+        return int(first + place)
+
 
 def chain_of(account: AccountId) -> str:
     """Name of an account's chain."""
     return f"account:{account}"
 
 
-def append(connection: Connection, chain: str, verb: str, body: Any, at: UnixSeconds) -> None:
-    """Write one entry within the running transaction. `body` is anything that JSON can say."""
-    head = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
-    seq, before = (1, GENESIS) if head is None else (head[0] + 1, head[1])
-    text = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
-    connection.execute(
-        SHARED["journal_append"],
-        (chain, seq, at, verb, text.decode(), link(before, chain, seq, at, verb, text)),
-    )
+def append(
+    connection: Connection | Recorder, chain: str, verb: str, body: Mapping[str, Any], at: UnixSeconds
+) -> None:
+    """Write one entry within the running transaction; of a recorded verb, when it is over. `body` is what JSON can say."""
+    if isinstance(connection, Recorder):
+        connection.entries.append((chain, verb, dict(body), at))
+    else:
+        _write(connection, [(chain, verb, dict(body), at)])
+
+
+def recorded(
+    connection: Connection,
+    at: UnixSeconds,
+    verb: Callable[Concatenate[Connection, P], R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """
+    Run a verb, and write its entries with all that it changed.
+
+    The rows stand in the entry of people's chain where there is one, since that is synced, else in the first one. A verb
+    that changed something and says nothing of it, at the time `at`, is told of in the store's own chain.
+    """
+    recorder = Recorder(connection)
+    result = verb(cast("Connection", recorder), *args, **kwargs)
+    written, entries_ = recorder.written(), recorder.entries
+    if written and not entries_:
+        entries_.append((STORE, verb.__name__, {}, at))
+    if entries_:
+        entries_.sort(key=lambda entry: entry[0] != PEOPLE)
+        first, *others = _pages(written)
+        chain, _, body, time = entries_[0]
+        if first:
+            body["rows"] = first
+        entries_[1:1] = [(chain, "more", {"rows": page}, time) for page in others]
+        _write(connection, entries_)
+    return result
+
+
+def _pages(written: Sequence[Written]) -> list[list[Written]]:
+    """Cut what was written into pieces of a bounded number of rows, in order; the first one may be empty."""
+    pages: list[list[Written]] = [[]]
+    room = ROWS
+    for name, rows, changed in written:
+        # only those that change one row each are longer: `executemany` of rows that were checked before
+        assert len(rows) <= ROWS or changed == len(rows), f"{name} changed {changed} rows by {len(rows)}"
+        for start in range(0, len(rows), ROWS):
+            piece = rows[start : start + ROWS]
+            if len(piece) > room:
+                pages.append([])
+                room = ROWS
+            pages[-1].append([name, piece, changed if len(rows) <= ROWS else len(piece)])
+            room -= len(piece)
+    return pages
+
+
+def _write(connection: Connection, entries_: Sequence[tuple[str, str, dict[str, Any], UnixSeconds]]) -> None:
+    """Write the entries of one transaction: numbered on, and linked to the last one of their chain."""
+    first = connection.execute(SHARED["journal_last"]).fetchone()[0] + 1
+    for place, (chain, verb, body, at) in enumerate(entries_):
+        head = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
+        seq, before = (1, GENESIS) if head is None else (head[0] + 1, head[1])
+        body["tx"] = (first, place, len(entries_))
+        text = orjson.dumps(body, default=_bytes, option=orjson.OPT_NON_STR_KEYS)
+        digest = link(before, chain, seq, at, verb, text)
+        connection.execute(
+            SHARED["journal_append"], (first + place, chain, seq, at, verb, text.decode(), digest)
+        )
+
+
+def _bytes(value: Any) -> Any:
+    """Bytes among the rows: the signed transactions. With them a signer that lost its memory is taught again (R11)."""
+    if isinstance(value, bytes):
+        return {"bytes": b2a_base64(value, newline=False).decode()}
+    raise TypeError(type(value))
 
 
 def link(before: str, chain: str, seq: int, at: float, verb: str, body: bytes) -> str:

@@ -8,11 +8,15 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
+from treasuryd.core.model import UnixSeconds
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
+from treasuryd.store import journal
 from treasuryd.store.queries import FOLDER, read_text
 
 STORE_APPLICATION_ID: Final = 0x54525359  # "TRSY"
+NO_TIME: Final = UnixSeconds(0.0)  # of an entry, where nobody looked at a clock
+BIRTH: Final = "birth"  # verb of the first entry of a store's journal
 
 
 def known() -> dict[int, str]:
@@ -21,12 +25,13 @@ def known() -> dict[int, str]:
     return {int(name[:4]): name for name in names}
 
 
-def prepare(connection: Connection, *, chain_id: int, lineage: str) -> int:
+def prepare(connection: Connection, *, chain_id: int, lineage: str, now: UnixSeconds = NO_TIME) -> int:
     """
     Bring the store to the newest schema; a verb, run once before any other.
 
     Args: chain_id of the chain that this store pays on, pinned at its birth (R15); lineage is a fresh random id, used
-        only if the store is new (a restore, clone or promotion gives it another one, protocol.md §8).
+        only if the store is new (a restore, clone or promotion gives it another one, protocol.md §8); now is the wall
+        clock, for the journal's entry.
     Returns: the schema version. Raises: Rejected when the file is of a newer version of this program or of another chain.
     """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -57,6 +62,9 @@ def prepare(connection: Connection, *, chain_id: int, lineage: str) -> int:
             "keep this store as an archive.",
             kind=Refusal.CONFLICT,
         )
+    if version < newest:
+        body = {"schema": newest, "chain_id": chain_id, "lineage": lineage}
+        journal.append(connection, journal.STORE, "migrate" if version else BIRTH, body, now)
     return newest
 
 

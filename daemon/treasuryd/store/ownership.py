@@ -17,7 +17,7 @@ from treasuryd.core.model import (
 )
 from treasuryd.ports import Many
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store import dependencies
+from treasuryd.store import dependencies, journal
 from treasuryd.store.rows import ids_json
 from treasuryd.store.work import OWNERSHIP, Work, leases_json
 
@@ -32,10 +32,14 @@ def seen(connection: Connection, accounts: Many[AccountId] | None) -> list[Lease
     return [_lease_seen(row) for row in rows.fetchall()]
 
 
-def create(connection: Connection, accounts: Many[AccountId]) -> list[LeaseSeen]:
+def create(connection: Connection, accounts: Many[AccountId], now: UnixSeconds) -> list[LeaseSeen]:
     """Make the rows of accounts that the store does not know yet, and read all."""
+    known = {row.account for row in seen(connection, accounts)}
     for query in ("create_accounts", "create_leases", "create_beats"):
         connection.execute(OWNERSHIP[query], (ids_json(accounts),))
+    for account in accounts:
+        if account not in known:
+            journal.append(connection, journal.chain_of(account), "create", {}, now)
     return seen(connection, accounts)
 
 
@@ -52,15 +56,14 @@ def claim(
     answers: list[Lease | NotWritten] = []
     for place, row in enumerate(silent):
         term = Term(max(row.term, above.get(row.account, Term(0))) + 1)
-        taken = connection.execute(
-            OWNERSHIP["claim"],
-            (row.account, row.term, row.beat, term, me.holder, me.incarnation, me.machine, me.folder),
-        ).rowcount
-        if not taken:
+        if not connection.execute(OWNERSHIP["unchanged"], (row.account, row.term, row.beat)).fetchone()[0]:
             answers.append(
                 NotWritten(row=place, reason="changed", detail="the holder renewed, or somebody was faster")
             )
             continue
+        # two statements in one transaction: a replay knows terms, and no beats
+        taken = (row.account, row.term, term, me.holder, me.incarnation, me.machine, me.folder)
+        work.many(OWNERSHIP["claim"], [taken])
         connection.execute(OWNERSHIP["beat"], (row.account,))
         work.note(row.account, "claimed", (term, me.holder, me.incarnation))
         dependencies.mend(work, row.account)

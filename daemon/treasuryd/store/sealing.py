@@ -1,6 +1,5 @@
 """Stores the exact bytes that the signer answered: from here on they may leave (protocol.md R1, R3)."""
 
-from binascii import b2a_base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,10 +101,8 @@ class _Batch:
             [(mark.nonce, mark.disbursement_id, mark.term, account) for account, mark in marks.items()],
         )
         for signed in self._fresh:
-            # the bytes stand in the journal too: with its outside copy a lost signer can be taught again (R11)
-            encoded = b2a_base64(signed.tx_bytes, newline=False).decode()
             account = self._rows[signed.intent_id][signed.variant][self.ACCOUNT]
-            work.note(account, "sealed", (signed.intent_id, signed.variant, encoded))
+            work.note(account, "sealed", (signed.intent_id, signed.variant))
 
     def _marked(self, before: Marks | None, row: Sequence[Any]) -> Marks:
         """The marks of an account with one more sealed intent; a batch is nearly always in nonce order."""

@@ -1,6 +1,7 @@
 """The Store port over SQLite: each method runs one verb on a driver (architecture.md §5)."""
 
 from collections.abc import Callable, Mapping
+from typing import Concatenate, ParamSpec, TypeVar
 
 from treasuryd.core.changes import Change
 from treasuryd.core.events import Event
@@ -27,9 +28,12 @@ from treasuryd.core.model import (
 )
 from treasuryd.ports import Many, Recorded, Rows
 from treasuryd.sqlite.connect import Connection, Driver
-from treasuryd.store import ownership, recording, sealing, staging, view
+from treasuryd.store import journal, ownership, recording, sealing, staging, view
 from treasuryd.store.items import SQL
 from treasuryd.store.rows import Frames, chain_state
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class SqliteStore:
@@ -55,6 +59,12 @@ class SqliteStore:
         self._told = told
         self._frames = Frames()
 
+    async def _write(
+        self, verb: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a verb with everything that it writes in the journal."""
+        return await self._driver.write(journal.recorded, self._now(), verb, *args, **kwargs)
+
     def retune(self, rules: Rules) -> None:
         """Go on with other rules (SIGHUP); a verb that has begun ends with the old ones."""
         self._rules = rules
@@ -64,15 +74,17 @@ class SqliteStore:
     async def leases(self, accounts: Many[AccountId]) -> Many[LeaseSeen]:
         """Read (and create where missing) the lease rows, in the order asked."""
         found = await self._driver.read(ownership.seen, accounts)
-        return found if len(found) == len(accounts) else await self._driver.write(ownership.create, accounts)
+        return (
+            found
+            if len(found) == len(accounts)
+            else await self._write(ownership.create, accounts, self._now())
+        )
 
     async def claim(
         self, silent: Many[LeaseSeen], me: Owner, *, above: Mapping[AccountId, Term]
     ) -> Rows[Lease]:
         """Take each lease if (term, beat) still read as seen."""
-        answers, events = await self._driver.write(
-            ownership.claim, self._rules, silent, me, above, self._now()
-        )
+        answers, events = await self._write(ownership.claim, self._rules, silent, me, above, self._now())
         self._told(events)
         return answers
 
@@ -82,7 +94,7 @@ class SqliteStore:
 
     async def release(self, held: Held) -> None:
         """Mark our leases released."""
-        await self._driver.write(ownership.release, self._rules, held, self._now())
+        await self._write(ownership.release, self._rules, held, self._now())
 
     # --- the pipeline
 
@@ -104,21 +116,21 @@ class SqliteStore:
 
     async def stage(self, drafts: Many[Draft], held: Held, *, at: Moment) -> Rows[Intent]:
         """Check inside, number, bind."""
-        answers, events = await self._driver.write(staging.stage, self._rules, drafts, held, at)
+        answers, events = await self._write(staging.stage, self._rules, drafts, held, at)
         self._told(events)
         return answers
 
     async def unstage(self, refused: Many[Refused], held: Held) -> Recorded:
         """Void what the signer will never bind; its nonces return."""
-        return await self._driver.write(staging.unstage, self._rules, refused, held, self._now())
+        return await self._write(staging.unstage, self._rules, refused, held, self._now())
 
     async def seal(self, signed: Many[Signed], held: Held) -> Rows[Intent]:
         """Store the exact bytes."""
-        return await self._driver.write(sealing.seal, self._rules, signed, held, self._now())
+        return await self._write(sealing.seal, self._rules, signed, held, self._now())
 
     async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> Recorded:
         """Write what was seen and decided."""
-        return await self._driver.write(recording.record, self._rules, changes, held, at)
+        return await self._write(recording.record, self._rules, changes, held, at)
 
     async def note(self, snapshot: Snapshot) -> None:
         """Keep the executor's last tick for people."""

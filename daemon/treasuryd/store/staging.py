@@ -121,7 +121,10 @@ class _Staging:
             )
             for row in connection.execute(SQL["paying_accounts"], (accounts,))
         }
-        self._next_id = take_ids(connection, "intent", len(drafts))
+        self._most = len(drafts)
+        self._next_id: int | None = (
+            None  # taken with the first one that passes: a batch of none changes nothing
+        )
         sinks = (work.rules.sink_of(account) for account in self._purses)
         self._forbidden = {*map(Address, self._purses), *sinks}
         self._bound: list[Intent] = []
@@ -177,6 +180,8 @@ class _Staging:
         """Give it the next nonce of its account."""
         purse = self._purses[draft.account]
         assert purse.next_nonce is not None
+        if self._next_id is None:
+            self._next_id = take_ids(self._work.connection, "intent", self._most)
         intent = Intent(
             id=IntentId(self._next_id),
             account=draft.account,

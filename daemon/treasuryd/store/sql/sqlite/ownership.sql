@@ -23,10 +23,15 @@ INSERT OR IGNORE INTO beat (account) SELECT value FROM json_each(?1);
 -- And the account itself.
 INSERT OR IGNORE INTO account (id) SELECT value FROM json_each(?1);
 
+-- name: unchanged
+-- Whether (term, beat) of the lease of ?1 still read ?2 and ?3.
+SELECT EXISTS (SELECT 1 FROM lease AS l JOIN beat AS b ON b.account = l.account
+    WHERE l.account = ?1 AND l.term = ?2 AND b.beat = ?3);
+
 -- name: claim
--- Take the lease of ?1 if (term, beat) still read ?2 and ?3; its new term is ?4, its holder ?5 to ?8.
-UPDATE lease SET term = ?4, holder = ?5, incarnation = ?6, machine = ?7, folder = ?8, released = 0
-WHERE account = ?1 AND term = ?2 AND (SELECT beat FROM beat WHERE beat.account = lease.account) = ?3;
+-- Take the lease of ?1 from the term ?2: its new term is ?3, its holder ?4 to ?7.
+UPDATE lease SET term = ?3, holder = ?4, incarnation = ?5, machine = ?6, folder = ?7, released = 0
+WHERE account = ?1 AND term = ?2;
 
 -- name: beat
 -- One more beat of ?1, so that other candidates see that the lease was taken.

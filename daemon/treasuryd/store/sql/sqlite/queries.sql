@@ -86,9 +86,13 @@ UPDATE counter SET next = next + ?2 WHERE name = ?1 RETURNING next;
 -- The last entry of the chain ?1.
 SELECT seq, hash FROM journal WHERE chain = ?1 ORDER BY seq DESC LIMIT 1;
 
+-- name: journal_last
+-- The number of the last entry of all chains.
+SELECT coalesce(max(id), 0) FROM journal;
+
 -- name: journal_append
 -- One more entry.
-INSERT INTO journal (chain, seq, at, verb, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+INSERT INTO journal (id, chain, seq, at, verb, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
 
 -- name: journal_since
 -- Entries with ids above ?1, in the order in which they were written, at most ?2.
