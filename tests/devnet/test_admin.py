@@ -251,6 +251,15 @@ async def test_what_was_paid_can_be_audited(client: Client) -> None:
     assert (await command(client, show="status"))["height"] == 2
 
 
+async def test_what_struck_is_counted_by_its_name(client: Client) -> None:
+    """A fault that met a call can be asked for, over the route too."""
+    await command(client, fault="duplicate")
+    await client.submit(signed())
+    status = await command(client, show="status")
+    assert (status["struck"], status["waiting"]) == ({"duplicate": 1}, [])
+    assert status["rejections"] == {"Duplicate": 1}
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

@@ -211,10 +211,15 @@ def _status(node: Node, _command: Command) -> dict[str, Any]:
     return {
         "height": ledger.height, "base_fee": ledger.base_fee, "lane_price": ledger.prices.consumer,
         "fee_floor": ledger.pools[0].window.floor, "pooled": sum(len(pool) for pool in ledger.pools),
-        "admitted": ledger.admitted, "rejections": dict(ledger.rejections), "poisoned": switches.poisoned,
-        "mining": switches.mining, "struck": dict(node.faults.struck),
+        "admitted": ledger.admitted, "rejections": _named(ledger.rejections), "poisoned": switches.poisoned,
+        "mining": switches.mining, "struck": _named(node.faults.struck),
         "waiting": [fault.wrong.value for fault in node.faults.waiting],
     }  # fmt: skip
+
+
+def _named(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by plain names: a member of an enumeration is no key of a JSON object."""
+    return {str.__str__(name): times for name, times in counts.items()}
 
 
 def _offer_row(offer: Offer) -> dict[str, Any]:
