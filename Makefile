@@ -10,7 +10,7 @@ ARGS ?=
 SEEDS ?= 1000
 FIRST ?= 0
 
-.PHONY: help venv run demo devnet test lint format histories bench lock clean
+.PHONY: help venv run demo devnet test lint format histories bench mutation lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ histories: $(STAMP) ## many random histories: SEEDS=1000 FIRST=0; a failing one 
 
 bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
 	$(BIN)/python tools/bench.py $(ARGS)
+
+mutation: $(STAMP) ## change the code that guards money a little at a time: which tests notice? ARGS="--only lease"
+	$(BIN)/python tools/mutation.py --json docs/evidence/mutation.json $(ARGS)
 
 lock: ## pin every package by hash again (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \

@@ -454,6 +454,140 @@ def test_a_setting_out_of_range_is_named(name: str, value: float) -> None:
     assert caught.value.field == name
 
 
+def test_the_smallest_legal_settings_are_taken() -> None:
+    """A range says what is allowed, its ends included."""
+    least = BreakerSettings(
+        failure_threshold=1,
+        success_threshold=1,
+        timeout_secs=0.5,
+        window_secs=0.5,
+        failure_ratio=1.0,
+        min_calls=1,
+        open_cap_secs=0.5,
+        permit_secs=0.5,
+    )
+    assert call(healthy(least), Outcome.FAILURE, 0.0).open_until == 0.5
+
+
+# --- the whole value after each change: nothing of the past may stay behind -----------------------------------
+
+
+def test_the_first_of_all_breakers_needs_one_good_probe() -> None:
+    assert cautious(DEFAULTS) == Breaker(settings=DEFAULTS, state=BreakerState.HALF_OPEN, probe_successes=1)
+
+
+def test_a_trip_forgets_the_series_the_window_and_earlier_probes() -> None:
+    once_good = call(cautious(replace(DEFAULTS, success_threshold=3)), Outcome.FAILURE, 0.0)
+    assert once_good.probe_successes == 0
+    assert tripped() == Breaker(
+        settings=DEFAULTS,
+        state=BreakerState.OPEN,
+        generation=1,
+        failures=5,
+        openings=1,
+        open_until=at(60.0),
+    )
+
+
+def test_each_probe_has_a_number_of_its_own() -> None:
+    breaker, first = given_leave(tripped(), 60.0)
+    assert breaker == Breaker(
+        settings=DEFAULTS,
+        state=BreakerState.HALF_OPEN,
+        generation=2,
+        failures=5,
+        openings=1,
+        probe=first,
+        probes=1,
+    )
+    breaker = settle(breaker, first, Outcome.CANCELLED, now=at(60.0), draw=0.5)
+    breaker, second = given_leave(breaker, 60.0)
+    assert (first.number, second.number) == (1, 2)
+    assert settle(breaker, first, Outcome.SUCCESS, now=at(60.0), draw=0.5) is breaker
+
+
+def test_a_close_leaves_nothing_but_the_counts_for_people() -> None:
+    breaker = call(call(tripped(), Outcome.SUCCESS, 60.0), Outcome.SUCCESS, 61.0)
+    assert breaker == Breaker(
+        settings=DEFAULTS,
+        generation=3,
+        failures=5,
+        successes=2,
+        closed_at=at(61.0),
+        openings=1,
+        probes=2,
+    )
+    assert call(breaker, Outcome.SUCCESS, 62.0).probes == 2
+
+
+def test_a_persons_closing_forgets_the_openings_and_a_persons_opening_the_probes() -> None:
+    breaker = call(tripped(), Outcome.SUCCESS, 60.0)  # half-open, one good probe
+    closed = force(breaker, BreakerMode.FORCED_CLOSED, now=at(61.0))
+    assert closed == Breaker(
+        settings=DEFAULTS,
+        mode=BreakerMode.FORCED_CLOSED,
+        generation=3,
+        failures=5,
+        successes=1,
+        closed_at=at(61.0),
+        probes=1,
+    )
+    assert force(tripped(), BreakerMode.FORCED_CLOSED, now=at(1.0)).open_until == math.inf
+    again = force(force(breaker, BreakerMode.FORCED_OPEN, now=at(61.0)), BreakerMode.AUTO, now=at(62.0))
+    assert (again.state, again.openings, again.probe_successes) == (BreakerState.HALF_OPEN, 0, 1)
+
+
+def test_a_close_on_a_series_of_failures_starts_a_new_series() -> None:
+    """Forced closed in the middle of a series: the old failures and the old window trip nothing."""
+    breaker = healthy()
+    for _ in range(4):
+        breaker = call(breaker, Outcome.FAILURE, 0.0)
+    breaker = force(breaker, BreakerMode.FORCED_CLOSED, now=at(1.0))
+    assert (breaker.consecutive, breaker.window) == (0, Breaker(settings=DEFAULTS).window)
+
+
+def test_a_silence_asked_for_after_a_stable_time_starts_the_back_off_anew() -> None:
+    breaker = call(call(tripped(), Outcome.SUCCESS, 60.0), Outcome.SUCCESS, 61.0)
+    breaker = call(breaker, Outcome.FAILURE, 361.0, retry_after_seconds=10.0)
+    assert call(breaker, Outcome.FAILURE, 371.0).open_until == 371.0 + 60.0
+
+
+def test_a_slow_answer_asks_for_no_silence() -> None:
+    short = replace(DEFAULTS, timeout_secs=0.5, open_cap_secs=0.5)
+    assert call(cautious(short), Outcome.SLOW, 0.0).open_until == 0.5
+
+
+def test_a_report_names_its_endpoint_and_class() -> None:
+    shown = report(healthy(), endpoint=Endpoint("a"), call_class=CallClass.SEND, now=at(0.0))
+    assert (shown.endpoint, shown.call_class) == ("a", CallClass.SEND)
+
+
+@given(
+    calls=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.0, 1.0, 7.0, 30.0, 90.0]), st.booleans()), min_size=1, max_size=80
+    ),
+    start=st.sampled_from([0.0, 3_000.0]),
+    ratio=st.sampled_from([0.25, 0.5, 1.0]),
+)
+@settings(max_examples=400, deadline=None, derandomize=True)
+def test_the_ratio_counts_the_calls_of_the_window_and_no_others(
+    calls: list[tuple[float, bool]], start: float, ratio: float
+) -> None:
+    """Against a list of all calls: only the last ten tenths of the window count."""
+    wanted = replace(DEFAULTS, failure_threshold=1_000, failure_ratio=ratio, min_calls=6)
+    breaker, now, told = healthy(wanted), start, []
+    for seconds, good in calls:
+        now += seconds
+        told.append((int(now // 30), good))
+        breaker = call(breaker, Outcome.SUCCESS if good else Outcome.SLOW, now)
+        recent = [well for slot, well in told if slot > int(now // 30) - WINDOW_BUCKETS]
+        due = not good and len(recent) >= 6 and recent.count(False) >= ratio * len(recent)
+        assert (breaker.state is BreakerState.OPEN) is due
+        assert len(breaker.window.older) < WINDOW_BUCKETS
+        if due:
+            return
+
+
 # --- against an independent model -----------------------------------------------------------------------------
 
 SMALL = BreakerSettings(

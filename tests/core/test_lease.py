@@ -259,6 +259,26 @@ def test_an_inequality_that_does_not_hold_is_named(change: dict[str, float], nam
 # --- clocks -------------------------------------------------------------------------------------------------------
 
 
+def test_the_ends_of_each_range_are_allowed() -> None:
+    """A range says what is allowed, its ends included."""
+    least = Timing(renew_seconds=0.5, renew_deadline_seconds=1.0, ttl_seconds=1.2, candidate_wait_seconds=1.5)
+    assert replace(least, candidate_wait_seconds=100.0).ttl_seconds == 1.2
+
+
+def test_all_that_may_be_taken_is_named_each_by_its_own_watch() -> None:
+    """One lease silent, one that was never watched, one whose holder is proved dead by the folder's lock."""
+    dead = row(account=PAYROLL, machine="m1", folder="f1")
+    rows = [row(), row(account=AccountId("new")), dead]
+    seen = watch({}, rows[:1], now=at(0.0))
+    found = takeable(
+        rows, seen, ME, held=Held(leases={}, until=at(0.0)), alone=True, timing=TIMING, now=at(12.5)
+    )
+    assert [(one.account, why) for one, why in found] == [
+        (TREASURY, Ground.SILENT),
+        (PAYROLL, Ground.PREDECESSOR_DEAD),
+    ]
+
+
 def test_no_wall_clock_comes_near_a_lease() -> None:
     """D15: the original compared stored wall-clock seconds, so a stepped clock moved the lease."""
     functions = [

@@ -355,7 +355,6 @@ def _open(breaker: Breaker, until: BootSeconds) -> Breaker:
         consecutive=0,
         window=Window(),
         open_until=until,
-        probe=None,
         probe_successes=0,
     )
 
@@ -366,7 +365,6 @@ def _half_open(breaker: Breaker) -> Breaker:
         state=BreakerState.HALF_OPEN,
         generation=breaker.generation + 1,
         open_until=FOREVER,
-        probe_successes=0,
     )
 
 
@@ -379,7 +377,6 @@ def _clean(breaker: Breaker, now: BootSeconds) -> Breaker:
         window=Window(),
         closed_at=now,
         open_until=FOREVER,
-        probe=None,
         probe_successes=0,
     )
 
@@ -389,7 +386,7 @@ def _clean(breaker: Breaker, now: BootSeconds) -> Breaker:
 
 def _slid(window: Window, settings: BreakerSettings, now: BootSeconds, *, good: bool) -> Window:
     """Count one call in the step of `now`; steps that left the window are forgotten."""
-    slot = int(now * WINDOW_BUCKETS // settings.window_secs)
+    slot = int(now * WINDOW_BUCKETS / settings.window_secs)
     if slot <= window.slot:  # the same step (a boot clock never steps back)
         return Window(
             slot=window.slot, good=window.good + good, bad=window.bad + (not good), older=window.older

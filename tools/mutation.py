@@ -1,0 +1,229 @@
+"""
+Mutation run over the code that guards money: `make mutation`, or `make mutation ARGS="--only breaker lease"`.
+
+Each target's modules are changed one small place at a time (mutmut) and the target's own tests run against each change.
+A change that no test notices is a survivor; it is either one of text alone (a message, a hint: people read those, no
+rule rests on them), or explained in tests/mutation.toml, or a failure of this run. `--json FILE` records the figures.
+"""
+
+import argparse
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MUTMUT = Path(sys.executable).parent / "mutmut"
+EXPLAINED = ROOT / "tests" / "mutation.toml"
+COPIED = (
+    "tests",
+    "config",
+    "docs",
+    "systemd",
+    "launchd",
+    "monitoring",
+    "README.md",
+    "CHANGELOG.md",
+    "Makefile",
+)
+SEED_TESTS = ("tests/core",)
+UNNOTICED = ("survived", "no tests")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Modules to change (below treasuryd/), and the tests that have to notice."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+TARGETS = {
+    "breaker": Target(("core/breaker.py",), ("tests/core/test_breaker.py",)),
+    "lease": Target(("core/lease.py",), ("tests/core/test_lease.py",)),
+    "planner": Target(
+        ("core/planner.py", "core/submission.py"),
+        ("tests/core/test_planner.py", "tests/core/test_submission.py"),
+    ),
+    "staging": Target(("core/staging.py", "core/eligibility.py", "core/limits.py"), SEED_TESTS),
+    "confirmation": Target(
+        (
+            "core/confirmation.py",
+            "core/by_hash.py",
+            "core/by_balance.py",
+            "core/evidence.py",
+            "core/settling.py",
+            "core/reorgs.py",
+        ),
+        SEED_TESTS,
+    ),
+    "store": Target(
+        ("store/*.py",), ("tests/store", "tests/contracts/test_store.py", "tests/contracts/test_desk.py")
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """A change that no test noticed: where, the line before and the line after, whitespace folded."""
+
+    function: str
+    was: str
+    now: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the targets asked for; answers 1 where a survivor is not explained."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--json", type=Path, help="record the figures here")
+    parser.add_argument("--children", type=int, default=2, help="mutants tested at the same time")
+    given = parser.parse_args(arguments)
+    explained = {
+        Survivor(row["function"], row["was"], row["now"]): row["why"]
+        for row in tomllib.loads(EXPLAINED.read_text())["survivor"]
+    }
+    figures: dict[str, Any] = {}
+    for name in given.only:
+        figures[name] = run(name, TARGETS[name], explained, given.children)
+    if given.json:
+        from tests.evidence.record import write  # noqa: PLC0415  (only where something is recorded)
+
+        write(
+            "mutation",
+            "make mutation",
+            figures,
+            what="changes of the code that its own tests notice",
+            folder=given.json.parent,
+        )
+    return int(any(row["unexplained"] for row in figures.values()))
+
+
+def run(name: str, target: Target, explained: dict[Survivor, str], children: int) -> dict[str, Any]:
+    """Mutate one target in a copy of the tree; prints and answers what came of it."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=f"mutation-{name}-") as folder:
+        copy = Path(folder)
+        lay_out(copy, target)
+        with (copy / "mutmut.log").open("wb") as log:
+            done = subprocess.run(
+                [MUTMUT, "run", "--max-children", str(children)],
+                cwd=copy,
+                stdout=log,
+                stderr=log,
+                check=False,
+            )
+        counts, found = results(copy)
+        if not counts:
+            print((copy / "mutmut.log").read_text(errors="replace")[-3_000:])
+            raise SystemExit(f"{name}: mutmut tested nothing (exit code {done.returncode})")
+    text = [one for one in found if only_text(one)]
+    known = [one for one in found if one in explained and one not in text]
+    open_ = [one for one in found if one not in explained and one not in text]
+    seconds = time.monotonic() - started
+    print(
+        f"{name}: {dict(counts)} in {seconds:.0f} s; of the unnoticed {len(text)} are text, {len(known)} explained"
+    )
+    for one in open_:
+        print(f"  not noticed in {one.function}:\n    - {one.was}\n    + {one.now}")
+    return {
+        "mutants": sum(counts.values()),
+        "seconds": round(seconds),
+        "counts": dict(counts),
+        "text": len(text),
+        "explained": [{**asdict(one), "why": explained[one]} for one in known],
+        "unexplained": [asdict(one) for one in open_],
+    }
+
+
+def lay_out(copy: Path, target: Target) -> None:
+    """Copy the tree as mutmut wants it: the package below src/."""
+    ignore = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "daemon", copy / "src", ignore=ignore)
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, copy / name)
+    settings = (ROOT / "pyproject.toml").read_text().replace('"daemon"', '"src"').replace("daemon/", "src/")
+    modules = [f"src/treasuryd/{module}" for module in target.modules]
+    rings = sorted({f"src/treasuryd/{module.split('/')[0]}" for module in target.modules})
+    settings += "\n[tool.mutmut]\n" + "".join(
+        f"{key} = {value!r}\n"
+        for key, value in {
+            "source_paths": rings,
+            "only_mutate": modules,
+            "pytest_add_cli_args_test_selection": list(target.tests),
+            "pytest_add_cli_args": ["-p", "no:cacheprovider"],
+            "also_copy": ["src", *COPIED],
+        }.items()
+    )
+    (copy / "pyproject.toml").write_text(settings)
+
+
+def results(copy: Path) -> tuple[Counter[str], list[Survivor]]:
+    """Read how each mutant ended, and what the unnoticed ones changed."""
+    told = subprocess.run(
+        [MUTMUT, "results", "--all", "true"], cwd=copy, capture_output=True, text=True, check=False
+    ).stdout
+    ends = dict(re.findall(r"^\s*(\S+__mutmut_\d+): (.+)$", told, re.MULTILINE))
+    found = [survivor(copy, name) for name, end in ends.items() if end in UNNOTICED]
+    return Counter(ends.values()), found
+
+
+def survivor(copy: Path, name: str) -> Survivor:
+    """Describe one mutant by the lines it changed."""
+    shown = subprocess.run(
+        [MUTMUT, "show", name], cwd=copy, capture_output=True, text=True, check=False
+    ).stdout
+    lines = [line for line in shown.splitlines() if not line.startswith(("---", "+++"))]
+    return Survivor(
+        function=re.sub(r"\.x_|\.xǁ|ǁ", ".", name).rsplit("__mutmut_", 1)[0].removeprefix("treasuryd."),
+        was=folded(line[1:] for line in lines if line.startswith("-")),
+        now=folded(line[1:] for line in lines if line.startswith("+")),
+    )
+
+
+def folded(lines: Iterator[str]) -> str:
+    """One line of them, with single spaces."""
+    return " ".join(" ".join(lines).split())
+
+
+def only_text(one: Survivor) -> bool:
+    """Say whether the change is one of words for people: the letters of a sentence, a hint, a range in words."""
+    return (one.now in {"", ")"} and one.was.startswith("hint=")) or bare(one.was) == bare(one.now)
+
+
+class Unworded(ast.NodeTransformer):
+    """Takes sentences out of the code: what is left is what it does."""
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        """Leave words such as a state or a column; only what has a space, or is put together, is a sentence."""
+        sentence = isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+        if sentence or isinstance(node, ast.JoinedStr):
+            return ast.Constant(None)
+        return super().visit(node)  # type: ignore[no-any-return]
+
+
+def bare(code: str) -> str:
+    """The code without its sentences; as it stands where it is no whole piece of code."""
+    for form in (code, f"f({code})", f"f({code}", f"{code}\n pass"):
+        try:
+            return ast.dump(Unworded().visit(ast.parse(form)))
+        except SyntaxError:
+            continue
+    return code
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())
