@@ -6,6 +6,7 @@ even imported here. The lease buys order and progress. Safety does not rest on i
 intent, the stored bytes and the nonce still give one payment.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -35,7 +36,7 @@ class Timing:
         _require("renew_deadline_seconds", twice, f"at least twice renew_seconds ({self.renew_seconds} s)")
         longer = self.ttl_seconds > self.renew_deadline_seconds
         _require("ttl_seconds", longer, f"above renew_deadline_seconds ({self.renew_deadline_seconds} s)")
-        waits = 1.25 * self.ttl_seconds <= self.candidate_wait_seconds < float("inf")
+        waits = 1.25 * self.ttl_seconds <= self.candidate_wait_seconds < math.inf
         _require(
             "candidate_wait_seconds",
             waits,
