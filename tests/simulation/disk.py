@@ -167,8 +167,6 @@ class SimulatedDriver:
                 self._committed(connection)
         if cancelled is not None:
             raise cancelled
-        await _yield()
-        self._alive()
         return result
 
     async def read(self, verb: Callable[..., R], *args: Any, **kwargs: Any) -> R:
@@ -178,8 +176,6 @@ class SimulatedDriver:
             result = snapshot(self._disk.connection, verb, *args, **kwargs)
         if cancelled is not None:
             raise cancelled
-        await _yield()
-        self._alive()
         return result
 
     async def close(self) -> None:

@@ -52,7 +52,9 @@ KEYS: Final = {
     for place, account in enumerate((PAYER, RESERVE, THIRD), start=1)
 }
 POLICY_LIMIT: Final = BaseUnits(6_000_000)
-LAST_ROUNDS: Final = 200
+LAST_ROUNDS: Final = 120
+MANY_ROUNDS: Final = 30  # from then on what waits for a limit of time: a pool's, a breaker's
+POOL_SECONDS: Final = 60.0  # how long a node keeps what nobody mines
 Action = Callable[[], Awaitable[None]]
 
 
@@ -95,6 +97,7 @@ class History:
             max_unburned=given.max_unburned,
             batch_min=given.batch_min,
             bump_seconds=given.bump_seconds,
+            pool_ttl_seconds=POOL_SECONDS,
         )
         self.trade = trade_of(self.rules, chain_id=CHAIN_ID)
         self.strict = False
@@ -115,8 +118,10 @@ class History:
         self.troubles = Troubles(self)
 
     def _build_chain(self) -> None:
+        base = profile(self.settings.profile)
         config = replace(
-            profile(self.settings.profile),
+            base,
+            rules=replace(base.rules, ttl_seconds=POOL_SECONDS),
             mining=False,
             rate_limit=None,
             abilities=Abilities() if self.kind is Evidence.HASH else NO_ABILITIES,
@@ -188,7 +193,7 @@ class History:
         await self.people.ask()
         try:
             while self.loop.now < self.settings.horizon:
-                await asyncio.sleep(self.chance.choice((0.0, 0.05, 0.4, 1.0, 2.0, 4.0)))
+                await asyncio.sleep(self.chance.choice((0.0, 0.05, 0.3, 0.6, 1.2, 2.0)))
                 (action,) = self.chance.choices(actions, weights=weights)
                 await self._try(action)
                 self.watchman.check()
@@ -225,7 +230,7 @@ class History:
         yield troubles.lose_ledger, 0.7 * (given.fragile and given.accounts == 1)
 
     async def _pass(self) -> None:
-        await asyncio.sleep(3.0 * self.chance.random())
+        await asyncio.sleep(1.5 * self.chance.random())
 
     async def _try(self, action: Action) -> None:
         try:
@@ -305,9 +310,11 @@ class History:
 
     async def _round(self, turn: int) -> None:
         """Some time with many blocks in it."""
-        await asyncio.sleep(0.5 if turn < LAST_ROUNDS // 2 else 30.0)
         believed = self._rows("SELECT believed FROM chain")[0][0]
-        self.mine(max(self.rules.epoch_blocks // 2 + 1, min(believed - self.ledger.height, 50)))
+        blocks = max(self.rules.epoch_blocks // 2 + 1, min(believed - self.ledger.height, 200))
+        seconds = blocks / self.rules.max_blocks_per_second if self.hasty else 0.3
+        await asyncio.sleep(seconds if turn < MANY_ROUNDS else 20.0)
+        self.mine(blocks)
         for machine in self.machines:
             process = machine.process
             if process is not None and process.mind is not None:

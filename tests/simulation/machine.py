@@ -49,7 +49,9 @@ from treasuryd.store.sqlite_store import SqliteStore
 if TYPE_CHECKING:
     from tests.simulation.history import History
 
-TIMING: Final = lease.Timing()
+TIMING: Final = lease.Timing(
+    ttl_seconds=5.0, renew_seconds=1.7, renew_deadline_seconds=3.4, candidate_wait_seconds=6.3
+)
 EPOCH_SECONDS: Final = 1.7e9
 BREAKER: Final = BreakerSettings(timeout_secs=6.0)
 PATIENCE: Final = 40.0  # a process whose storage failed ends within this time
@@ -323,7 +325,7 @@ class Machine:
     def ended(self, process: Process) -> None:
         """Have it started anew, some time later."""
         if process is self.process and not self.off:
-            seconds = 0.2 + self.chance.choice((0.0, 1.0, 4.0, 16.0)) * self.chance.random()
+            seconds = 0.2 + self.chance.choice((0.0, 1.0, 3.0, 8.0)) * self.chance.random()
             if self.history.ended:
                 seconds = 0.2
             self.history.loop.call_later(seconds, self.start, context=NOBODY)

@@ -52,9 +52,9 @@ def draw(seed: int) -> Settings:
         forgetful=happens() < 0.3,
         fragile=happens() < 0.12,
         follows=happens() < 0.25,
-        poll_seconds=choice((3.0, 5.0)),
-        horizon=choice((30.0, 45.0, 60.0)),
-        block_seconds=choice((1.0, 1.5, 2.5)),
+        poll_seconds=choice((2.5, 4.0)),
+        horizon=choice((8.0, 13.0, 20.0)),
+        block_seconds=choice((0.5, 0.8, 1.2)),
         accounts=choice((1, 1, 1, 2, 3)),
         executors=choice((1, 1, 2, 2, 3)),
         endpoints=choice((1, 1, 1, 2, 3)),
@@ -62,7 +62,7 @@ def draw(seed: int) -> Settings:
         epoch_blocks=choice((4, 6, 10)),
         max_unburned=choice((4, 16)),
         batch_min=choice((2, 16)),
-        bump_seconds=choice((15.0, 60.0)),
+        bump_seconds=choice((8.0, 60.0)),
         profile=choice(("dev", "real")),
     )
     return replace(drawn, **OVERRIDES) if OVERRIDES else drawn

@@ -91,8 +91,8 @@ class Troubles:
         node = chance.choice(history.node_list)
         node.switches.lag = chance.choice((0, 0, 1, 2, 5))
         node.switches.absurd_index = None
-        if history.hasty and chance.random() < 0.5:
-            node.switches.absurd_index = node.ledger.height + chance.choice((3, 40, 10_000))
+        if history.hasty and node.ledger.height > history.rules.finality_depth and chance.random() < 0.5:
+            node.switches.absurd_index = node.ledger.height + chance.choice((3, 40, 40, 400))
             history.met["absurd head"] += 1
         history.met["lag"] += node.switches.lag > 0
         bent = node.switches.lag > 0 or node.switches.absurd_index is not None
@@ -153,9 +153,9 @@ class Troubles:
         if process is None or process.dead or process.paused:
             return
         await self._in_its_work(process)
-        seconds = self.chance.choice((2.0, 5.0, 14.0, 30.0))
+        seconds = self.chance.choice((0.7, 2.0, 6.0, 9.0))
         process.pause(seconds)
-        self.history.met["pause past the lease" if seconds > 10 else "pause"] += 1
+        self.history.met["pause past the lease" if seconds > 5 else "pause"] += 1
         self.history.trace(f"{process.name} is stopped for {seconds} s")
 
     async def _in_its_work(self, process: Any) -> None:
@@ -182,7 +182,7 @@ class Troubles:
         machine = self._machine()
         machine.full_disk(full=True)
         self.history.trace(f"the disk of {machine.name} is full")
-        await asyncio.sleep(self.chance.choice((0.5, 4.0, 12.0)))
+        await asyncio.sleep(self.chance.choice((0.5, 2.0, 6.0)))
         machine.full_disk(full=False)
 
     async def tell_policy(self) -> None:
