@@ -284,13 +284,42 @@ def test_what_another_process_stored_is_taken_over() -> None:
 # --- the right chain ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("height", "expected"), [(12, None), (13, "g0")])
-def test_header_0_is_pinned_at_finality_depth(height: int, expected: str | None) -> None:
-    """R15: not before, since a young chain may still be reorganised away."""
+@pytest.mark.parametrize("height", [1, 1_000])
+def test_header_0_is_pinned_once_the_chain_grew_by_the_finality_depth(height: int) -> None:
+    """R15: not before, since a young chain may still be reorganised away, and a height alone is a claim."""
     watcher = fresh()
     watcher.reads(height)
-    watcher.reads(height, after=1.0)
-    assert watcher.state.genesis == expected
+    pinned = []
+    for grown in range(14):
+        watcher.reads(height + grown, after=1.0)
+        pinned.append(watcher.state.genesis)
+    assert pinned == [None] * 12 + ["g0"] * 2
+
+
+def test_a_header_0_that_is_replaced_meanwhile_begins_anew() -> None:
+    """R15, walk 40145: an absurd height near the genesis pins no header that an ordinary reorg may replace."""
+    watcher = fresh()
+    for _ in range(20):
+        watcher.reads(39, after=1.0)
+    assert watcher.state.genesis is None
+    for height in range(4, 52):
+        watcher.reads_heads([head(height, genesis="g1")])
+        watcher.wall += 1.0
+        watcher.boot += 1.0
+        assert watcher.state.genesis == ("g1" if height >= 39 + 12 else None)
+
+
+def test_a_process_that_starts_anew_counts_anew() -> None:
+    """R15: what another one saw of an unpinned header 0 is not remembered."""
+    watcher = Watcher(genesis=None)
+    for height in range(1_000, 1_011):
+        watcher.reads(height, after=1.0)
+    watcher.restarts(away=1.0)
+    for height in range(1_011, 1_023):
+        watcher.reads(height, after=1.0)
+    assert watcher.state.genesis is None
+    watcher.reads(1_023, after=1.0)
+    assert watcher.state.genesis == "g0"
 
 
 def test_endpoints_that_disagree_on_header_0_pin_nothing() -> None:

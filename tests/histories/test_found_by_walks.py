@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 from tests.histories.conftest import Begin
+from tests.matrix import Row
 from tests.world import ADA, AMOUNT, PAYER, RULES, Crash, History, new
 
 from treasuryd.commands import control
@@ -121,6 +122,7 @@ async def test_what_one_endpoint_does_not_find_is_looked_up_at_the_other(begin: 
     assert (await history.account()).state is AccountState.ACTIVE
 
 
+@pytest.mark.matrix(Row.STRANGER, Row.THAWED)
 async def test_a_nonce_stolen_between_staging_and_signing_blocks_nothing(
     begin: Begin, evidence: Evidence
 ) -> None:
@@ -219,6 +221,7 @@ async def test_balances_ahead_of_their_header_do_not_stop_an_account_for_ever(be
     assert booked == shown == history.balance(PAYER)
 
 
+@pytest.mark.matrix(Row.THAWED)
 async def test_thawing_waits_for_the_lower_of_two_foreign_nonces_too(
     begin: Begin, evidence: Evidence
 ) -> None:
@@ -279,6 +282,7 @@ async def test_an_account_that_was_used_before_goes_on_above_its_count(
     assert [nonce for nonce, _, _ in history.mined()] == [1, 2]
 
 
+@pytest.mark.matrix(Row.RESTORED)
 async def test_a_store_that_lost_a_cancel_is_quarantined(begin: Begin) -> None:
     """§8: the signer has seen nothing new, but the journal's copy has: what was cancelled after the backup is not paid."""
     history = await begin(Evidence.HASH)
@@ -348,3 +352,25 @@ async def test_a_wall_clock_set_back_does_not_make_the_ticker_spin(begin: Begin,
     history.node.faults.clear()
 
     await history.finalized([item])
+
+
+@pytest.mark.matrix(Row.ABSURD_HEAD)
+async def test_an_absurd_head_near_the_genesis_pins_no_header_that_may_go(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R15, walk 40145: header 0 is pinned once a block stands at finality depth above it, not once somebody says so."""
+    history = await begin(evidence)
+    history.node.switches.absurd_index = 39
+    await history.run(4, blocks=0)
+    assert (await history.desk.chain_state()).believed == 40
+    history.node.switches.absurd_index = None
+    assert (await history.desk.chain_state()).genesis is None
+
+    history.clock.now += 1.0
+    history.node.ledger.reorg(2, now=history.clock.now)
+    (item,) = await history.submit(new("rent"))
+    await history.run(60)
+    await history.finalized([item])
+
+    assert (await history.account()).state is AccountState.ACTIVE
+    assert (await history.desk.chain_state()).genesis == history.node.ledger.block_hash(0)

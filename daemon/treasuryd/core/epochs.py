@@ -44,6 +44,8 @@ class Belief:
     excess_since: BootSeconds | None = None
     lag: int = 0
     first: Height | None = None  # the first reading of a chain never seen before, until the second one
+    genesis: BlockHash | None = None  # header 0 as all endpoints name it, while none is pinned
+    genesis_at: Height | None = None  # and what was believed when they began to
 
     def age_seconds(self, now: BootSeconds) -> float:
         """Say how old the head is: how long ago the believed height last rose."""
@@ -87,7 +89,7 @@ def believe(
         known = _remembered(stored, before, unix=unix, boot=boot, rules=rules)
         reported = reported or [stored.believed]
         state, belief = _judged(stored, reported, known, unix=unix, boot=boot, rules=rules)
-    return _pinned(state, heads), belief
+    return _pinned(state, heads, before, belief, rules)
 
 
 def wrong_genesis(stored: ChainState, heads: Sequence[Head]) -> BlockHash | None:
@@ -199,9 +201,23 @@ def _settled(state: ChainState, belief: Belief, rules: Rules) -> tuple[ChainStat
     return state, replace(belief, settled=settled, seen=seen)
 
 
-def _pinned(state: ChainState, heads: Sequence[Head]) -> ChainState:
-    """Pin header 0 once it is at finality depth and all endpoints that name one name the same (R15)."""
-    found = {head.genesis for head in heads if head.genesis is not None}
-    if state.genesis is not None or state.settled_height < 1 or len(found) != 1:
-        return state
-    return replace(state, genesis=found.pop())
+def _pinned(
+    state: ChainState, heads: Sequence[Head], before: Belief | None, belief: Belief, rules: Rules
+) -> tuple[ChainState, Belief]:
+    """
+    Pin header 0 once it is at finality depth, all endpoints that name one name the same, and the chain grew by that depth
+    meanwhile (R15): one absurd height where the chain is short would pin a header that any reorg may replace.
+    """
+    if state.genesis is not None:
+        return state, replace(belief, genesis=None)
+    named = {head.genesis for head in heads if head.genesis is not None}
+    found = named.pop() if len(named) == 1 else None
+    known = None if before is None else before.genesis
+    if found is None or found != known or before is None or before.genesis_at is None:
+        believed = found if state.risen_at > 0 else None
+        return state, replace(belief, genesis=believed, genesis_at=state.believed)
+    belief = replace(belief, genesis=found, genesis_at=before.genesis_at)
+    grown = state.believed - before.genesis_at
+    if state.settled_height < 1 or grown < rules.finality_depth:
+        return state, belief
+    return replace(state, genesis=found), belief
