@@ -31,7 +31,7 @@ class Driver(Protocol):
 
     Guarantees: whatever is cancelled meanwhile, a verb has settled (committed or rolled back) before control returns.
     Raises: Transient when the file stayed locked by somebody else beyond the busy timeout: nothing was written;
-        Corrupt on any other storage error: the process ends, nothing more may be written through this driver.
+        Corrupt on any other storage error: the process ends, and where the disk failed no write begins any more.
     """
 
     async def write(
@@ -101,10 +101,30 @@ def open_writer(
             _prepare(connection, database)
             _identify(connection, database)
             _set_journal_mode(connection, database, journal_mode_for(found))
+            _make_durable(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _make_durable(connection: Connection) -> None:
+    """
+    Put onto the disk what a process before us may have failed to sync.
+
+    After a failed sync Linux counts the pages as clean: everybody reads them, no later sync writes them, and a power cut
+    takes them back, with what was built on them. A transaction of our own writes the rollback journal's header anew. In
+    WAL mode the frames go into the database first, and the log begins again, so that no hole in it matters.
+    Does not guarantee: the latter while another process has the file open (docs/runbooks/store.md).
+    """
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # nothing to do where there is no log
+    transaction(connection, _write_the_header)
+
+
+def _write_the_header(connection: Connection) -> None:
+    """Change nothing, and write it: SQLite writes this number whatever it was."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 def open_reader(database: Database) -> Connection:
@@ -163,6 +183,56 @@ def roll_back(connection: Connection) -> None:
     if connection.in_transaction:
         with suppress(sqlite3.Error):  # what brought us here says more than this would
             connection.rollback()
+
+
+@dataclass(slots=True)
+class Trust:
+    """
+    Whether a driver may still write: no longer after the first storage error, above all not after a failed sync.
+
+    SQLite may have rolled back what the caller takes for written, or the other way round; only the files tell, to a
+    process that opens them anew (protocol.md §7).
+    """
+
+    path: Path | str
+    lost: Corrupt | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Run one write; raises Corrupt at once when an earlier one failed."""
+        if self.lost is not None:
+            raise Corrupt(
+                f"the database {self.path} is not written to any more: {self.lost.message}",
+                hint=self.lost.hint,
+            ) from self.lost.__cause__
+        try:
+            with storage_errors(self.path):
+                yield
+        except Corrupt as problem:
+            if _is_of_the_disk(problem.__cause__):
+                self.lost = problem
+            raise
+
+
+def _is_of_the_disk(cause: BaseException | None) -> bool:
+    """Tell what the files did from what a statement of ours did, which was rolled back and is a bug."""
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _OF_THE_DISK
+    return isinstance(cause, OSError)
+
+
+_OF_THE_DISK: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
 
 
 @contextmanager

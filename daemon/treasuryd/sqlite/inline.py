@@ -11,6 +11,7 @@ from treasuryd.sqlite.connect import (
     MEMORY,
     Connection,
     Database,
+    Trust,
     open_reader,
     open_writer,
     snapshot,
@@ -67,6 +68,7 @@ class InlineDriver:
     ) -> None:
         self._database = database
         self._committed = committed
+        self._trust = Trust(database.path)
         self._closed = False
         writer = open_writer(database, factory=CrashPointConnection)
         assert isinstance(writer, CrashPointConnection)
@@ -83,7 +85,7 @@ class InlineDriver:
         self, verb: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Run a verb as one transaction here and now; see `Driver`."""
-        with storage_errors(self._database.path):
+        with self._trust.kept():
             self._writer.before_statement = self.before_statement
             try:
                 result = transaction(self._writer, verb, *args, **kwargs)

@@ -16,6 +16,7 @@ from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import (
     Connection,
     Database,
+    Trust,
     open_reader,
     open_writer,
     snapshot,
@@ -48,6 +49,7 @@ class ThreadedDriver:
         self._writer = writer
         self._reader = reader
         self._committed = committed
+        self._trust = Trust(database.path)
         self._closed = False
 
     @classmethod
@@ -94,7 +96,7 @@ class ThreadedDriver:
 
     def _write(self, verb: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         connection = self._writer._conn  # noqa: SLF001 — the connection itself has no public name
-        with storage_errors(self._database.path):
+        with self._trust.kept():
             result = transaction(connection, verb, *args, **kwargs)
             if self._committed is not None:
                 self._committed(connection)

@@ -289,7 +289,7 @@ class JournalCopy:
                     self._set_aside(chain, head)
                     break
             else:
-                os.truncate(path_of(self._folder, chain), tail.size)
+                self._write_anew(chain, tail)
         for chain, (last, last_id) in stored.items():
             self._append_from(connection, chain, last)
             highest = max(highest, last_id)
@@ -305,6 +305,15 @@ class JournalCopy:
                 self._add(chain, line_of(entry))
                 seq = entry.seq
         self._synced(chain)
+
+    def _write_anew(self, chain: str, tail: "Tail") -> None:
+        """Cut off what is torn, and write once more what may not be synced: after a failed sync no other sync does it."""
+        with path_of(self._folder, chain).open("r+b") as file:
+            file.seek(tail.checked)
+            text = file.read(tail.size - tail.checked)
+            file.seek(tail.checked)
+            file.write(text)
+            file.truncate(tail.size)
 
     @staticmethod
     def _known(connection: Connection, chain: str, head: CopyHead) -> bool:
@@ -403,6 +412,7 @@ class Tail:
     head: CopyHead | None
     size: int
     beyond: CopyHead | None
+    checked: int = 0  # where in the file the looking began
 
 
 def copy_head(folder: Path, chain: str) -> CopyHead | None:
@@ -435,9 +445,8 @@ def copy_tail(folder: Path, chain: str) -> Tail:
             size += len(line)
         elif entry is not None:
             beyond = CopyHead(seq=entry.seq, hash=entry.hash)
-    return Tail(
-        head=CopyHead(seq=last.seq, hash=last.hash) if last and last.seq else None, size=size, beyond=beyond
-    )
+    head = CopyHead(seq=last.seq, hash=last.hash) if last and last.seq else None
+    return Tail(head=head, size=size, beyond=beyond, checked=start + at)
 
 
 def _readable(chain: str, line: bytes) -> Entry | None:
