@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.executor.conftest import Begin
+from tests.matrix import Row
 from tests.world import PAYER, RESERVE, History, new
 
 from treasuryd.core.events import EventKind
@@ -127,6 +128,7 @@ async def test_a_renewal_in_the_middle_of_a_long_tick_keeps_it_going(begin: Begi
     await history.finalized([item])
 
 
+@pytest.mark.matrix(Row.STALE_LEADER)
 async def test_a_paused_holder_that_wakes_after_a_takeover_writes_nothing(begin: Begin) -> None:
     """D13: its lease looks valid to itself, and still no row is written and nothing is sent."""
     history = await ready(begin)
@@ -174,6 +176,7 @@ async def test_a_lost_account_falls_out_alone(begin: Begin) -> None:
     assert set(history.mind.held.leases) == {RESERVE}
 
 
+@pytest.mark.matrix(Row.REPLY_LOST)
 async def test_a_broadcast_that_broke_off_may_have_left(begin: Begin) -> None:
     """R4: an error of the whole call says nothing of the rows: each is recorded as sent, with an unknown reply."""
     history = await ready(begin)

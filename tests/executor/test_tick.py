@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.executor.conftest import Begin
+from tests.matrix import Row
 from tests.world import AMOUNT, PAYER, RULES, History, new
 
 from treasuryd.core.events import EventKind, Severity
@@ -82,6 +83,7 @@ async def test_a_reading_that_fails_stops_nothing_else(begin: Begin, name: str, 
     assert (history.paid("first"), history.paid("rent")) == (1, 1)
 
 
+@pytest.mark.matrix(Row.DISK_FULL)
 async def test_a_storage_error_ends_the_process(begin: Begin) -> None:
     """§7: never caught; until the end health says that the store fails."""
     history = await begin()

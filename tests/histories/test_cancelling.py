@@ -4,7 +4,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
+import pytest
 from tests.histories.conftest import Begin
+from tests.matrix import Row
 from tests.world import ADA, AMOUNT, PAYER, RULES, SINK, Crash, Fused, History, new
 
 from treasuryd.core.events import EventKind
@@ -76,6 +78,7 @@ async def test_a_payment_that_wins_against_its_cancel_stays_paid(begin: Begin, e
     assert (await history.item(item)).cancel_requested
 
 
+@pytest.mark.matrix(Row.CANCELLATION_CRASH)
 async def test_a_cancel_between_staging_and_sending_never_sends_the_payment(
     begin: Begin, evidence: Evidence
 ) -> None:
@@ -187,6 +190,7 @@ class Lenient(Fused):
         return drafts
 
 
+@pytest.mark.matrix(Row.SIGNER_REFUSES)
 async def test_a_refusal_after_staging_returns_the_nonces(begin: Begin, evidence: Evidence) -> None:
     """§9: the signer refuses row k: the rows before it go on, k is held, the later ones are staged anew."""
     history = await begin(evidence)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 from tests.histories.conftest import Begin
+from tests.matrix import Row
 from tests.world import Crash, History, new
 
 from treasuryd.core.model import DisbursementId, Evidence, Status
@@ -75,6 +76,7 @@ async def test_a_crash_between_any_two_steps_pays_everything_once(
         await history.close()
 
 
+@pytest.mark.matrix(Row.SEALED_NOT_SENT, Row.STAGED_NOT_SEALED)
 @pytest.mark.parametrize("every", [7, 11, 23])
 async def test_a_process_that_crashes_again_and_again_pays_everything_once(
     begin: Begin, evidence: Evidence, every: int

@@ -3,6 +3,7 @@
 import pytest
 from tests.chain.world import rpc
 from tests.histories.conftest import Begin
+from tests.matrix import Row
 from tests.world import History, new
 
 from treasuryd.chain.transport import Answer, Unreachable
@@ -56,6 +57,7 @@ async def test_one_endpoint_alone_buries_nothing(begin: Begin, evidence: Evidenc
     assert history.paid("rent") == 1
 
 
+@pytest.mark.matrix(Row.ABSURD_HEAD)
 async def test_an_absurd_height_of_one_endpoint_hastens_nothing(begin: Begin, evidence: Evidence) -> None:
     """R16: the honest one is what settling rests on, however long the other lies."""
     history, other = await two(begin, evidence)
@@ -132,6 +134,7 @@ async def test_two_executors_on_one_store_pay_once(begin: Begin, evidence: Evide
     assert {await history.status(item) for item in items} == {Status.FINALIZED}
 
 
+@pytest.mark.matrix(Row.WRONG_CHAIN)
 async def test_another_chain_refuses_to_start(begin: Begin) -> None:
     """R15: the header 0 that was pinned is compared before anything begins; a silent chain is compared by each tick."""
     history = await begin()

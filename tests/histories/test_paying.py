@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.histories.conftest import Begin
+from tests.matrix import Row
 from tests.world import ADA, AMOUNT, CHAIN_ID, OPENING, PAYER, RESERVE, RULES, History, new
 
 from treasuryd.chain.transport import Answer, Lost
@@ -130,6 +132,7 @@ async def test_without_a_quorum_nothing_is_ever_paid(begin: Begin) -> None:
     assert (await history.item(dependent)).hold == "dependency_failed"
 
 
+@pytest.mark.matrix(Row.DROPPED)
 async def test_a_lost_mempool_is_filled_again_oldest_nonce_first(begin: Begin, evidence: Evidence) -> None:
     """D4, N3: after mempool loss the oldest unburned nonce is re-sent first, with the same bytes, and the rest follow."""
     history = await begin(evidence)
@@ -148,6 +151,7 @@ async def test_a_lost_mempool_is_filled_again_oldest_nonce_first(begin: Begin, e
     assert [history.paid(f"pay {n}") for n in range(5)] == [1] * 5
 
 
+@pytest.mark.matrix(Row.DROPPED)
 async def test_a_pool_that_is_lost_before_the_first_block_is_filled_again(
     begin: Begin, evidence: Evidence
 ) -> None:
@@ -171,6 +175,7 @@ async def _pooled(history: History, count: int) -> bool:
     return len(history.pooled()) == count
 
 
+@pytest.mark.matrix(Row.ORDINARY_REORG)
 async def test_an_ordinary_reorg_includes_the_payment_again(begin: Begin, evidence: Evidence) -> None:
     """D12: a reorg takes the execution back; the same payment is included again, once, and freezes nothing."""
     history = await begin(evidence)
@@ -191,6 +196,7 @@ async def test_an_ordinary_reorg_includes_the_payment_again(begin: Begin, eviden
     assert (await history.account()).state == "active"
 
 
+@pytest.mark.matrix(Row.REORGED)
 async def test_a_reorg_that_forgets_the_payment_sends_it_again(begin: Begin, evidence: Evidence) -> None:
     """D12: back from executed to timelocked, and the same bytes go out again."""
     history = await begin(evidence)
@@ -210,6 +216,7 @@ async def test_a_reorg_that_forgets_the_payment_sends_it_again(begin: Begin, evi
     assert booked == shown
 
 
+@pytest.mark.matrix(Row.SMALL_DEPOSIT)
 async def test_a_raised_tip_is_booked_as_charged(begin: Begin, evidence: Evidence) -> None:
     """N5: a relay may raise the tip within the signed fee; it is our payment all the same."""
     history = await begin(evidence)
@@ -272,6 +279,7 @@ async def test_a_refused_payment_stays_a_payment(begin: Begin, evidence: Evidenc
     assert len(await history.desk.intents(item)) == 1
 
 
+@pytest.mark.matrix(Row.REPLY_LOST)
 async def test_a_mined_payment_answered_with_a_refusal_is_adopted(begin: Begin, evidence: Evidence) -> None:
     """D2, D6: the reply was lost and the re-send is refused; the chain says it is paid."""
     history = await begin(evidence)

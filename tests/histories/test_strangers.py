@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.histories.conftest import Begin
+from tests.matrix import Row
 from tests.world import AMOUNT, PAYER, History, new
 
 from treasuryd.core.events import EventKind
@@ -43,6 +44,7 @@ async def unpaid(history: History, item: DisbursementId) -> bool:
     return found.status is Status.TIMELOCKED and (await history.intent(item)).winner is None
 
 
+@pytest.mark.matrix(Row.STRANGER)
 @pytest.mark.parametrize("fee", FEES)
 async def test_a_foreign_zero_value_spend_is_not_our_payment(
     begin: Begin, evidence: Evidence, fee: int
@@ -57,6 +59,7 @@ async def test_a_foreign_zero_value_spend_is_not_our_payment(
     assert history.events(EventKind.ACCOUNT_FROZEN)
 
 
+@pytest.mark.matrix(Row.STRANGER)
 @pytest.mark.parametrize("fee", FEES)
 async def test_a_foreign_spend_with_income_of_the_destination_is_not_our_payment(
     begin: Begin, evidence: Evidence, fee: int
@@ -73,6 +76,7 @@ async def test_a_foreign_spend_with_income_of_the_destination_is_not_our_payment
         assert (await history.intent(item)).state is State.AMBIGUOUS
 
 
+@pytest.mark.matrix(Row.STRANGER)
 async def test_a_foreign_spend_with_a_deposit_of_our_amount_is_not_our_payment(
     begin: Begin, evidence: Evidence
 ) -> None:
@@ -84,6 +88,7 @@ async def test_a_foreign_spend_with_a_deposit_of_our_amount_is_not_our_payment(
     assert await unpaid(history, item)
 
 
+@pytest.mark.matrix(Row.STRANGER)
 async def test_a_theft_of_exactly_our_amount_is_not_our_payment(begin: Begin, evidence: Evidence) -> None:
     """N8: the balance fell as if we had paid, but the destination did not rise."""
     history = await begin(evidence)
@@ -104,6 +109,7 @@ async def test_the_residual_risk_is_as_stated(begin: Begin) -> None:
     assert (await history.item(item)).evidence is Evidence.BALANCE
 
 
+@pytest.mark.matrix(Row.STRANGER)
 async def test_look_up_removes_the_residual_risk(begin: Begin) -> None:
     """§5.1: the same theft under look-up is seen for what it is."""
     history = await begin(Evidence.HASH)
@@ -114,6 +120,7 @@ async def test_look_up_removes_the_residual_risk(begin: Begin) -> None:
     assert (await history.account()).state is AccountState.FROZEN
 
 
+@pytest.mark.matrix(Row.STRANGER)
 async def test_a_stolen_payment_is_void_only_at_finality(begin: Begin) -> None:
     """R5: with look-up a nonce burned by a stranger voids our intent at depth; its item needs a person."""
     history = await begin(Evidence.HASH)
@@ -123,6 +130,7 @@ async def test_a_stolen_payment_is_void_only_at_finality(begin: Begin) -> None:
     assert (await history.item(item)).hold == "needs_release"
 
 
+@pytest.mark.matrix(Row.CRASH_AFTER_FREEZE)
 async def test_a_frozen_account_sends_nothing(begin: Begin, evidence: Evidence) -> None:
     """D31, R14: frozen at first sight; what is submitted after it is neither staged nor sent, across a restart too."""
     history = await begin(evidence)
@@ -138,6 +146,7 @@ async def test_a_frozen_account_sends_nothing(begin: Begin, evidence: Evidence) 
     assert history.transport.methods.count("submit_tx") == sends
 
 
+@pytest.mark.matrix(Row.STRANGER)
 async def test_a_foreign_nonce_of_an_idle_account_freezes_it(begin: Begin, evidence: Evidence) -> None:
     """N8: a spend under a nonce that we never staged is not ours."""
     history = await begin(evidence)
@@ -150,6 +159,7 @@ async def test_a_foreign_nonce_of_an_idle_account_freezes_it(begin: Begin, evide
     assert (account.state, account.cause) == (AccountState.FROZEN, "foreign_nonce")
 
 
+@pytest.mark.matrix(Row.SMALL_DEPOSIT)
 @pytest.mark.parametrize("dust", [1, 900])
 async def test_dust_neither_hides_a_payment_nor_freezes(begin: Begin, evidence: Evidence, dust: int) -> None:
     """N7: small deposits to both sides in the interval of a payment; it is included, the rest is funding."""
@@ -194,6 +204,7 @@ async def test_a_fall_that_nothing_explains_freezes(begin: Begin, evidence: Evid
     assert booked == shown == history.balance(PAYER)
 
 
+@pytest.mark.matrix(Row.ABSURD_HEAD)
 async def test_one_absurd_height_hastens_nothing(begin: Begin, evidence: Evidence) -> None:
     """R16: a head beyond belief moves no settled epoch, pays nothing early, and heals by itself."""
     history = await begin(evidence)
@@ -214,6 +225,7 @@ async def test_one_absurd_height_hastens_nothing(begin: Begin, evidence: Evidenc
     assert executed >= 3 * history.rules.epoch_blocks
 
 
+@pytest.mark.matrix(Row.ABSURD_HEAD)
 async def test_a_lagging_node_is_no_reorg(begin: Begin, evidence: Evidence) -> None:
     """R9: lower heights under unchanged headers are lag: nothing is taken back and nothing freezes."""
     history = await begin(evidence)
@@ -262,6 +274,7 @@ async def test_a_reorg_deeper_than_finality_freezes(begin: Begin, evidence: Evid
     assert (account.state, account.cause) == (AccountState.FROZEN, "deep_reorg")
 
 
+@pytest.mark.matrix(Row.WRONG_CHAIN)
 async def test_another_chain_freezes_and_moves_nothing(begin: Begin, evidence: Evidence) -> None:
     """R15: another header 0 freezes all accounts; no epoch is counted on it and nothing is sent there."""
     history = await begin(evidence)

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from tests.matrix import Row
 from tests.signer.conftest import (
     KEYS,
     PERSON,
@@ -416,6 +417,7 @@ async def everything(signer: LocalSigner) -> list[Binding]:
     return list(await signer.bindings(TREASURY, first=Nonce(1), limit=1_000))
 
 
+@pytest.mark.matrix(Row.LEDGER_LOST)
 async def test_a_signer_that_lost_its_memory_signs_and_attests_nothing(desk: Desk) -> None:
     """protocol.md R11: not even across a restart, until a person has it import everything."""
     before = await desk.open()

@@ -162,6 +162,15 @@ def believe_any_index(patch: pytest.MonkeyPatch) -> None:
     edit(patch, by_hash, "_sight", ("sighting.as_of >= frame.height and shared.sure", "True"))
 
 
+def look_up_what_is_recorded(patch: pytest.MonkeyPatch) -> None:
+    edit(
+        patch,
+        confirmation,
+        "asks",
+        ("intent.state in {State.SIGNED, State.BROADCAST}", "intent.state is State.BROADCAST"),
+    )
+
+
 BUGS: Final = (
     Bug(
         name="void_on_not_found",
@@ -270,5 +279,11 @@ BUGS: Final = (
         rule="R5",
         story='a look-up that is older than the frame is believed when it says "not found"',
         plant=believe_any_index,
+    ),
+    Bug(
+        name="only_recorded_looked_up",
+        rule="R4",
+        story="what was not recorded as sent is not looked for on the chain",
+        plant=look_up_what_is_recorded,
     ),
 )

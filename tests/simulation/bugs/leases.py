@@ -7,9 +7,13 @@ from tests.simulation.bugs.planting import edit, swap, wrap
 from tests.simulation.bugs.seed import Bug
 
 from treasuryd.core import lease
+from treasuryd.core.model import Proof
 from treasuryd.executor.grip import Grip
 from treasuryd.executor.keeper import Keeper
+from treasuryd.executor.loop import Ticker
 from treasuryd.store import ownership, work
+from treasuryd.store.standing import standing
+from treasuryd.store.voiding import void
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
@@ -62,6 +66,29 @@ def renew_by_the_answer(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def begin_anew(patch: pytest.MonkeyPatch) -> None:
+    """A new holder gives up what its predecessor sealed and did not record as sent: surely it never left."""
+
+    def make(right: Any) -> Any:
+        def claim(connection: Any, rules: Any, silent: Any, me: Any, above: Any, now: Any) -> Any:
+            answers = right(connection, rules, silent, me, above, now)
+            for row in silent:
+                sql = "SELECT id FROM intent WHERE account = ? AND state = 'signed' AND disbursement_id IS NOT NULL"
+                ids = [found[0] for found in connection.execute(sql, (row.account,)).fetchall()]
+                doing = work.Work(connection, rules, now)
+                for intent in standing(connection, ids).values():
+                    void(doing, intent, Proof.NEVER_BOUND, hold=None)
+            return answers
+
+        return claim
+
+    wrap(patch, ownership, "claim", make)
+
+
+def survive_its_storage(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, Ticker, "once", ("mind.store_failing = True", "return False"))
+
+
 BUGS: Final = (
     Bug(
         name="no_fence",
@@ -98,5 +125,17 @@ BUGS: Final = (
         rule="§6",
         story="a renewal counts from when its answer came",
         plant=renew_by_the_answer,
+    ),
+    Bug(
+        name="sealed_taken_back",
+        rule="R3",
+        story="a new holder gives up what its predecessor sealed and did not record as sent",
+        plant=begin_anew,
+    ),
+    Bug(
+        name="storage_error_survived",
+        rule="§7",
+        story="a process goes on after its storage failed",
+        plant=survive_its_storage,
     ),
 )

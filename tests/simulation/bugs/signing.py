@@ -7,6 +7,7 @@ import pytest
 from tests.simulation.bugs.planting import edit, reword, swap, wrap
 from tests.simulation.bugs.seed import Bug
 
+from treasuryd.core import planner
 from treasuryd.core.model import Refused, State
 from treasuryd.executor import perform
 from treasuryd.signer import ledger, memory
@@ -56,17 +57,6 @@ def unstage_unasked(patch: pytest.MonkeyPatch) -> None:
     swap(patch, perform, "ask_signer", ask_signer)
 
 
-def any_refusal_is_final(patch: pytest.MonkeyPatch) -> None:
-    def make(right: Any) -> Any:
-        async def unstage(grip: Any, refused: Any, accounts: Any) -> Any:
-            return await right(grip, [replace(row, final=True) for row in refused], accounts)
-
-        return unstage
-
-    wrap(patch, perform, "_unstage", make)
-    edit(patch, perform, "sign", ("[row for row in refused if row.final]", "refused"))
-
-
 def keep_the_nonces(patch: pytest.MonkeyPatch) -> None:
     reword(patch, standing.SQL, "return_nonces", "next_nonce = ?1", "next_nonce = max(next_nonce, ?1)")
 
@@ -107,6 +97,17 @@ def send_before_sealing(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, perform, "_seal", seal)
 
 
+def sign_the_fresh(patch: pytest.MonkeyPatch) -> None:
+    def make(right: Any) -> Any:
+        def decide(view: Any, at: Any, rules: Any, *, pricing: Any) -> Any:
+            plan = right(view, at, rules, pricing=pricing)
+            return replace(plan, sign=tuple(one for one in plan.sign if one.state is not State.STAGED))
+
+        return decide
+
+    wrap(patch, planner, "decide", make)
+
+
 def sign_a_second(patch: pytest.MonkeyPatch) -> None:
     swap(patch, memory, "_second", lambda *_: None)
 
@@ -142,6 +143,12 @@ BUGS: Final = (
         rule="R5",
         story="a row that a crash left staged is taken back: surely nobody signed it",
         plant=unstage_what_waits,
+    ),
+    Bug(
+        name="only_fresh_rows_signed",
+        rule="R1",
+        story="a tick signs what it staged itself, and never what an earlier one left staged",
+        plant=sign_the_fresh,
     ),
     Bug(
         name="unstaged_without_the_signer",

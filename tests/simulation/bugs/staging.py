@@ -48,6 +48,37 @@ def _execute(connection: Any, sql: str, bound: Any) -> None:
     connection.execute(sql, bound)
 
 
+def take_before_staging(patch: pytest.MonkeyPatch) -> None:
+    """A tick marks in the store what it is about to stage; whoever comes after a crash finds it taken."""
+    ours: dict[int, str] = {}
+
+    def make(right: Any) -> Any:
+        async def view_(self: Any, held: Any, *, at: Any, limit: int) -> Any:
+            mark = ours.setdefault(id(self), f"taken by reader {len(ours)}")
+            give_back = "UPDATE disbursement SET hold = NULL, hold_detail = '' WHERE hold_detail = ?"
+            await self._driver.write(_execute, give_back, (mark,))
+            seen = await right(self, held, at=at, limit=limit)
+            take = "UPDATE disbursement SET hold = 'restored', hold_detail = ? WHERE id = ? AND live_intent IS NULL"
+            for item in seen.candidates:
+                await self._driver.write(_execute, take, (mark, item.id))
+            return seen
+
+        return view_
+
+    def stage(right: Any) -> Any:
+        def taken(connection: Any, rules: Any, drafts: Any, held: Any, at: Any) -> Any:
+            give_back = (
+                "UPDATE disbursement SET hold = NULL, hold_detail = '' WHERE id = ? AND hold = 'restored'"
+            )
+            connection.executemany(give_back, [(draft.disbursement_id,) for draft in drafts])
+            return right(connection, rules, drafts, held, at)
+
+        return taken
+
+    wrap(patch, SqliteStore, "view", make)
+    wrap(patch, binding, "stage", stage)
+
+
 def tidy_up(patch: pytest.MonkeyPatch) -> None:
     """There is no retention in the product; this is what a careless one would do."""
 
@@ -102,6 +133,7 @@ def executed_is_met(patch: pytest.MonkeyPatch) -> None:
         ("status is not Status.FINALIZED", "status not in {Status.FINALIZED, Status.EXECUTED}"),
     )
     for name in ("candidates", "next_destinations"):
+        reword(patch, view.SQL, name, " INDEXED BY disbursement_payable\n", "\n")
         reword(patch, view.SQL, name, " AND d.unmet = 0", "")
 
 
@@ -157,6 +189,12 @@ BUGS: Final = (
         rule="R1",
         story="nonces are numbered in a transaction of their own, before the one that binds",
         plant=number_first,
+    ),
+    Bug(
+        name="taken_before_staged",
+        rule="R1",
+        story="a tick marks in the store what it is about to stage, before it stages it",
+        plant=take_before_staging,
     ),
     Bug(
         name="retention_drops_staged",
