@@ -92,7 +92,7 @@ class History:
         self.rules = replace(
             RULES,
             epoch_blocks=given.epoch_blocks,
-            max_blocks_per_second=3.0 if given.hasty else 50.0,
+            max_blocks_per_second=8.0 if given.hasty else 50.0,
             houses=HOUSES,
             max_unburned=given.max_unburned,
             batch_min=given.batch_min,
@@ -291,7 +291,6 @@ class History:
         await self.people.lift_kill_switch()
         for account in self.accounts:
             self.ledger.deposit(str(account), 5 * OPENING)
-        calm = 0
         for turn in range(LAST_ROUNDS):
             await self._round(turn)
             if self.watchman.deep and turn > 12:
@@ -299,8 +298,7 @@ class History:
             if self.watchman.restored and turn > 4 and self._quarantined():
                 self.met["ended in quarantine"] += 1
                 break
-            calm = calm + 1 if self._all_done() and self.watchman.booked() else 0
-            if calm > 1:
+            if self._all_done() and self.watchman.booked():
                 break
         for machine in self.machines:
             await machine.gone()
@@ -311,15 +309,15 @@ class History:
     async def _round(self, turn: int) -> None:
         """Some time with many blocks in it."""
         believed = self._rows("SELECT believed FROM chain")[0][0]
-        blocks = max(self.rules.epoch_blocks // 2 + 1, min(believed - self.ledger.height, 200))
-        seconds = blocks / self.rules.max_blocks_per_second if self.hasty else 0.3
+        blocks = max(self.rules.epoch_blocks + 1, min(believed - self.ledger.height, 200))
+        seconds = blocks / self.rules.max_blocks_per_second if self.hasty else 0.1
         await asyncio.sleep(seconds if turn < MANY_ROUNDS else 20.0)
         self.mine(blocks)
         for machine in self.machines:
             process = machine.process
             if process is not None and process.mind is not None:
                 process.mind.wake()
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(0.2 + 10 * self.wires.slow)
         self.watchman.check()
         await self.people.decide_some(eager=1.0)
 

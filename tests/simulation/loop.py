@@ -22,8 +22,9 @@ class Owner(Protocol):
 
     paused: bool
     held: "list[asyncio.Handle]"
+    steps_left: int  # below 0: nobody counts
 
-    def steps(self) -> None:
+    def step(self) -> None:
         """Be told that a callback of this owner is about to run: the process is at one of its awaits."""
         ...
 
@@ -67,27 +68,37 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.now
 
     def _run_once(self) -> None:
+        """Run callbacks, one after the other in an order drawn from the seed, until none is ready."""
         ready: Any = self._ready  # type: ignore[attr-defined]
-        count = len(ready)
-        if not count:
+        if not ready:
             self._jump()
-            return
-        if count > 1:
-            ready.rotate(-int(self._draw() * count))
-        handle = ready.popleft()
-        if handle._cancelled:
-            return
-        self.steps += 1
-        self.digest = (self.digest * 1_000_003 + count) & 0xFFFF_FFFF_FFFF
-        if self.steps > self._max_steps:
-            raise Runaway(f"{self.steps} callbacks, and no end at {self.now:.1f} s")
-        owner = handle._context.get(OWNER)
-        if owner is not None:
-            if owner.paused:
-                owner.held.append(handle)
-                return
-            owner.steps()
-        handle._run()
+        draw, digest, steps = self._draw, self.digest, self.steps
+        while ready and not self._stopping:  # type: ignore[attr-defined]
+            count = len(ready)
+            if count > 1:
+                ready.rotate(-int(draw() * count))
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            steps += 1
+            digest = (digest * 1_000_003 + count) & 0xFFFF_FFFF_FFFF
+            owner = handle._context.get(OWNER)
+            if owner is not None:
+                if owner.paused:
+                    owner.held.append(handle)
+                    continue
+                if owner.steps_left >= 0:
+                    owner.step()
+            handle._run()
+        self.digest, self.steps = digest, steps
+        if steps > self._max_steps:
+            raise Runaway(f"{steps} callbacks, and no end at {self.now:.1f} s")
+
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+        """Queue a callback; the checks of a loop that others run in threads are left out."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
 
     def _jump(self) -> None:
         """Go to the next timer; all that are due at that moment become ready."""

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from tests.simulation.history import History
 
 TIMING: Final = lease.Timing(
-    ttl_seconds=5.0, renew_seconds=1.7, renew_deadline_seconds=3.4, candidate_wait_seconds=6.3
+    ttl_seconds=6.0, renew_seconds=2.2, renew_deadline_seconds=4.4, candidate_wait_seconds=7.5
 )
 EPOCH_SECONDS: Final = 1.7e9
 BREAKER: Final = BreakerSettings(timeout_secs=6.0)
@@ -132,12 +132,11 @@ class Process:
 
     # --- what may happen to it ------------------------------------------------------------------------------
 
-    def steps(self) -> None:
+    def step(self) -> None:
         """The loop is about to run one of its callbacks: it is at an await, and may die there."""
-        if self.steps_left >= 0:
-            self.steps_left -= 1
-            if self.steps_left < 0:
-                self.kill("at an await")
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            self.kill("at an await")
 
     def statement(self, sql: str) -> None:
         """It is about to run a statement, and may die there or find the disk full."""

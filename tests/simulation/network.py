@@ -30,7 +30,7 @@ class Wires:
         self.history = history
         self.chance = random.Random(history.seed * 7 + 1)
         self.weather = 0.0  # how probable it is that a call meets trouble
-        self.slow = self.chance.choice((0.02, 0.05, 0.2))  # usual seconds from one end to the other
+        self.slow = self.chance.choice((0.01, 0.03, 0.08))  # usual seconds from one end to the other
         clock = FakeClock()
         self.nodes = InProcess(clock, history.nodes)
 
