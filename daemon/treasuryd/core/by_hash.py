@@ -20,6 +20,7 @@ from treasuryd.core.model import (
     FreezeCause,
     Height,
     Intent,
+    IntentId,
     Nonce,
     State,
     Variant,
@@ -43,8 +44,8 @@ class _Looked:
     absent: list[Intent] = field(default_factory=list)
     staged: list[Intent] = field(default_factory=list)
     cost: int = 0  # of the fresh ones seen
-    # of those that an earlier frame had consumed as a stranger's, by the height at which that was booked
-    late_costs: dict[Height, int] = field(default_factory=dict)
+    # of those that an earlier frame had consumed as a stranger's: the cost, and at which height it is corrected
+    late_costs: dict[IntentId, tuple[Height, int]] = field(default_factory=dict)
     fresh_open: int = 0
     nonces: set[Nonce] = field(default_factory=set)
 
@@ -67,8 +68,8 @@ def by_hash(case: Case, baseline: Frame, found: Found) -> None:
         freeze(case, FreezeCause.FOREIGN_NONCE, f"nonce {foreign} was used by a stranger", found, foreign)
     if decided or case.partial:
         found.changes += [
-            booked(case, BalanceKind.UNEXPLAINED, cost, height=height)
-            for height, cost in looked.late_costs.items()
+            booked(case, BalanceKind.UNEXPLAINED, cost, height=height, intent_id=intent_id)
+            for intent_id, (height, cost) in looked.late_costs.items()
         ]
     if decided:
         left = case.now.balance - holding_of(baseline, account.id).balance + case.interval.cost + looked.cost
@@ -99,7 +100,7 @@ def _look_up(case: Case, count: Nonce) -> _Looked:
                 looked.cost += seen.fee_charged + amount
             else:
                 height = max(seen.height, _consumed_at(case, intent.nonce))  # it falls with either of both
-                looked.late_costs[height] = looked.late_costs.get(height, 0) + seen.fee_charged + amount
+                looked.late_costs[intent.id] = (height, seen.fee_charged + amount)
     return looked
 
 

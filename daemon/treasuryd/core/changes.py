@@ -142,13 +142,19 @@ class BaselineMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booked:
-    """A movement of the account's balance that no intent explains: funding, or unexplained (R14)."""
+    """
+    A movement of the account's balance that no intent explains: funding, or unexplained (R14).
+
+    With an intent it corrects what was booked as unexplained before that intent was found in a block; it stands as long
+    as the intent is placed under a nonce that the baseline shows as consumed.
+    """
 
     account: AccountId
     kind: BalanceKind
     delta: int
     height: Height
     announced: tuple[int, ...] = ()  # announced deposits that this funding used up
+    intent_id: IntentId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from treasuryd.core.model import (
     Holding,
     IncludedBlock,
     Intent,
+    IntentId,
     Interval,
     Moment,
     Nonce,
@@ -126,6 +127,7 @@ def booked(
     announced: tuple[int, ...] = (),
     *,
     height: Height | None = None,
+    intent_id: IntentId | None = None,
 ) -> Booked:
     """Book a movement that no intent explains, at the height of the frame that shows it: by setting that of this tick."""
     return Booked(
@@ -134,6 +136,7 @@ def booked(
         delta=delta,
         height=case.shared.frame.height if height is None else height,
         announced=announced,
+        intent_id=intent_id,
     )
 
 

@@ -68,7 +68,15 @@ def book(work: Work, changes: Sequence[Booked]) -> list[str | None]:
     for change in changes:
         move(
             work,
-            [Movement(account=change.account, kind=change.kind, delta=change.delta, height=change.height)],
+            [
+                Movement(
+                    account=change.account,
+                    kind=change.kind,
+                    delta=change.delta,
+                    intent=change.intent_id,
+                    height=change.height,
+                )
+            ],
         )
         if change.announced:
             work.connection.execute(SQL["use_announced"], (ids_json(change.announced), change.height))

@@ -270,7 +270,7 @@ def rewound(work: Work, changes: Sequence[Rewound]) -> list[str | None]:
         place = (account, height, change.to.block_hash)
         kept = work.connection.execute(SQL["frame_known"], place).fetchone()[0]
         _withdraw(work, change)
-        _reverse_income(work, account, height)
+        _reverse_income(work, change)
         work.connection.execute(SQL["reopen_announced"], (account, height))
         accounts.set_baseline(work, account, change.to, drop_above=True)
         if not kept:
@@ -323,8 +323,13 @@ def _withdraw(work: Work, change: Rewound) -> None:
         work.fact(EventKind.REORGED, account, item=row[1], severity=Severity.WARNING)
 
 
-def _reverse_income(work: Work, account: AccountId, height: int) -> None:
-    rows = work.connection.execute(SQL["rewound_income"], (account, height)).fetchall()
+def _reverse_income(work: Work, change: Rewound) -> None:
+    """After the verdicts were withdrawn: which corrections stand follows from the intents that are still placed."""
+    account, height = change.account, change.to.height
+    own = change.to.holdings.get(Address(account))
+    rows = work.connection.execute(
+        SQL["rewound_income"], (account, height, own.nonce if own else 0)
+    ).fetchall()
     work.many(SQL["mark_reversed"], [(row[0],) for row in rows])
     accounts.move(
         work,

@@ -109,9 +109,13 @@ SELECT i.id, i.disbursement_id FROM intent AS i JOIN ambiguity AS a ON a.intent_
 WHERE i.account = ?1 AND i.state = 'ambiguous' AND (a.second_height > ?2 OR i.nonce > ?3) ORDER BY i.id;
 
 -- name: rewound_income
--- What was booked above the height ?2 without an intent, and not taken back since.
-SELECT id, delta FROM balance_event WHERE account = ?1 AND height > ?2 AND kind IN ('funding', 'unexplained')
-    AND reversed = 0 ORDER BY id;
+-- What was booked above the height ?2 without an intent, and not taken back since. What corrects an intent's cost stands
+-- while the intent is placed (it may be final above that height) and its nonce is not above ?3, the baseline's count.
+SELECT e.id, e.delta FROM balance_event AS e LEFT JOIN intent AS i ON i.id = e.intent_id
+WHERE e.account = ?1 AND e.height >= ?2 AND e.kind IN ('funding', 'unexplained') AND e.reversed = 0
+    AND CASE WHEN i.id IS NULL THEN e.height > ?2
+        ELSE i.nonce > ?3 OR i.state IN ('staged', 'signed', 'broadcast', 'ambiguous') END
+ORDER BY e.id;
 
 -- name: frame_known
 -- Whether the account ?1 keeps the frame of the block ?3 at the height ?2.
