@@ -1,0 +1,34 @@
+"""What the I/O faults share: the compiled library, how many rounds are run, and the record of the long form."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chaos.io import shim
+from tests.evidence import record
+
+Figures = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def rounds() -> int:
+    """1 in `make test`; `make io-faults` runs many more."""
+    return int(os.environ.get("IO_FAULTS_ROUNDS", "1"))
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`faults.c`, compiled."""
+    return shim.compiled(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="session")
+def figures() -> Iterator[Figures]:
+    """What the tests counted, kept as evidence where that is asked for."""
+    found: Figures = {}
+    yield found
+    if os.environ.get("IO_FAULTS_RECORD"):
+        what = "Faults of the disk, file descriptors and clock: how often each was injected, and what came of it."
+        record.write("io-faults", "make io-faults", found, what=what)
