@@ -295,7 +295,7 @@ async def test_a_store_that_lost_a_cancel_is_quarantined(begin: Begin) -> None:
     await history.run(30)
 
     account = await history.account()
-    assert (account.state, account.cause) == (AccountState.QUARANTINED, "restored")
+    assert (account.state, account.cause) == (AccountState.QUARANTINED, "taken_up")
     assert "goes on beyond this store" in account.detail
     assert history.paid("rent") == 0
     assert await history.desk.intents(item) == []

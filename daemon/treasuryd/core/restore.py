@@ -15,8 +15,10 @@ from treasuryd.core.model import (
     Account,
     AccountId,
     AccountState,
+    Binding,
     DisbursementId,
     Height,
+    IntentId,
     Marks,
     Nonce,
     Term,
@@ -75,6 +77,14 @@ class Past:
     terms: Mapping[AccountId, Term]
     last_disbursement: DisbursementId
     found: tuple[AccountId, ...] = ()  # accounts in quarantine that nobody has taken up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedPage:
+    """A part of what a store ever sealed; `last` is the highest intent id that was looked at, None at the end."""
+
+    bindings: tuple[Binding, ...]
+    last: IntentId | None
 
 
 def reasons(past: Past, marks: Mapping[AccountId, Marks], told: Mapping[AccountId, Witness]) -> list[Reason]:

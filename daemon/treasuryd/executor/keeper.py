@@ -8,7 +8,9 @@ import anyio
 from treasuryd.core import lease
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import AccountId, Held, Lease, LeaseSeen, Moment, Owner
+from treasuryd.core.restore import Reason, Sign
 from treasuryd.errors import Transient
+from treasuryd.executor import quarantine
 from treasuryd.executor.mind import Mind
 from treasuryd.executor.reconcile import reconcile
 from treasuryd.ports import World, written
@@ -31,7 +33,9 @@ class Keeper:
     timing: lease.Timing
     alone: Callable[[], bool]  # whether we hold the folder's lock, which proves a predecessor in it dead
     moment: Callable[[], Moment]
-    lost: Callable[[], str] = str  # what the store is known to have lost; empty: nothing (§8)
+    lost: Callable[[], str] = (
+        str  # what copies outside hold beyond the store; empty: nothing, or all was replayed
+    )
     _watched: Mapping[AccountId, lease.Watched] = field(default_factory=dict)
     _turn: anyio.Lock = field(
         default_factory=anyio.Lock
@@ -55,6 +59,7 @@ class Keeper:
                 if self.mind.held.leases:
                     await self._renew()
                 self.world.chain.force(await self.world.desk.overrides())
+                await self._compare()
                 wanted = [account for account in self.accounts if account not in self.mind.held.leases]
                 if wanted and not self.mind.stopping:
                     await self._claim(wanted)
@@ -89,6 +94,12 @@ class Keeper:
             reason="renewal_refused",
         )
 
+    async def _compare(self) -> None:
+        """Hold the store against the signer's memory at every beat, and repair what a quarantine found (§8)."""
+        held = self.mind.held
+        if held.valid(self.world.clock.boot_seconds()):
+            await quarantine.watch(self.world, held)
+
     async def _claim(self, wanted: Sequence[AccountId]) -> None:
         rows = await self.world.store.leases(wanted)
         now = self.world.clock.boot_seconds()
@@ -105,6 +116,11 @@ class Keeper:
     async def _take(
         self, rows: Sequence[LeaseSeen], *, alone: bool, grounds: Mapping[AccountId, lease.Ground]
     ) -> None:
+        # before the claim: it raises our term, which would hide that the signer has seen a higher one
+        found = await quarantine.compare(self.world)
+        lost = self.lost()
+        if lost:
+            found.append(Reason(sign=Sign.JOURNAL_LOST, detail=lost))
         marks = await self.world.signer.marks()
         asked_at = self.world.clock.boot_seconds()
         claimed = written(
@@ -117,7 +133,7 @@ class Keeper:
         if not claimed:
             return
         new = lease.claimed(Held(), claimed, asked_at=asked_at, timing=self.timing)
-        await reconcile(self.world, tuple(new.leases), new, at=self.moment(), lost=self.lost())
+        await reconcile(self.world, tuple(new.leases), new, found=found)
         self.mind.held = lease.claimed(self.mind.held, claimed, asked_at=asked_at, timing=self.timing)
         self._tell(EventKind.LEASE_CLAIMED, claimed, grounds=grounds)
         self.mind.wake()

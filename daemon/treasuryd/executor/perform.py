@@ -26,6 +26,7 @@ from treasuryd.core.model import (
     State,
 )
 from treasuryd.errors import Transient
+from treasuryd.executor import quarantine
 from treasuryd.executor.grip import Grip
 from treasuryd.ports import Many, written
 
@@ -75,6 +76,7 @@ async def sign(grip: Grip, intents: Iterable[Intent]) -> list[Intent]:
         return []
     answers = await grip.world.signer.sign(requests, grip.held())
     refused = [row for row in answers if isinstance(row, Refused)]
+    await quarantine.after_signing(grip.world, refused)
     grip.tell(*_refusals(refused, before=grip.mind.signer_waits))
     grip.mind.signer_waits = next((_why(row) for row in refused if row.first and not row.final), "")
     accounts = {intent.id: intent.account for intent in wanted}

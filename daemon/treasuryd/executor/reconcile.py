@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from treasuryd.core import epochs
-from treasuryd.core.changes import Change, QuarantinedNow
 from treasuryd.core.events import Event, EventKind, Severity
-from treasuryd.core.model import AccountId, Held, Moment, Nonce
+from treasuryd.core.model import AccountId, Held
+from treasuryd.core.restore import Reason
 from treasuryd.errors import Rejected, Transient
+from treasuryd.executor import quarantine
 from treasuryd.ports import World
 
 
@@ -32,33 +33,15 @@ async def check_chain(world: World) -> None:
 
 
 async def reconcile(
-    world: World, accounts: Sequence[AccountId], held: Held, *, at: Moment, lost: str = ""
+    world: World, accounts: Sequence[AccountId], held: Held, *, found: Sequence[Reason] = ()
 ) -> None:
     """
-    Quarantine every account whose store is older than the signer's memory, and tell the signer what was sealed.
+    Quarantine a store that is older than what the signer knows of it, and tell the signer what was sealed.
 
-    Staging is durable before the signer is asked, so in one history the store always knows at least as much as the
-    signer: less means that the store was restored, cloned or failed over. The reverse, a signer that knows less than
-    was sealed, is the signer's to refuse (R11); it is told the marks so that it can.
-
-    Args: lost says what the store is known to have lost by other witnesses; empty: nothing.
+    The reverse, a signer that knows less than was sealed, is the signer's to refuse (R11); it is told the marks so that
+    it can. Args: found is what shows already that the store is an old one.
     """
-    staged = {account.id: account.high_water for account in await world.desk.accounts()}
-    marks = await world.signer.marks()
-    behind = {
-        account: f"the signer bound nonce {marks[account].nonce}, this store knows {staged.get(account, 0)}"
-        for account in accounts
-        if account in marks and marks[account].nonce > staged.get(account, Nonce(0))
-    }
-    if lost:
-        behind = dict.fromkeys(accounts, lost) | behind
-    changes: list[Change] = [
-        QuarantinedNow(account=account, detail=f"{detail}: it is older than the world (protocol.md §8)")
-        for account, detail in behind.items()
-    ]
-    if changes:
-        recorded = await world.store.record(changes, held, at=at)
-        world.observer.saw(*recorded.events)
+    await quarantine.watch(world, held, found=found)
     forgetful = await world.signer.recall(await world.store.sealed_marks(accounts))
     world.observer.saw(*(_forgetful(account) for account in forgetful))
 

@@ -4,7 +4,7 @@ The signer's bindings in a store that does not hold them: what was signed may be
 The other way round too: what the store ever sealed, as a signer that lost its memory takes it in (R11).
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
@@ -21,6 +21,7 @@ from treasuryd.core.model import (
     DisbursementId,
     Held,
     Hold,
+    Intent,
     IntentId,
     Marks,
     Nonce,
@@ -34,9 +35,11 @@ from treasuryd.core.model import (
     UnixSeconds,
     VariantKind,
 )
+from treasuryd.core.restore import SealedPage
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import dependencies
 from treasuryd.store.quarantine import LISTED, SQL, put_report, report
+from treasuryd.store.rows import SHARED, ids_json, intents
 from treasuryd.store.standing import SQL as STAGING
 from treasuryd.store.standing import standing
 from treasuryd.store.voiding import void
@@ -68,9 +71,11 @@ def lowest_open(connection: Connection, account: AccountId) -> Nonce:
     return Nonce(min(known, default=1))
 
 
-def staged(connection: Connection, account: AccountId) -> list[IntentId]:
-    """Intents that are bound here and not signed, the last one first."""
-    return [row[0] for row in connection.execute(SQL["staged_ids"], (account,)).fetchall()]
+def unsigned(connection: Connection, account: AccountId) -> list[Intent]:
+    """Intents that are bound here and not signed, the last nonce first."""
+    ids = [row[0] for row in connection.execute(SQL["staged_ids"], (account,)).fetchall()]
+    rows = connection.execute(SHARED["intents_by_id_without_bytes"], (ids_json(ids),)).fetchall()
+    return sorted(intents(rows), key=lambda intent: -intent.nonce)
 
 
 def take_back(
@@ -328,20 +333,12 @@ def taken_up(
 # --- what a signer takes in that lost its memory ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """A page of what was ever sealed; `last` is the highest intent id that was looked at, None at the end."""
-
-    bindings: tuple[Binding, ...]
-    last: IntentId | None
-
-
-def sealed(connection: Connection, account: AccountId, after: IntentId, limit: int) -> Sealed:
+def sealed(connection: Connection, account: AccountId, after: IntentId, limit: int) -> SealedPage:
     """Everything that was ever sealed for an account, by intent id, at most `limit` intents of it."""
     page = (account, after, limit)
     last = connection.execute(SQL["last_of_page"], page).fetchone()[0]
     rows = connection.execute(SQL["sealed_bindings"], page).fetchall()
-    return Sealed(bindings=tuple(_binding(account, row) for row in rows), last=last)
+    return SealedPage(bindings=tuple(_binding(account, row) for row in rows), last=last)
 
 
 def released_void(connection: Connection, account: AccountId) -> list[IntentId]:
@@ -369,8 +366,3 @@ def _binding(account: AccountId, row: Sequence[Any]) -> Binding:
         tx_bytes=row[10],
         tx_hash=TxHash(row[9]),
     )
-
-
-def ids_of(bindings: Iterable[Binding]) -> list[IntentId]:
-    """The intents that bindings are of, each once."""
-    return list(dict.fromkeys(one.request.intent_id for one in bindings))

@@ -1,6 +1,7 @@
 """The Desk port over SQLite: each verb is one function of this package, run whole by the driver as one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from treasuryd.core.events import Event
 from treasuryd.core.model import (
@@ -27,10 +28,12 @@ from treasuryd.core.model import (
     UnixSeconds,
     Vote,
 )
+from treasuryd.core.restore import SealedPage, Standing
 from treasuryd.ports import Submission, Submitted
 from treasuryd.sqlite.connect import Driver
 from treasuryd.store import (
     batches,
+    bindings,
     desk_control,
     desk_intake,
     desk_items,
@@ -38,6 +41,7 @@ from treasuryd.store import (
     desk_queries,
     fillers,
     ownership,
+    quarantine,
     rows,
 )
 from treasuryd.store.journal import recorded
@@ -159,6 +163,50 @@ class SqliteDesk:
         return await self._driver.write(
             recorded, by.at, desk_control.thaw, account, by=by, burned=burned, rules=self._rules
         )
+
+    async def quarantine_report(self) -> Mapping[str, Any]:
+        """What was found, adopted and held."""
+        return await self._driver.read(quarantine.report)
+
+    async def in_quarantine(self, account: AccountId, *, signer: Nonce, signer_lost: bool) -> Standing:
+        """What has to be decided before an account leaves quarantine."""
+        return await self._driver.read(
+            quarantine.standing, self._rules, account, signer=signer, signer_lost=signer_lost
+        )
+
+    async def leave_quarantine(
+        self, account: AccountId, *, by: Approval, signer: Nonce, signer_lost: bool, lineage: str
+    ) -> Event:
+        """The account acts again, once everything is decided."""
+        return await self._driver.write(
+            recorded,
+            by.at,
+            quarantine.leave,
+            self._rules,
+            account,
+            by=by,
+            signer=signer,
+            signer_lost=signer_lost,
+            lineage=lineage,
+        )
+
+    async def declare_restored(self, *, by: Approval) -> Sequence[Event]:
+        """A person says that this store is an old one."""
+        return await self._driver.write(recorded, by.at, quarantine.declare, self._rules, by=by)
+
+    async def fill_unknown(self, account: AccountId, *, fee: BaseUnits, by: Approval) -> Event:
+        """Stage fillers for the nonces whose bytes are lost."""
+        return await self._driver.write(
+            recorded, by.at, quarantine.fill, self._rules, account, fee=fee, by=by
+        )
+
+    async def sealed(self, account: AccountId, after: IntentId, *, limit: int) -> SealedPage:
+        """What was ever sealed, by intent id."""
+        return await self._driver.read(bindings.sealed, account, after, limit)
+
+    async def released_void(self, account: AccountId) -> Sequence[IntentId]:
+        """Void intents that a person released."""
+        return await self._driver.read(bindings.released_void, account)
 
     async def announce(self, account: AccountId, amount: BaseUnits, *, by: Approval) -> Event:
         """Announce an expected deposit."""

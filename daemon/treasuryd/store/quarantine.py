@@ -16,6 +16,7 @@ from treasuryd.core.model import (
     AccountId,
     AccountState,
     Approval,
+    BaseUnits,
     BreakerMode,
     CallClass,
     Height,
@@ -30,6 +31,7 @@ from treasuryd.sqlite.connect import Connection
 from treasuryd.store import journal
 from treasuryd.store.desk_items import tell
 from treasuryd.store.desk_queries import DESK
+from treasuryd.store.fillers import stage_fillers
 from treasuryd.store.queries import load
 from treasuryd.store.rows import SHARED, chain_state
 from treasuryd.store.work import Work, json_text
@@ -49,7 +51,7 @@ PLACE: Final = "place"  # which file the store was when it was opened last
 def past(connection: Connection, told: Mapping[AccountId, Witness]) -> Past:
     """Read what signer and copies are held against; `told` is what witnesses were told before this reading."""
     rows = connection.execute(SQL["pasts"]).fetchall()
-    chains = (journal.PEOPLE, *(journal.chain_of(row[0]) for row in rows))
+    chains = (journal.PEOPLE, "store", *(journal.chain_of(row[0]) for row in rows))
     known = {row[0] for row in rows}
     asked = {head for account, one in told.items() if account in known for head in one.heads.items()}
     return Past(
@@ -198,6 +200,27 @@ def standing(
         burned=burned,
         believed=chain.believed,
         finality_depth=rules.finality_depth,
+    )
+
+
+def fill(connection: Connection, rules: Rules, account: AccountId, *, fee: BaseUnits, by: Approval) -> Event:
+    """
+    Stage a filler for each nonce up to the mark whose bytes nobody knows any more: its payment may be out (§8.4).
+
+    Only where the signer lost its memory is there such a nonce. Whatever wins, nothing behind it waits for ever.
+    """
+    now = standing(connection, rules, account, signer=Nonce(0), signer_lost=False)
+    work = Work(connection, rules, by.at)
+    term = {row[0]: row[7] for row in connection.execute(SQL["pasts"]).fetchall()}[account]
+    staged = stage_fillers(work, account, now.unknown, fee=fee, term=Term(term))
+    if staged:
+        tell(connection, "fill_unknown", by, {"account": account, "fillers": staged})
+    return Event(
+        kind=EventKind.FILL_ORDERED,
+        severity=Severity.WARNING,
+        account=account,
+        count=len(staged),
+        detail=f"nonces {', '.join(str(row[1]) for row in staged[:20]) or 'none'}: {by.reason}",
     )
 
 

@@ -1,6 +1,6 @@
 """The Store port over SQLite: each method runs one verb on a driver (architecture.md §5)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Concatenate, ParamSpec, TypeVar
 
 from treasuryd.core.changes import Change
@@ -8,15 +8,18 @@ from treasuryd.core.events import Event
 from treasuryd.core.model import (
     AccountId,
     Address,
+    Binding,
     ChainState,
     Draft,
     Epoch,
     Held,
     Intent,
+    IntentId,
     Lease,
     LeaseSeen,
     Marks,
     Moment,
+    Nonce,
     Owner,
     Refused,
     Rules,
@@ -26,9 +29,11 @@ from treasuryd.core.model import (
     UnixSeconds,
     View,
 )
+from treasuryd.core.restore import Past, Reason, Witness
 from treasuryd.ports import Many, Recorded, Rows
 from treasuryd.sqlite.connect import Connection, Driver
-from treasuryd.store import journal, ownership, recording, sealing, staging, view
+from treasuryd.store import bindings as bindings_
+from treasuryd.store import journal, ownership, quarantine, recording, sealing, staging, view
 from treasuryd.store.items import SQL
 from treasuryd.store.rows import Frames, chain_state
 
@@ -131,6 +136,36 @@ class SqliteStore:
     async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> Recorded:
         """Write what was seen and decided."""
         return await self._write(recording.record, self._rules, changes, held, at)
+
+    # --- a store that may be older than the world
+
+    async def past(self, told: Mapping[AccountId, Witness]) -> Past:
+        """What the store says of its own past."""
+        return await self._driver.read(quarantine.past, told)
+
+    async def quarantine(self, reasons: Many[Reason]) -> None:
+        """Quarantine every account of the store."""
+        self._told(await self._write(quarantine.find, self._rules, reasons, self._now()))
+
+    async def unsigned(self, account: AccountId) -> Many[Intent]:
+        """Staged intents, the last nonce first."""
+        return await self._driver.read(bindings_.unsigned, account)
+
+    async def take_back(self, intents: Many[IntentId], held: Held) -> None:
+        """Void staged intents that the signer promised never to bind."""
+        self._told(await self._write(bindings_.take_back, self._rules, intents, held, self._now()))
+
+    async def lowest_open(self, account: AccountId) -> Nonce:
+        """Below it everything is final here."""
+        return await self._driver.read(bindings_.lowest_open, account)
+
+    async def adopt(self, bindings: Many[Binding], judged: Collection[IntentId], held: Held) -> None:
+        """Take in what the signer bound."""
+        self._told(await self._write(bindings_.adopt, self._rules, bindings, judged, held, self._now()))
+
+    async def taken_up(self, account: AccountId, marks: Marks, held: Held) -> None:
+        """End the repair of one account."""
+        self._told(await self._write(bindings_.taken_up, self._rules, account, marks, held, self._now()))
 
     async def note(self, snapshot: Snapshot) -> None:
         """Keep the executor's last tick for people."""

@@ -31,7 +31,7 @@ UPDATE account SET state = 'quarantined', cause = 'restored', detail = ?2 WHERE 
 
 -- name: taken_up
 -- What was bound is confirmed and may be sent again; ?3 is the highest nonce that signer or journal know.
-UPDATE account SET cause = 'taken_up', detail = ?2, high_water = max(high_water, ?3),
+UPDATE account SET cause = 'taken_up', detail = detail || ?2, high_water = max(high_water, ?3),
     next_nonce = max(coalesce(next_nonce, 0), ?3 + 1) WHERE id = ?1 AND state = 'quarantined';
 
 -- name: leave
