@@ -33,6 +33,7 @@ class Life(Protocol):
 
     dead: bool
     watched: bool  # whether `statement` has to be told
+    verb: str  # the transaction that it is in, where it is watched
 
     def statement(self, sql: str) -> None:
         """Be told of a statement that is about to run; may raise."""
@@ -153,7 +154,8 @@ class SimulatedDriver:
         life, connection = self._life, self._disk.connection
         afterwards = self.witness(verb, args) if self.witness is not None else None
         with storage_errors("the store"):
-            connection.before_statement = life.statement if life.watched else None
+            if life.watched:
+                connection.before_statement, life.verb = life.statement, verb.__name__
             try:
                 result = transaction(connection, verb, *args, **kwargs)
             finally:

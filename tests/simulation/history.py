@@ -44,6 +44,7 @@ from treasuryd.signer.keys import Key
 from treasuryd.signer.local import LocalSigner
 from treasuryd.signer.policy import Policy
 from treasuryd.store.desk import SqliteDesk
+from treasuryd.store.journal import JournalCopy
 from treasuryd.store.migrations import prepare
 
 THIRD: Final = AccountId("grants")
@@ -54,7 +55,7 @@ KEYS: Final = {
 POLICY_LIMIT: Final = BaseUnits(6_000_000)
 LAST_ROUNDS: Final = 120
 MANY_ROUNDS: Final = 30  # from then on what waits for a limit of time: a pool's, a breaker's
-POOL_SECONDS: Final = 60.0  # how long a node keeps what nobody mines
+POOL_SECONDS: Final = 20.0  # how long a node keeps what nobody mines
 Action = Callable[[], Awaitable[None]]
 
 
@@ -101,7 +102,7 @@ class History:
         )
         self.trade = trade_of(self.rules, chain_id=CHAIN_ID)
         self.strict = False
-        self.ended = self.resolving = False
+        self.ended = False
         self.open_policy = Policy(
             sinks={account: self.rules.sink_of(account) for account in self.accounts},
             max_fee=BaseUnits(50_000),
@@ -111,6 +112,7 @@ class History:
         self.store_disk, self.ledger_disk = store_disk(), ledger_disk()
         self._folder = tempfile.TemporaryDirectory(prefix="history-") if given.fragile else None
         self.journal_folder = Path(self._folder.name) if self._folder else None
+        self.copies: list[JournalCopy] = []  # of every process that ever ran
         self.machines = self._machines()
         self.watchman = Watchman(self)
         self.wires = Wires(self)
@@ -193,7 +195,7 @@ class History:
         await self.people.ask()
         try:
             while self.loop.now < self.settings.horizon:
-                await asyncio.sleep(self.chance.choice((0.0, 0.05, 0.3, 0.6, 1.2, 2.0)))
+                await asyncio.sleep(self.chance.choice((0.0, 0.05, 0.2, 0.5, 1.0, 1.6)))
                 (action,) = self.chance.choices(actions, weights=weights)
                 await self._try(action)
                 self.watchman.check()
@@ -308,6 +310,7 @@ class History:
 
     async def _round(self, turn: int) -> None:
         """Some time with many blocks in it."""
+        self.met["round at the end"] += 1
         believed = self._rows("SELECT believed FROM chain")[0][0]
         blocks = max(self.rules.epoch_blocks + 1, min(believed - self.ledger.height, 200))
         seconds = blocks / self.rules.max_blocks_per_second if self.hasty else 0.1
@@ -334,6 +337,9 @@ class History:
         return rows
 
     def close(self) -> None:
+        """Let go of what the system holds."""
+        for copy in self.copies:
+            copy.close()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -343,6 +349,7 @@ class Console:
 
     name = "console"
     dead = paused = watched = False
+    verb = ""
 
     def __init__(self, history: History) -> None:
         self.history = history

@@ -42,6 +42,7 @@ from treasuryd.executor.supervisor import Supervisor
 from treasuryd.main.exits import exit_for, first_of
 from treasuryd.ports import World
 from treasuryd.signer.local import LocalSigner
+from treasuryd.sqlite.inline import COMMITTED
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.journal import JournalCopy, set_aside
 from treasuryd.store.sqlite_store import SqliteStore
@@ -122,6 +123,7 @@ class Process:
         self.dead = self.paused = self.watched = False
         self.ends_by: float | None = None  # its storage failed: by the protocol it ends by itself until then
         self.held: list[asyncio.Handle] = []
+        self.verb = ""  # the transaction that it is in
         self.steps_left = machine.crash_steps
         self.statements_left = machine.crash_statements
         machine.crash_steps = machine.crash_statements = -1
@@ -149,10 +151,11 @@ class Process:
         if self.statements_left >= 0:
             self.statements_left -= 1
             if self.statements_left < 0:
-                self.kill(f"at {sql.strip()[:40]!r}")
+                inside = "after a commit" if sql == COMMITTED else f"inside {self.verb}"
+                self.kill(inside, sql.strip()[:40])
                 raise Killed
 
-    def kill(self, where: str) -> None:
+    def kill(self, where: str, what: str = "") -> None:
         """End it as a kill does: nothing that it still runs has any effect."""
         if self.dead:
             return
@@ -232,6 +235,7 @@ class Process:
         copy = None
         if history.journal_folder is not None:
             copy = JournalCopy(history.journal_folder, sync=_no_sync)
+            history.copies.append(copy)
         store_driver = SimulatedDriver(history.store_disk, self, committed=copy)
         store_driver.witness = history.watchman.witness
         await store_driver.write(history.prepare)

@@ -197,7 +197,7 @@ class People:
             return
         with suppress(Rejected):
             await control.thaw(self.history.office, account, EDWARD)
-            self.history.met["thaw"] += 1
+            self.history.met[f"thaw after {cause}"] += 1
             self.history.trace(f"thawed {account} ({cause})")
 
     async def _decide(self, item: Disbursement) -> None:
@@ -206,7 +206,7 @@ class People:
             if item.hold is Hold.REFUSED and history.strict:
                 return
             rows: Sequence[Any] = await disbursements.release(history.office, (item.id,), EDWARD)
-            history.met["release"] += rows[0].done
+            history.met[f"release {item.hold}"] += rows[0].done
             history.trace(f"release {item.id} ({item.hold}): {rows[0].what} {rows[0].detail}")
         elif item.hold is Hold.DEPENDENCY_FAILED:
             await disbursements.cancel(history.office, (item.id,), EDWARD)

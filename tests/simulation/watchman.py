@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 NO_SIGNATURE: Final = bytes(64)
 UNPAID: Final = {Status.DRAFT, Status.VOTING, Status.QUEUED, Status.ROLLED_BACK}
+_LEFT: Final = (
+    "SELECT i.state, d.cancel_requested IS NOT NULL, count(DISTINCT v.kind), max(v.tx_hash) FROM intent i "
+    "JOIN variant v ON v.intent_id = i.id LEFT JOIN disbursement d ON d.id = i.disbursement_id "
+    "WHERE i.step IS NOT NULL GROUP BY i.id"
+)
 DONE: Final = {Status.FINALIZED, Status.ROLLED_BACK}
 
 
@@ -46,6 +51,8 @@ class Watchman:
         self.views: dict[str, View] = {}
         self.broken: list[str] = []  # found on the wire or at a commit, told at the next check
         self.deep = self.bent = self.robbed = self.restored = False
+        self.senders: dict[str, str] = {}
+        self.adopted: set[str] = set()  # hashes that the signer had bound when the store was restored
         self.tallest = 0
         self.terms: dict[str, int] = {}
         self.settled = 0
@@ -68,11 +75,35 @@ class Watchman:
             self.deep = True
 
     def was_restored(self) -> None:
-        """The store is an older one now: what it says may be older, too."""
+        """The store is an older one now: what it says may be older, too. The signer's memory is as it was."""
         self.restored = True
+        ledger = self.history.ledger_disk.connection
+        self.adopted |= {row[0] for row in ledger.execute("SELECT tx_hash FROM signature").fetchall()}
         self.terms.clear()
         self.settled = 0
         self.changed = True
+
+    def died(self, where: str) -> None:
+        """What a crash left behind: the rows of the failure matrix that it injected (protocol.md §9)."""
+        met = self.history.met
+        if where == "inside stage":
+            met["left inside staging"] += 1
+        if self._rows("SELECT 1 FROM account WHERE state = 'frozen' LIMIT 1"):
+            met["left frozen"] += 1
+        if self._rows(
+            "SELECT 1 FROM disbursement WHERE status = 'timelocked' AND live_intent IS NULL LIMIT 1"
+        ):
+            met["left before staging"] += 1
+        mined, pooled = self.history.ledger.transactions, self.history.ledger.pooled
+        for state, requested, kinds, tx_hash in self._rows(_LEFT):
+            if requested and kinds == 2:
+                met["left in the middle of a cancellation"] += 1
+            if tx_hash in mined:
+                met["left included, not recorded"] += 1
+            elif state == State.STAGED:
+                met["left staged, not sealed"] += 1
+            elif state == State.SIGNED:
+                met["left accepted, not recorded" if pooled(tx_hash) else "left sealed, not sent"] += 1
 
     def viewed(self, process: "Process", view: View) -> None:
         self.views[process.name] = view
@@ -103,6 +134,8 @@ class Watchman:
         )
         self.history.trace(say)
         self.history.met["sent"] += 1
+        if self.senders.setdefault(offer.tx_id, process.name) != process.name:
+            self.history.met["sent by a second process, too"] += 1
         stored = self._rows(
             "SELECT v.kind, i.state, i.disbursement_id FROM variant v JOIN intent i ON i.id = v.intent_id "
             "WHERE v.tx_hash = ?",
@@ -114,6 +147,8 @@ class Watchman:
         kind, state, item = stored[0]
         if state == State.VOID:
             self.broken.append(f"{say}: its intent is void")
+        if offer.tx_id in self.adopted:
+            return  # bound before the store was restored: these bytes may always leave again (§8)
         self._allowed(process, offer, say)
         if kind == "payment":
             payloads = self.payloads[offer.sender, offer.nonce]
@@ -127,8 +162,6 @@ class Watchman:
         view = self.views.get(process.name)
         state = next((one.state for one in view.accounts if one.id == offer.sender), None) if view else None
         if view is None or view.kill_switch or state is not AccountState.ACTIVE:
-            if self.history.resolving and state is AccountState.QUARANTINED:
-                return  # adopted bytes and fillers may leave, nothing else (§8)
             self.broken.append(f"{say}: kill switch {view and view.kill_switch}, account {state}")
 
     def _in_time(self, item: DisbursementId, say: str) -> None:
