@@ -512,6 +512,9 @@ class FakeDesk:
             else SealedPage(bindings=self.sealed_rows, last=IntentId(1))
         )
 
+    async def sealed_marks(self, accounts: Sequence[AccountId]) -> Mapping[AccountId, Marks]:
+        return {account: Marks() for account in accounts}
+
     async def released_void(self, account: AccountId) -> Sequence[IntentId]:
         del account
         return []

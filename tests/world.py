@@ -60,7 +60,9 @@ from treasuryd.signer.policy import Policy
 from treasuryd.sqlite.connect import Database
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store.desk import SqliteDesk
+from treasuryd.store.journal import JournalCopy
 from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
+from treasuryd.store.reopening import reopen
 from treasuryd.store.sqlite_store import SqliteStore
 from treasuryd.wire.theblock.fees import base_fee_reachable
 from treasuryd.wire.theblock.transaction import size9
@@ -171,7 +173,8 @@ class History:
     """
     One executor's life on one chain, tick by tick.
 
-    Args: folder for the files; evidence decides whether the nodes offer look-up; `nodes` how many there are.
+    Args: folder for the files; evidence decides whether the nodes offer look-up; `nodes` how many there are; `journal`
+    whether its copy is kept outside the store.
     """
 
     def __init__(
@@ -185,6 +188,7 @@ class History:
         policy: Policy | None = None,
         genesis: Mapping[str, int] | None = None,
         nodes: int = 1,
+        journal: bool = False,
     ) -> None:
         self.folder, self.rules, self.accounts = folder, rules, tuple(accounts)
         self.clock, self.entropy, self.seen, self.fuse = SteppingClock(), FakeEntropy(), Seen(), Fuse()
@@ -202,6 +206,8 @@ class History:
         self.submissions = 0
         self.forged = False  # a test changed rows behind the journal's back
         self.drivers: list[InlineDriver] = []
+        self.journal = folder / "journal" if journal else None  # the copy outside the store
+        self.copy: JournalCopy | None = None
         self.store: SqliteStore
         self.desk: SqliteDesk
         self.chain: TheBlock
@@ -218,6 +224,11 @@ class History:
         self.starts += 1
         driver = await self._driver("treasuryd.db", STORE_APPLICATION_ID)
         await driver.write(prepare, chain_id=CHAIN_ID, lineage="lineage")
+        place = f"{(self.folder / 'treasuryd.db').stat().st_ino:x}"
+        events = await reopen(
+            driver, self.rules, folder=self.journal, place=place, now=self.clock.unix_seconds()
+        )
+        self.seen.saw(*events)
         self.store = SqliteStore(driver, self.rules, now=self.clock.unix_seconds, told=self._told)
         self.desk = SqliteDesk(driver, self.rules)
         self.sql = driver
@@ -293,9 +304,16 @@ class History:
     async def close(self) -> None:
         while self.drivers:
             await self.drivers.pop().close()
+        if self.copy is not None:
+            self.copy.close()
+            self.copy = None
 
     async def _driver(self, name: str, application_id: int) -> InlineDriver:
-        driver = await InlineDriver.open(Database(path=self.folder / name, application_id=application_id))
+        copied = None
+        if application_id == STORE_APPLICATION_ID and self.journal is not None:
+            copied = self.copy = JournalCopy(self.journal, sync=lambda _: None)
+        database = Database(path=self.folder / name, application_id=application_id)
+        driver = await InlineDriver.open(database, committed=copied)
         self.drivers.append(driver)
         return driver
 

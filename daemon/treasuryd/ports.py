@@ -292,6 +292,10 @@ class Desk(Protocol):
         """What was ever sealed, by intent id: what a signer takes in that lost its memory (R11)."""
         ...
 
+    async def sealed_marks(self, accounts: Many[AccountId]) -> Mapping[AccountId, Marks]:
+        """As `Store.sealed_marks`."""
+        ...
+
     async def released_void(self, account: AccountId) -> Many[IntentId]:
         """Void intents that a person released."""
         ...

@@ -89,7 +89,7 @@ async def fill(office: Office, account: AccountId, nonces: Sequence[Nonce], by: 
     """
     await one_account(office, account)
     await office.world.desk.fillable(account, nonces)
-    fee = await _cancel_fee(office, account)
+    fee = await cancel_fee(office, account)
     approval = office.approval(who=by.who, reason=by.reason)
     await office.world.signer.confirm_fill(account, nonces, by=approval)
     event = await office.world.desk.fill(account, nonces, fee=fee, by=approval)
@@ -97,7 +97,8 @@ async def fill(office: Office, account: AccountId, nonces: Sequence[Nonce], by: 
     return event
 
 
-async def _cancel_fee(office: Office, account: AccountId) -> BaseUnits:
+async def cancel_fee(office: Office, account: AccountId) -> BaseUnits:
+    """What a cancellation of an account costs now; Rejected where the chain does not say, or above the ceiling."""
     try:
         quote = await office.world.chain.quote()
     except Transient as problem:

@@ -36,8 +36,9 @@ from treasuryd.signer.policy import NO_LIMIT, Policy
 from treasuryd.sqlite.connect import Database
 from treasuryd.sqlite.threaded import ThreadedDriver
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.journal import JournalCopy, set_aside
+from treasuryd.store.journal import JournalCopy
 from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
+from treasuryd.store.reopening import reopen
 from treasuryd.store.sqlite_store import SqliteStore
 from treasuryd.wire.theblock.fees import base_fee_reachable
 from treasuryd.wire.theblock.transaction import size9
@@ -183,14 +184,6 @@ def busy_seconds(settings: Settings) -> float:
     return min(MAX_BUSY_SECONDS, settings.lease.ttl_seconds / 2)
 
 
-def lost_by(settings: Settings) -> str:
-    """Say what the store lost, by the journal's copy outside it; empty when it lost nothing (protocol.md §8)."""
-    ahead = set_aside(settings.journal_path)
-    if not ahead:
-        return ""
-    return f"the journal's copy goes on beyond this store, which lost what stands in {', '.join(ahead)}.ahead"
-
-
 # --- the parts ---------------------------------------------------------------------------------------------
 
 
@@ -213,6 +206,14 @@ async def _store(
     driver = await ThreadedDriver.open(database, committed=copy)
     stack.push_async_callback(driver.close)
     await driver.write(prepare, chain_id=settings.chain.chain_id, lineage=entropy.new_id())
+    events = await reopen(
+        driver,
+        rules,
+        folder=settings.journal_path,
+        place=f"{settings.database_file.stat().st_ino:x}",  # a copy of the file has another one
+        now=clock.unix_seconds(),
+    )
+    observer.saw(*events)
     store = SqliteStore(driver, rules, now=clock.unix_seconds, told=lambda events: observer.saw(*events))
     return store, SqliteDesk(driver, rules)
 

@@ -39,7 +39,7 @@ from treasuryd.host import hangup
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.notify import ServiceManager
 from treasuryd.host.watchdog import Patience, Watchdog
-from treasuryd.main.compose import Assembled, assembled, chain_config, endpoints_of, lost_by, trade_of
+from treasuryd.main.compose import Assembled, assembled, chain_config, endpoints_of, trade_of
 from treasuryd.main.demo import Summary, demonstrate, watch
 from treasuryd.main.development import submit_all, with_houses
 from treasuryd.main.exits import exit_for, first_of
@@ -302,7 +302,6 @@ def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Proc
             timing=timing,
             alone=parts.alone,
             moment=lambda: mind.at or _before_the_first_look(clock.unix_seconds(), clock.boot_seconds()),
-            lost=lambda: lost_by(settings),
         ),
         watchdog=Watchdog(
             now=clock.boot_seconds,

@@ -320,7 +320,7 @@ def taken_up(
         work.fact(
             EventKind.HELD, account, "restored", severity=Severity.WARNING, detail=f"{row['held']} items"
         )
-    detail = f"{len(row['adopted'])} adopted from the signer, {row['held']} held: `treasuryd quarantine show`"
+    detail = f"; {len(row['adopted'])} adopted from the signer, {row['held']} held: `treasuryd quarantine show`"
     if not connection.execute(SQL["taken_up"], (account, detail, marks.nonce)).rowcount:
         return ()
     raised = (marks.nonce, marks.disbursement_id, marks.term, account)

@@ -19,6 +19,7 @@ from treasuryd.core.model import (
     Intent,
     IntentId,
     LeaseSeen,
+    Marks,
     Nonce,
     NotWritten,
     Page,
@@ -43,6 +44,7 @@ from treasuryd.store import (
     ownership,
     quarantine,
     rows,
+    sealing,
 )
 from treasuryd.store.journal import recorded
 
@@ -203,6 +205,10 @@ class SqliteDesk:
     async def sealed(self, account: AccountId, after: IntentId, *, limit: int) -> SealedPage:
         """What was ever sealed, by intent id."""
         return await self._driver.read(bindings.sealed, account, after, limit)
+
+    async def sealed_marks(self, accounts: Sequence[AccountId]) -> Mapping[AccountId, Marks]:
+        """The highest that was ever sealed for each account."""
+        return await self._driver.read(sealing.sealed_marks, accounts)
 
     async def released_void(self, account: AccountId) -> Sequence[IntentId]:
         """Void intents that a person released."""

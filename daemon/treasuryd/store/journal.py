@@ -365,10 +365,14 @@ def entry_of(chain: str, line: bytes) -> Entry:
 
 def read_copy(folder: Path, chain: str) -> Iterator[Entry]:
     """Read a chain's copy from the first entry on, verified, repeats dropped; ends before a torn last line."""
-    before, seq = GENESIS, 0
     path = path_of(folder, chain)
-    if not path.exists():
-        return
+    if path.exists():
+        yield from read_file(path, chain)
+
+
+def read_file(path: Path, chain: str) -> Iterator[Entry]:
+    """The same of one file, which may be a copy that was set aside."""
+    before, seq = GENESIS, 0
     with path.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
@@ -399,6 +403,23 @@ def set_aside(folder: Path) -> list[str]:
     Guarantees: told at every start until a person has taken the file away, so that no crash forgets it.
     """
     return sorted(unquote(path.stem) for path in folder.glob("*.ahead"))
+
+
+def aside(folder: Path) -> dict[str, Path]:
+    """The copies that were set aside, by chain: of several the longest."""
+    found: dict[str, tuple[int, Path]] = {}
+    for path in folder.glob("*.ahead"):
+        name, head, _ = path.name.rsplit(".", 2)
+        chain, seq = unquote(name), int(head.partition("-")[0])
+        found[chain] = max(found.get(chain, (0, path)), (seq, path))
+    return {chain: path for chain, (_, path) in found.items()}
+
+
+def take_aside(folder: Path) -> None:
+    """Nothing waits in the copies that were set aside any more; the files are kept, under another name."""
+    for path in sorted(folder.glob("*.ahead")):
+        path.rename(path.with_suffix(".taken"))
+    _sync_folder(folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

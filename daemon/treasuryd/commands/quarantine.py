@@ -1,0 +1,127 @@
+"""What a person does about a store that may be older than the world: look, fill, have the signer import, end it (§8)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from treasuryd.commands.control import cancel_fee, one_account
+from treasuryd.commands.fields import Person
+from treasuryd.commands.office import Office
+from treasuryd.core import restore
+from treasuryd.core.events import Event
+from treasuryd.core.model import AccountId, AccountState, Binding, IntentId, Nonce
+from treasuryd.core.restore import Standing
+from treasuryd.errors import Refusal, Rejected
+
+PAGE: Final = 1_000  # intents read at once
+MAX_IMPORTED: Final = 1_000_000  # bindings of one import, which is one transaction of the signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """An account in quarantine: how it stands, and what has to be done before it acts again."""
+
+    standing: Standing
+    points: tuple[str, ...]
+    next_nonce: Nonce
+
+
+async def show(office: Office) -> tuple[Mapping[str, Any], tuple[Shown, ...]]:
+    """The report of the last quarantine, and each account that is in one."""
+    rows = []
+    for account in await office.world.desk.accounts():
+        if account.state is AccountState.QUARANTINED:
+            standing = await _standing(office, account.id)
+            points = tuple(restore.open_points(standing))
+            rows.append(Shown(standing=standing, points=points, next_nonce=restore.next_nonce(standing)))
+    return await office.world.desk.quarantine_report(), tuple(rows)
+
+
+async def resolve(office: Office, account: AccountId, by: Person) -> Event:
+    """
+    End an account's quarantine; it acts again, above every nonce that store, signer and chain know.
+
+    Raises: Rejected (CONFLICT) with everything that is still open.
+    """
+    mark, lost = await _signer(office, account)
+    event = await office.world.desk.leave_quarantine(
+        account,
+        by=office.approval(who=by.who, reason=by.reason),
+        signer=mark,
+        signer_lost=lost,
+        lineage=office.world.entropy.new_id(),
+    )
+    office.told(event)
+    return event
+
+
+async def declare(office: Office, by: Person) -> None:
+    """Say that this store was restored, where nothing outside it shows it: accounts are quarantined, items held."""
+    approval = office.approval(who=by.who, reason=by.reason)
+    office.told(*await office.world.desk.declare_restored(by=approval))
+
+
+async def fill(office: Office, account: AccountId, by: Person) -> Event:
+    """Have the nonces filled whose bytes are lost: the signer is told first, then the store; repeating is harmless."""
+    standing = await _standing(office, account)
+    if not standing.unknown:
+        raise Rejected(
+            f"the account {account}: every nonce up to {standing.mark} is known, nothing is to be filled",
+            field="account",
+            kind=Refusal.CONFLICT,
+        )
+    fee = await cancel_fee(office, account)
+    approval = office.approval(who=by.who, reason=by.reason)
+    await office.world.signer.confirm_fill(account, standing.unknown, by=approval)
+    event = await office.world.desk.fill_unknown(account, fee=fee, by=approval)
+    office.told(event)
+    return event
+
+
+async def import_bindings(office: Office, account: AccountId, by: Person) -> int:
+    """
+    Have a signer that lost its memory take in all that the store ever sealed; answers how many bindings (R11).
+
+    Raises: Rejected (from the signer, which imports nothing) where bytes are not what they should be, contradict what it
+        knows, or end below what was sealed.
+    """
+    await one_account(office, account)
+    desk, signer = office.world.desk, office.world.signer
+    found: list[Binding] = []
+    after = IntentId(0)
+    while True:
+        page = await desk.sealed(account, after, limit=PAGE)
+        if page.last is None:
+            break
+        found += page.bindings
+        after = page.last
+        if len(found) > MAX_IMPORTED:
+            raise Rejected(
+                f"the account {account} has more than {MAX_IMPORTED} bindings",
+                hint="This version imports no more at once.",
+                field="account",
+                kind=Refusal.TOO_LARGE,
+            )
+    approval = office.approval(who=by.who, reason=by.reason)
+    void = await desk.released_void(account)
+    fillers = sorted({one.request.nonce for one in found if one.request.disbursement_id is None})
+    if fillers:
+        await signer.confirm_fill(account, fillers, by=approval)
+    if void:
+        await signer.confirm_void(void, by=approval)
+    await signer.adopt(account, found, by=approval)
+    office.engine.wake()
+    return len(found)
+
+
+async def _standing(office: Office, account: AccountId) -> Standing:
+    mark, lost = await _signer(office, account)
+    return await office.world.desk.in_quarantine(account, signer=mark, signer_lost=lost)
+
+
+async def _signer(office: Office, account: AccountId) -> tuple[Nonce, bool]:
+    """The signer's highest nonce, and whether it knows less than was sealed."""
+    await one_account(office, account)
+    marks = (await office.world.signer.marks()).get(account)
+    lost = await office.world.signer.recall(await office.world.desk.sealed_marks([account]))
+    return Nonce(0) if marks is None else marks.nonce, account in lost
