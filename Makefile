@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONFIG ?= config/dev.toml
 ARGS ?=
-SEEDS ?= 1000
+SEEDS ?= 3000
+SEED ?=
 FIRST ?= 0
 
-.PHONY: help venv run demo devnet test lint format histories bench mutation lock clean
+.PHONY: help venv run demo devnet test lint format sim sim-long bench mutation model fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,14 +44,20 @@ format: $(STAMP) ## write the format
 test: lint ## lint, then every test; warnings are errors
 	$(BIN)/python -m pytest $(ARGS)
 
-histories: $(STAMP) ## many random histories: SEEDS=1000 FIRST=0; a failing one names the command that replays it
-	HISTORY_SEEDS=$(SEEDS) HISTORY_FIRST=$(FIRST) $(BIN)/python -m pytest tests/histories/test_random_histories.py -q $(ARGS)
+sim: $(STAMP) ## simulated histories: SEEDS=3000 FIRST=0 on all cores; SEED=42 replays one
+	$(BIN)/python -m tests.simulation $(if $(SEED),$(SEED) --loud,--first $(FIRST) --count $(SEEDS)) $(ARGS)
+
+sim-long: $(STAMP) ## 200,000 of them, recorded for docs/evidence.md
+	$(BIN)/python -m tests.simulation --count 200000 --record $(ARGS)
 
 bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
 	$(BIN)/python tools/bench.py $(ARGS)
 
 mutation: $(STAMP) ## change the code that guards money a little at a time: which tests notice? ARGS="--only lease"
 	$(BIN)/python tools/mutation.py --json docs/evidence/mutation.json $(ARGS)
+
+model: $(STAMP) ## search the models of docs/model.md to the end with Spin, and write the page's figures
+	$(BIN)/python -m tests.model.figures
 
 lock: ## pin every package by hash again (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \

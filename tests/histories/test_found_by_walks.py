@@ -1,4 +1,4 @@
-"""What the random histories found (test_random_histories.py), each as the shortest history that shows it."""
+"""What random histories found, each as the shortest history that shows it."""
 
 from contextlib import suppress
 from dataclasses import replace

@@ -94,7 +94,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if steps > self._max_steps:
             raise Runaway(f"{steps} callbacks, and no end at {self.now:.1f} s")
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """Queue a callback; the checks of a loop that others run in threads are left out."""
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)  # type: ignore[attr-defined]

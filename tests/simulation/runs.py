@@ -15,7 +15,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from tests.simulation.history import play
 GC_YOUNG: Final = 50_000  # as the daemon sets it: small values that form no cycles
 CHUNK: Final = 20  # seeds that one process takes at once
 TOLD_SECONDS: Final = 10.0  # between two lines of progress
+WHAT: Final = "Histories of the whole executor in virtual time, each decided by its seed, with every fault of the world."
 SHOWN: Final = 20  # failing seeds that are named with their problem
 
 
@@ -47,6 +48,12 @@ class Tally:
         self.virtual_seconds += other.virtual_seconds
         self.steps += other.steps
         self.cpu_seconds += other.cpu_seconds
+
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> "Tally":
+        """Read one back that was written as JSON."""
+        failed = [(seed, problem) for seed, problem in kept["failed"]]
+        return cls(**{**kept, "failed": failed, "met": Counter(kept["met"])})
 
     @property
     def per_core(self) -> float:
@@ -105,7 +112,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=3_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what it came to")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what it came to; read by --after")
+    parser.add_argument(
+        "--after", type=Path, metavar="FILE", help="go on where this run ended, and count it in"
+    )
+    parser.add_argument("--record", action="store_true", help="write docs/evidence/simulation.json")
     given = parser.parse_args()
     if given.seed is not None:
         return _replay(given.seed, loud=given.loud, plant=given.plant)
@@ -146,30 +157,52 @@ def _many(given: argparse.Namespace) -> int:
                 flush=True,
             )
 
-    tally = play_many(given.first, given.count, jobs=given.jobs, tell=tell)
-    figures = figures_of(tally, first=given.first, jobs=given.jobs, seconds=time.perf_counter() - began)
+    whole, spent, first = Tally(), 0.0, given.first
+    if given.after is not None:
+        before = orjson.loads(given.after.read_bytes())
+        whole, spent, first = Tally.of(before["tally"]), before["seconds"], before["first seed"]
+        given.count -= whole.seeds
+        given.first = first + whole.seeds
+    whole.add(play_many(given.first, given.count, jobs=given.jobs, tell=tell))
+    seconds = spent + time.perf_counter() - began
+    figures = figures_of(whole, first=first, jobs=given.jobs, seconds=seconds)
     for name, value in figures.items():
         print(f"{name}: {value}")
-    for seed, problem in tally.failed[:SHOWN]:
+    for seed, problem in whole.failed[:SHOWN]:
         print(f"seed {seed} failed: {problem[:300]}\n  replay: {replay_command(seed)}")
     if given.json is not None:
-        given.json.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
-    return 1 if tally.failed else 0
+        kept = {
+            "first seed": first,
+            "seconds": seconds,
+            "tally": {one.name: getattr(whole, one.name) for one in fields(whole)},
+        }
+        given.json.write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2) + b"\n")
+    if given.record:
+        from tests.evidence.record import write  # noqa: PLC0415  (it is needed for this alone)
+
+        write("simulation", "make sim-long", figures, what=WHAT)
+    return 1 if whole.failed else 0
 
 
 def figures_of(tally: Tally, *, first: int, jobs: int, seconds: float) -> dict[str, Any]:
     """Name what a run came to, for people and for docs/evidence.md."""
     problems = [problem for _seed, problem in tally.failed]
+    met = tally.met
     return {
         "seeds": tally.seeds,
         "first seed": first,
         "failing seeds": [seed for seed, _problem in tally.failed],
         "paid twice": sum("was paid" in problem for problem in problems),
+        "lost": sum("not paid" in problem for problem in problems),
         "never final": sum("never final" in problem for problem in problems),
         "seconds": round(seconds, 1),
         "processes": jobs,
         "histories per second and core": round(tally.per_core, 1),
         "virtual hours": round(tally.virtual_seconds / 3600, 1),
-        "callbacks": tally.steps,
-        "met": dict(sorted(tally.met.items())),
+        "payments final": met["intent_final"],
+        "requests with a payment": met["sent"],
+        "crashes": sum(times for name, times in met.items() if name.startswith("crash")),
+        "pauses": met["pause"] + met["pause past the lease"],
+        "reorgs": met["reorg"] + met["deep reorg"],
+        "met": [{"what": name, "times": times} for name, times in sorted(met.items()) if times],
     }
