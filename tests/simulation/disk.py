@@ -187,7 +187,7 @@ class SimulatedDriver:
         self._alive()
         cancelled: BaseException | None = None
         try:
-            await _yield()
+            await give_way()
             seconds = self._life.rest()
             if seconds:
                 await asyncio.sleep(seconds)
@@ -202,6 +202,6 @@ class SimulatedDriver:
 
 
 @types.coroutine
-def _yield() -> Generator[None, None, None]:
+def give_way() -> Generator[None, None, None]:
     """Let others run: one await."""
     yield

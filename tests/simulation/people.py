@@ -45,6 +45,12 @@ RELEASED: Final = {Hold.NEEDS_RELEASE, Hold.REFUSED, Hold.POISONED, Hold.APPROVA
 VOTERS: Final = [Ed25519PrivateKey.from_private_bytes(bytes([40 + place]) * 32) for place in range(4)]
 
 
+_FOR_PEOPLE: Final = (
+    "SELECT 1 FROM account WHERE state = 'frozen' UNION ALL SELECT 1 FROM disbursement WHERE hold IS NOT NULL "
+    "UNION ALL SELECT 1 FROM intent WHERE state = 'ambiguous' LIMIT 1"
+)
+
+
 def _public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
@@ -185,6 +191,8 @@ class People:
 
     async def decide_some(self, *, eager: float = 0.7) -> None:
         """People do what is theirs: thaw, judge what is ambiguous by what is true, release what is held."""
+        if not self.history.rows(_FOR_PEOPLE):
+            return
         for account in await self.history.desk.accounts():
             if account.state is AccountState.FROZEN and self.chance.random() < eager:
                 await self._thaw(account.id, account.cause)

@@ -182,7 +182,7 @@ class Troubles:
         machine = self._machine()
         machine.full_disk(full=True)
         self.history.trace(f"the disk of {machine.name} is full")
-        await asyncio.sleep(self.chance.choice((0.5, 2.0, 6.0)))
+        await asyncio.sleep(self.chance.choice((0.3, 1.0, 3.0)))
         machine.full_disk(full=False)
 
     async def tell_policy(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from tests.replaying import replays
 
 from treasuryd.core.model import (
     AccountState,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.machine import Process
 
 NO_SIGNATURE: Final = bytes(64)
+REBUILT: Final = 8  # one of so many histories is rebuilt from its journal alone
 UNPAID: Final = {Status.DRAFT, Status.VOTING, Status.QUEUED, Status.ROLLED_BACK}
 _LEFT: Final = (
     "SELECT i.state, d.cancel_requested IS NOT NULL, count(DISTINCT v.kind), max(v.tx_hash) FROM intent i "
@@ -88,14 +90,14 @@ class Watchman:
         met = self.history.met
         if where == "inside stage":
             met["left inside staging"] += 1
-        if self._rows("SELECT 1 FROM account WHERE state = 'frozen' LIMIT 1"):
+        if self.history.rows("SELECT 1 FROM account WHERE state = 'frozen' LIMIT 1"):
             met["left frozen"] += 1
-        if self._rows(
+        if self.history.rows(
             "SELECT 1 FROM disbursement WHERE status = 'timelocked' AND live_intent IS NULL LIMIT 1"
         ):
             met["left before staging"] += 1
         mined, pooled = self.history.ledger.transactions, self.history.ledger.pooled
-        for state, requested, kinds, tx_hash in self._rows(_LEFT):
+        for state, requested, kinds, tx_hash in self.history.rows(_LEFT):
             if requested and kinds == 2:
                 met["left in the middle of a cancellation"] += 1
             if tx_hash in mined:
@@ -136,7 +138,7 @@ class Watchman:
         self.history.met["sent"] += 1
         if self.senders.setdefault(offer.tx_id, process.name) != process.name:
             self.history.met["sent by a second process, too"] += 1
-        stored = self._rows(
+        stored = self.history.rows(
             "SELECT v.kind, i.state, i.disbursement_id FROM variant v JOIN intent i ON i.id = v.intent_id "
             "WHERE v.tx_hash = ?",
             offer.tx_id,
@@ -166,8 +168,8 @@ class Watchman:
 
     def _in_time(self, item: DisbursementId, say: str) -> None:
         history, row = self.history, self.items[item]
-        settled = self._rows("SELECT settled FROM chain")[0][0]
-        status = self._rows("SELECT status FROM disbursement WHERE id = ?", item)[0][0]
+        settled = self.history.rows("SELECT settled FROM chain")[0][0]
+        status = self.history.rows("SELECT status FROM disbursement WHERE id = ?", item)[0][0]
         if status in UNPAID:
             self.broken.append(f"{say}: it is {status}")
         truly = max(0, self.tallest - history.rules.finality_depth) // history.rules.epoch_blocks
@@ -176,7 +178,7 @@ class Watchman:
                 f"{say}: scheduled for {row.scheduled_epoch}, settled {settled}, truly {truly}"
             )
         for needed in row.depends_on:
-            found = self._rows("SELECT status FROM disbursement WHERE id = ?", needed)[0][0]
+            found = self.history.rows("SELECT status FROM disbursement WHERE id = ?", needed)[0][0]
             if found != Status.FINALIZED and not self.deep:
                 self.broken.append(f"{say}: it depends on {needed}, which is {found}")
         if row.proposal is not None:
@@ -194,7 +196,7 @@ class Watchman:
         held = next((one for one in args if isinstance(one, Held)), None)
         if held is None or not held.leases:
             return None
-        now = {row[0]: row[1:] for row in self._rows("SELECT account, term, incarnation FROM lease")}
+        now = {row[0]: row[1:] for row in self.history.rows("SELECT account, term, incarnation FROM lease")}
         lost = [a for a, own in held.leases.items() if now.get(a) != (own.term, own.incarnation)]
         if not lost:
             return None
@@ -210,7 +212,7 @@ class Watchman:
 
     def _content(self, account: str) -> list[Any]:
         return [
-            self._rows(f"SELECT * FROM {table} WHERE {column} = ? ORDER BY 1, 2", account)
+            self.history.rows(f"SELECT * FROM {table} WHERE {column} = ? ORDER BY 1, 2", account)
             for table, column in (
                 ("intent", "account"),
                 ("disbursement", "account"),
@@ -219,10 +221,6 @@ class Watchman:
                 ("lease", "account"),
             )
         ]
-
-    def _rows(self, sql: str, *values: Any) -> list[Any]:
-        rows: list[Any] = self.history.store_disk.connection.execute(sql, values).fetchall()
-        return rows
 
     # --- store and chain --------------------------------------------------------------------------------------
 
@@ -237,7 +235,7 @@ class Watchman:
             return
         self.changed = False
         paid = self.paid()
-        for item, status, prior, evidence in self._rows(
+        for item, status, prior, evidence in self.history.rows(
             "SELECT id, status, prior_tx, evidence FROM disbursement WHERE status IN ('finalized', 'rolled_back')"
         ):
             if self.restored and item not in self.items:
@@ -277,10 +275,10 @@ class Watchman:
                     assert other == process.name, f"{other} and {process.name} both hold {account}"
 
     def _never_fall(self) -> None:
-        settled = self._rows("SELECT settled FROM chain")[0][0]
+        settled = self.history.rows("SELECT settled FROM chain")[0][0]
         assert settled >= self.settled, f"the settled epoch fell from {self.settled} to {settled}"
         self.settled = settled
-        for account, term in self._rows("SELECT account, term FROM lease"):
+        for account, term in self.history.rows("SELECT account, term FROM lease"):
             assert term >= self.terms.get(account, 0), f"the term of {account} fell"
             self.terms[account] = term
 
@@ -302,10 +300,14 @@ class Watchman:
         connection = history.store_disk.connection
         for chain in ("people", *(f"account:{account}" for account in history.accounts)):
             journal.verify(connection, chain)
+        if history.seed % REBUILT == 0:
+            replays(connection)
         paid = self.paid()
         if not all_done:
             return
-        items = self._rows("SELECT id, status, hold, cancel_requested, prior_tx, evidence FROM disbursement")
+        items = self.history.rows(
+            "SELECT id, status, hold, cancel_requested, prior_tx, evidence FROM disbursement"
+        )
         stuck = [row[:4] for row in items if row[1] not in DONE]
         assert not stuck, (
             f"never final: {stuck} {[self._intents(row[0]) for row in stuck]} {self._accounts()}"
@@ -328,10 +330,10 @@ class Watchman:
         return True
 
     def _accounts(self) -> list[Any]:
-        return self._rows("SELECT id, state, booked, chain_balance FROM account")
+        return self.history.rows("SELECT id, state, booked, chain_balance FROM account")
 
     def _intents(self, item: int) -> list[Any]:
-        return self._rows(
+        return self.history.rows(
             "SELECT id, account, nonce, state, step, sent_at, height FROM intent WHERE disbursement_id = ?",
             item,
         )
