@@ -35,7 +35,7 @@ from treasuryd.executor.loop import Ticker
 from treasuryd.executor.mind import Mind
 from treasuryd.executor.reconcile import check_chain
 from treasuryd.executor.supervisor import Hurried, Supervisor
-from treasuryd.host import hangup
+from treasuryd.host import descriptors, hangup
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.notify import ServiceManager
 from treasuryd.host.watchdog import Patience, Watchdog
@@ -214,6 +214,7 @@ After = Callable[[Process, Devnet | None], Any]
 async def _executor(settings: Settings, *, reread: Reread | None, after: After) -> None:
     """Run until stopped; `after` runs once the port is bound, and stops everything by raising `Finished`."""
     settings.check_run()
+    descriptors.reserve(settings.http.max_connections)
     os.umask(OWNER_ALONE)  # whatever is made from here on: database, ledger, journal, keys
     read_token(settings)  # a missing or open file is said before anything is opened or claimed
     telemetry = Telemetry.configured(settings.log_format, settings.log.level)
