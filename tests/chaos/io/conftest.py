@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.chaos.io import shim
+from tests.chaos.io.daemon import Chain
 from tests.evidence import record
 
 Figures = dict[str, Any]
@@ -22,6 +23,14 @@ def rounds() -> int:
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`faults.c`, compiled."""
     return shim.compiled(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """One development chain for all daemons."""
+    found = Chain(tmp_path_factory.mktemp("chain"))
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")

@@ -170,8 +170,8 @@ class Disk:
                     if inode is None:
                         names.pop(name, None)
         self._aside = True
-        for path in self._live.keys() | self._durable.keys():
-            Path(path).unlink(missing_ok=True)
+        for path in self._live.keys() - names.keys():
+            Path(path).unlink(missing_ok=True)  # the others keep their inode, as on a real disk
         self._live, self._durable, self._namings = {}, {}, []
         for name, inode in names.items():
             content = inode.left(draw)

@@ -17,6 +17,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -93,15 +94,20 @@ class Powered(History):
     """A history on a disk that may lose power."""
 
     def __init__(self, folder: Path, evidence: Evidence, disk: Disk) -> None:
-        super().__init__(folder, evidence)
+        super().__init__(folder, evidence, journal=True)
         self.disk = disk
         self.sworn: dict[str, Sworn] = {}
         self.sent: set[str] = set()
-        self.copy = folder / "journal"
+        assert self.journal is not None
+        self.outside = self.journal
+        self.copies: list[journal.JournalCopy] = []
 
     async def _driver(self, name: str, application_id: int) -> InlineDriver:
         before = self.sworn.get(name)
-        committed = journal.JournalCopy(self.copy) if application_id == STORE_APPLICATION_ID else None
+        committed = None
+        if application_id == STORE_APPLICATION_ID:
+            committed = journal.JournalCopy(self.outside)
+            self.copies.append(committed)
         driver = await Sworn.open(
             Database(path=self.folder / name, application_id=application_id), committed=committed
         )
@@ -117,8 +123,14 @@ class Powered(History):
 
     async def start(self) -> "Powered":
         await super().start()
-        self.chain.broadcast = self._noted(self.chain.broadcast)  # type: ignore[method-assign]  # listened to
+        self.chain.broadcast = self._noted(self.chain.broadcast)  # type: ignore[method-assign, assignment]  # listened to
         return self
+
+    async def close(self) -> None:
+        await super().close()
+        while self.copies:
+            with suppress(OSError):  # without power nothing is written, and what was not written is gone
+                self.copies.pop().close()
 
     def _noted(self, broadcast: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def noted(sealed: Any, **more: Any) -> Any:
@@ -177,7 +189,7 @@ class Powered(History):
     def look_at_the_copy(self) -> None:
         """Each command of a person that was answered stands in the outside copy."""
         store = self.sworn.get("treasuryd.db")
-        head = journal.copy_head(self.copy, journal.PEOPLE)
+        head = journal.copy_head(self.outside, journal.PEOPLE)
         copied = 0 if head is None else head.seq
         if store is not None and copied < store.people:
             raise Broken(f"the copy holds {copied} of {store.people} answered commands")
@@ -190,11 +202,11 @@ class Powered(History):
             ).fetchall()
         )
         for chain, last in heads:
-            copied = [entry.seq for entry in journal.read_copy(self.copy, chain)]
+            copied = [entry.seq for entry in journal.read_copy(self.outside, chain)]
             if copied[-1:] != [last]:
                 raise Broken(f"the copy of {chain} ends at {copied[-1:]}, the journal at {last}")
-        if journal.set_aside(self.copy):
-            raise Broken(f"the copy was set aside: {journal.set_aside(self.copy)}")
+        if journal.set_aside(self.outside):
+            raise Broken(f"the copy was set aside: {journal.set_aside(self.outside)}")
 
 
 class Story:
