@@ -169,8 +169,10 @@ class FakeSigner:
         del sealed
         return sorted(self.forgot)
 
-    async def adopt(self, account: AccountId, bindings: Sequence[Binding], *, by: Approval) -> None:
-        del by
+    async def adopt(
+        self, account: AccountId, bindings: Sequence[Binding], *, by: Approval, give_up: bool = False
+    ) -> None:
+        del by, give_up
         self.imported += bindings
         self.forgot.discard(account)
 

@@ -420,7 +420,11 @@ class Signer(Protocol):
         """These nonces pay nobody any more: fillers are signed under them, and nothing else ever (R9, §8)."""
         ...
 
-    async def adopt(self, account: AccountId, bindings: Many[Binding], *, by: Approval) -> None: ...
+    async def adopt(
+        self, account: AccountId, bindings: Many[Binding], *, by: Approval, give_up: bool = False
+    ) -> None:
+        """`give_up`: what is missing beyond these bindings is lost for good (§8.4)."""
+        ...
 
     async def judged_void(self, intents: Many[IntentId]) -> Many[bool]:
         """Which of these a person declared void."""

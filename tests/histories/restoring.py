@@ -11,6 +11,7 @@ from tests.world import ADA, CHAIN_ID, PAYER, History
 from treasuryd.commands import quarantine
 from treasuryd.commands.fields import Person
 from treasuryd.commands.office import Office
+from treasuryd.core.events import EventKind
 from treasuryd.core.model import (
     AccountState,
     BreakerMode,
@@ -62,33 +63,47 @@ class Backup:
             shutil.copytree(history.journal, found.folder / "journal")
         return found
 
-    async def put_back(self, history: History, *, ledger: bool = False, journal: bool = False) -> None:
-        """End the process, put the old store back (and what else is named), and start again."""
+    async def put_back(
+        self, history: History, *, ledger: bool = False, journal: bool = False, moved: bool = False
+    ) -> None:
+        """
+        End the process, put the old store back (and what else is named), and start again.
+
+        By setting the content alone is put back, as a snapshot of the machine does it; `moved`: as another file.
+        """
         await history.close()
-        self._copy(history.folder, STORE)
+        self._copy(history.folder, STORE, moved=moved)
         if ledger:
-            self._copy(history.folder, LEDGER)
+            self._copy(history.folder, LEDGER, moved=moved)
         if journal and history.journal is not None:
             shutil.rmtree(history.journal)
             shutil.copytree(self.folder / "journal", history.journal)
         history.clock.now += 60.0
         await history.start()
 
-    def _copy(self, folder: Path, name: str) -> None:
-        for old in folder.glob(f"{name}*"):
+    def _copy(self, folder: Path, name: str, *, moved: bool) -> None:
+        for old in folder.glob(f"{name}-*"):
             old.unlink()
-        shutil.copy2(self.folder / name, folder / name)
+        if moved:
+            shutil.copy2(self.folder / name, folder / f"{name}.new")
+            (folder / f"{name}.new").replace(folder / name)
+        else:
+            shutil.copyfile(self.folder / name, folder / name)
 
 
-async def lose(history: History, *, ledger: bool = False, journal: bool = False) -> None:
-    """A file is gone for good."""
+async def lose_ledger(history: History) -> None:
+    """The signer's memory is gone for good."""
     await history.close()
-    if ledger:
-        for path in history.folder.glob(f"{LEDGER}*"):
-            path.unlink()
-    if journal and history.journal is not None:
-        shutil.rmtree(history.journal)
+    for path in history.folder.glob(f"{LEDGER}*"):
+        path.unlink()
     await history.start()
+
+
+async def lose_journal(history: History) -> None:
+    """The journal's copy is gone for good."""
+    await history.close()
+    assert history.journal is not None
+    shutil.rmtree(history.journal)
 
 
 def forget_pools(history: History) -> None:
@@ -173,3 +188,36 @@ async def held(history: History, item: DisbursementId) -> bool:
     """Whether an item waits for a person, unpaid."""
     found = await history.item(item)
     return found.hold is Hold.RESTORED and found.status not in {Status.EXECUTED, Status.FINALIZED}
+
+
+class Clone(History):
+    """A second daemon on a copy of the store, beside the original: the same chain, the same signer's ledger."""
+
+    def __init__(self, original: History) -> None:
+        folder = original.folder / "clone"
+        folder.mkdir()
+        super().__init__(folder, accounts=original.accounts, rules=original.rules)
+        self.original = original
+        Backup.of(original, "cloned")
+        shutil.copy2(original.folder / "cloned" / STORE, folder / STORE)
+        (folder / LEDGER).symlink_to(original.folder / LEDGER)
+        self.clock, self.nodes, self.urls = original.clock, original.nodes, original.urls
+        self.transport, self.config = original.transport, original.config
+        self.running = False
+
+    async def step(self, blocks: int = 1) -> None:
+        """Beat and tick; the original's step moves time and chain."""
+        del blocks
+        if not self.running:
+            self.running = True
+            await self.start()
+        await self.keeper.beat()
+        await self.tick()
+
+    def quarantined(self) -> bool:
+        """Whether it said so."""
+        return bool(self.events(EventKind.ACCOUNT_QUARANTINED))
+
+    async def stopped(self) -> bool:
+        """Whether it is in quarantine now."""
+        return await quarantined(self)

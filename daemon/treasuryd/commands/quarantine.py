@@ -78,14 +78,22 @@ async def fill(office: Office, account: AccountId, by: Person) -> Event:
     return event
 
 
-async def import_bindings(office: Office, account: AccountId, by: Person) -> int:
+async def import_bindings(office: Office, account: AccountId, by: Person, *, give_up: bool = False) -> int:
     """
     Have a signer that lost its memory take in all that the store ever sealed; answers how many bindings (R11).
 
-    Raises: Rejected (from the signer, which imports nothing) where bytes are not what they should be, contradict what it
-        knows, or end below what was sealed.
+    Args: give_up says that what the store does not hold is lost for good; in quarantine alone, where every open item is
+        held and unburned nonces are filled. Raises: Rejected (from the signer, which imports nothing) where bytes are not
+        what they should be, contradict what it knows, or end below what was sealed.
     """
-    await one_account(office, account)
+    found_account = await one_account(office, account)
+    if give_up and found_account.state is not AccountState.QUARANTINED:
+        raise Rejected(
+            f"the account {account} is {found_account.state}: bindings are given up in quarantine alone",
+            hint="If this store was restored, say so first: `treasuryd quarantine declare --reason …`.",
+            field="give_up",
+            kind=Refusal.CONFLICT,
+        )
     desk, signer = office.world.desk, office.world.signer
     found: list[Binding] = []
     after = IntentId(0)
@@ -109,7 +117,7 @@ async def import_bindings(office: Office, account: AccountId, by: Person) -> int
         await signer.confirm_fill(account, fillers, by=approval)
     if void:
         await signer.confirm_void(void, by=approval)
-    await signer.adopt(account, found, by=approval)
+    await signer.adopt(account, found, by=approval, give_up=give_up)
     office.engine.wake()
     return len(found)
 

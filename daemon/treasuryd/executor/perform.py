@@ -8,6 +8,7 @@ from treasuryd.core import submission
 from treasuryd.core.changes import Change, HoldSet
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
+    CONSUMED,
     AccountId,
     Binding,
     Draft,
@@ -90,7 +91,8 @@ async def ask_signer(grip: Grip, intents: Sequence[Intent], unsigned: Iterable[I
 
     Bytes that it bound may have left before a restore: they are sealed, and proved like any other. What it refused for
     good is unstaged. What it does neither know nor refuse it is asked to refuse, and with it what is staged behind:
-    such a nonce can only come back from the end of the sequence.
+    such a nonce can only come back from the end of the sequence. What was to be paid under a consumed nonce is held for a
+    person: where the whole machine was rolled back, it may have been paid in what nobody remembers (§8).
 
     Args: unsigned is everything that waits for the signer.
     """
@@ -125,10 +127,11 @@ async def ask_signer(grip: Grip, intents: Sequence[Intent], unsigned: Iterable[I
     unbound = list({intent.id: intent for intent in (*intents, *behind) if intent.id not in known}.values())
     attested = await signer.abandon(unbound) if unbound else []
     never = [intent for intent, refused in zip(unbound, attested, strict=True) if refused]
+    consumed = {intent.id for intent in intents}
     refused = [
         Refused(
             row=row,
-            reason="never_bound",
+            reason=CONSUMED if intent.id in consumed else "never_bound",
             intent_id=intent.id,
             disbursement_id=intent.disbursement_id,
             final=True,

@@ -359,9 +359,18 @@ def recall(connection: Connection, sealed: Mapping[AccountId, Marks]) -> list[Ac
     return lost
 
 
-def adopt(connection: Connection, account: AccountId, imported: Sequence[Binding], by: Approval) -> None:
+def adopt(
+    connection: Connection,
+    account: AccountId,
+    imported: Sequence[Binding],
+    by: Approval,
+    *,
+    give_up: bool = False,
+) -> None:
     """
     Take bindings in as if they had been signed here; repeating it is harmless.
+
+    Args: give_up is a person's word that what is missing beyond them is lost for good: the marks rise to what was sealed.
 
     Raises: Rejected, and nothing is taken in, when one contradicts what is known, or when the account would still
         know less than the store has sealed.
@@ -374,11 +383,15 @@ def adopt(connection: Connection, account: AccountId, imported: Sequence[Binding
     writes.flush(connection, known)
     connection.execute(SQL["add_adoption"], (account, len(imported), by.who, by.reason, by.at))
     memory = _accounts(connection).get(account, AccountMemory())
-    if memory.lost:
+    if memory.lost and give_up:
+        sealed = memory.sealed
+        connection.execute(SQL["raise_marks"], (account, sealed.nonce, sealed.disbursement_id, 0))
+    elif memory.lost:
         raise Rejected(
             f"the import for {account} ends at nonce {memory.marks.nonce}, disbursement {memory.marks.disbursement_id}; "
             f"the store has sealed up to nonce {memory.sealed.nonce}, disbursement {memory.sealed.disbursement_id}",
-            hint="Import all bindings of the store and of the journal.",
+            hint="Import all bindings of the store and of the journal. Where they are lost for good and the account is in "
+            "quarantine: `treasuryd signer import --give-up`.",
             kind=Kind.CONFLICT,
         )
 

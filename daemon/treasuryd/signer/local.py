@@ -128,7 +128,9 @@ class LocalSigner:
         """Remember the newest heads of the store's journal."""
         await self._driver.write(witness.tell, dict(news))
 
-    async def adopt(self, account: AccountId, bindings: Many[Binding], *, by: Approval) -> None:
+    async def adopt(
+        self, account: AccountId, bindings: Many[Binding], *, by: Approval, give_up: bool = False
+    ) -> None:
         """
         Import what this signer has forgotten; repeating it is harmless.
 
@@ -137,7 +139,7 @@ class LocalSigner:
         """
         for binding in bindings:
             _check_binding(account, binding)
-        await self._driver.write(ledger.adopt, account, list(bindings), by)
+        await self._driver.write(ledger.adopt, account, list(bindings), by, give_up=give_up)
 
     def _vetted(self, row: int, draft: Draft) -> Draft | Refused:
         if draft.account not in self._keys:

@@ -268,6 +268,9 @@ def leave(
             kind=Refusal.CONFLICT,
         )
     following = restore.next_nonce(now)
+    if now.consumed > now.mark:  # somebody paid from this account what nobody here remembers: perhaps we did
+        detail = "the chain shows payments of this account that nobody here remembers"
+        connection.execute(SQL["hold_restored"], (account, detail))
     assert connection.execute(SQL["leave"], (account, following)).rowcount == 1
     others = [
         row[0] for row in connection.execute(SQL["pasts"]).fetchall() if row[1] == AccountState.QUARANTINED

@@ -12,6 +12,7 @@ from treasuryd.core.eligibility import reason_to_hold
 from treasuryd.core.events import Event
 from treasuryd.core.lifecycle import Fact
 from treasuryd.core.model import (
+    CONSUMED,
     AccountId,
     AccountState,
     Address,
@@ -281,7 +282,7 @@ def _return_nonces(
             detail = f"nonce {intent.nonce} is not the last one"
             unwritten.append(NotWritten(row=refused.index(row), reason="not_last", detail=detail))
             continue
-        hold = Hold.REFUSED if row.first else None
+        hold = Hold.REFUSED if row.first else Hold.NEEDS_RELEASE if row.reason == CONSUMED else None
         void(work, intent, Proof.NEVER_BOUND, hold=hold, detail=row.detail or row.reason)
         last = Nonce(last - 1)
     if last != highest:

@@ -41,6 +41,7 @@ from treasuryd.core.model.ids import (
     UnixSeconds,
 )
 from treasuryd.core.model.intents import (
+    CONSUMED,
     Approval,
     Binding,
     Draft,
@@ -91,6 +92,7 @@ from treasuryd.core.model.words import (
 )
 
 __all__ = [
+    "CONSUMED",
     "MAX_AMOUNT",
     "MAX_DEPENDENCIES",
     "MAX_MEMO_BYTES",

@@ -1,6 +1,7 @@
 """The durable decision to pay: intents, their variants, and what is asked of the signer."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from treasuryd.core.model.ids import (
     AccountId,
@@ -147,6 +148,11 @@ class NotWritten:
     row: int
     reason: str  # a short machine word: fenced, changed, held:<hold>, missing …
     detail: str = ""
+
+
+CONSUMED: Final = (
+    "consumed"  # reason of a row that the signer never bound, and whose nonce the chain has consumed
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,449 @@
+"""Old stores put back: nothing is paid twice, nothing is lost, and a person is shown what nobody can know (§8)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.histories.conftest import Begin
+from tests.histories.restoring import (
+    PERSON,
+    Backup,
+    Clone,
+    forget_pools,
+    held,
+    leave,
+    lose_journal,
+    lose_ledger,
+    office,
+    quarantined,
+    release_unpaid,
+    settled,
+)
+from tests.matrix import Row
+from tests.world import ADA, PAYER, History, new
+
+from treasuryd.commands import control, quarantine
+from treasuryd.core.model import Evidence, State, Status
+from treasuryd.errors import Rejected
+
+Until = Callable[[History, Any], Awaitable[bool]]
+
+
+async def _is(history: History, item: Any, state: State) -> bool:
+    found = await history.desk.intents(item)
+    return bool(found) and found[-1].state is state
+
+
+STAGES = {
+    "before staging": "store.stage",
+    "staged, not signed": "signer.sign",
+    "signed, not sealed": "store.seal",
+    "sealed, not sent": "chain.broadcast",
+}
+
+
+@pytest.mark.matrix(Row.RESTORED)
+@pytest.mark.parametrize("journal", [True, False], ids=["journal kept", "no journal"])
+@pytest.mark.parametrize("stage", [*STAGES, "sent", "included", "final"])
+async def test_a_backup_from_any_stage_of_a_payment_pays_it_once(
+    begin: Begin, evidence: Evidence, stage: str, *, journal: bool, injected: Callable[[int], None]
+) -> None:
+    """Two payments: the backup is taken while the first is on its way, both become final, then it is put back."""
+    history = await begin(evidence, journal=journal)
+    await history.run(3)
+    (first,) = await history.submit(new("first"))
+    if stage in STAGES:
+        taken: list[Backup] = []
+
+        def watch(name: str, after: bool) -> None:
+            if name == STAGES[stage] and not after and not taken:
+                taken.append(Backup.of(history))
+
+        history.fuse.watch = watch
+        await history.until(lambda: _truth(taken))
+        history.fuse.watch = lambda _name, _after: None
+        backup = taken[0]
+    else:
+        state = {"sent": State.BROADCAST, "included": State.INCLUDED, "final": State.FINAL}[stage]
+        await history.until(lambda: _is(history, first, state), blocks=0 if stage == "sent" else 1)
+        backup = Backup.of(history)
+    (second,) = await history.submit(new("second", to="tb1bob"))
+    await history.finalized([first, second])
+
+    await backup.put_back(history)
+    injected(1)
+
+    assert await quarantined(history)
+    with pytest.raises(Rejected, match="quarantine"):
+        await history.submit(new("third"))
+    await leave(history)
+    await release_unpaid(history)
+    (third,) = await history.submit(new("third", to="tb1carol"))
+    await history.finalized([third])
+    await settled(history, ["first", "second", "third"])
+
+
+async def _truth(found: list[Any]) -> bool:
+    return bool(found)
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_what_people_said_after_the_backup_is_replayed(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """Submissions, cancels and freezes stand in the journal's copy: nothing is judged anew, and nothing has to be held."""
+    history = await begin(evidence, journal=True)
+    await history.run(3)
+    (cancelled,) = await history.submit(new("cancelled", scheduled=50))
+    backup = Backup.of(history)
+    await history.cancel(cancelled)
+    (later,) = await history.submit(new("later", scheduled=3))
+    await history.desk.freeze(PAYER, by=ADA)
+
+    await backup.put_back(history)
+    injected(1)
+
+    assert await quarantined(history)
+    assert await history.status(cancelled) is Status.ROLLED_BACK
+    assert await history.status(later) in {Status.DRAFT, Status.TIMELOCKED}
+    report, _ = await quarantine.show(office(history))
+    assert report["found"][0]["sign"] == "journal_replayed"
+    assert report["replayed"]["verbs"]["cancel"] == 1
+    await leave(history)
+    await history.finalized([later])
+    await settled(history, ["later"])
+    assert history.paid("cancelled") == 0
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_without_the_journal_what_is_open_is_held_for_a_person(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """A cancel after the backup is lost with the journal: the item waits until a person has read it."""
+    history = await begin(evidence)
+    await history.run(3)
+    cancelled, wanted = await history.submit(
+        new("cancelled", scheduled=4), new("wanted", to="tb1bob", scheduled=4)
+    )
+    backup = Backup.of(history)
+    await history.cancel(cancelled)
+    (paid,) = await history.submit(new("paid", to="tb1carol"))
+    await history.finalized([paid])
+
+    await backup.put_back(history)
+    injected(1)
+
+    assert await held(history, cancelled)
+    await leave(history)
+    await history.run(60)
+    assert history.paid("cancelled") == history.paid("wanted") == 0
+    await history.desk.release([wanted], by=ADA)
+    await history.finalized([wanted])
+    await settled(history, ["wanted", "paid"])
+    assert history.paid("cancelled") == 0
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_cancellation_under_way_is_open_again(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """Both payloads come back from the signer; whichever is final decides."""
+    history = await begin(evidence)
+    await history.run(3)
+    backup = Backup.of(history)
+    (item,) = await history.submit(new("rent"))
+    await history.until(lambda: _is(history, item, State.BROADCAST), blocks=0)
+    forget_pools(history)
+    await history.cancel(item)
+    await history.until(lambda: _has_cancel(history, item), blocks=0)
+
+    await backup.put_back(history)
+    injected(1)
+
+    found = await history.item(item)
+    assert (found.status, found.live_intent is not None) == (Status.TIMELOCKED, True)
+    assert found.cancel_requested
+    await leave(history)
+    await settled(history, [], seconds=30)
+    ended = await history.item(item)
+    assert history.paid("rent") == (1 if ended.status in {Status.EXECUTED, Status.FINALIZED} else 0)
+
+
+async def _has_cancel(history: History, item: Any) -> bool:
+    found = await history.desk.intents(item)
+    return bool(found) and any(one.kind == "cancel" and one.tx_hash for one in found[-1].variants)
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_restored_twice_and_to_the_backup_of_a_backup(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """A replayed store writes the very same journal again, so that an older backup finds all of it."""
+    history = await begin(evidence, journal=True)
+    await history.run(3)
+    oldest = Backup.of(history, "oldest")
+    (first,) = await history.submit(new("first"))
+    await history.finalized([first])
+    older = Backup.of(history, "older")
+    (second,) = await history.submit(new("second", to="tb1bob"))
+    await history.finalized([second])
+
+    for count, backup in enumerate((older, oldest, older), start=1):
+        await backup.put_back(history)
+        injected(count)
+        assert await quarantined(history)
+        assert await history.status(first) is await history.status(second) is Status.FINALIZED
+        await leave(history)
+    (third,) = await history.submit(new("third", to="tb1carol"))
+    await history.finalized([third])
+    await settled(history, ["first", "second", "third"])
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_restored_again_before_the_first_restore_was_resolved(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """Adopting is repeatable: the same bytes, the same intents."""
+    history = await begin(evidence)
+    await history.run(3)
+    backup = Backup.of(history)
+    (item,) = await history.submit(new("rent"))
+    await history.finalized([item])
+    await backup.put_back(history)
+    await history.run(5)
+    await backup.put_back(history)
+    injected(2)
+    assert await quarantined(history)
+    await leave(history)
+    await history.finalized([item])
+    await settled(history, ["rent"])
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_quarantine_says_what_it_waits_for(begin: Begin, injected: Callable[[int], None]) -> None:
+    """While adopted bytes are in no block, and until they are final, it is not left."""
+    history = await begin()
+    await history.run(3)
+    backup = Backup.of(history)
+    (item,) = await history.submit(new("rent"))
+    await history.until(lambda: _is(history, item, State.BROADCAST), blocks=0)
+    forget_pools(history)
+    await backup.put_back(history)
+    injected(1)
+    with pytest.raises(Rejected, match=r"not in a block yet: the nonces 1 \(the kill switch is on"):
+        await quarantine.resolve(office(history), PAYER, PERSON)
+    await history.run(40)
+    assert history.paid("rent") == 0  # the kill switch is on
+    await leave(history)
+    await settled(history, ["rent"], seconds=30)
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_whole_machine_rolled_back_pays_nothing_by_itself(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """Store, ledger and journal all old: the chain alone is newer. It stops the account, and a person reads every item."""
+    history = await begin(evidence, journal=True)
+    await history.run(3)
+    (first,) = await history.submit(new("first"))
+    taken: list[Backup] = []
+
+    def watch(name: str, after: bool) -> None:
+        if name == "signer.sign" and not after and not taken:
+            taken.append(Backup.of(history))  # staged, not signed
+
+    history.fuse.watch = watch
+    await history.until(lambda: _truth(taken))
+    history.fuse.watch = lambda _name, _after: None
+    (second,) = await history.submit(new("second", to="tb1bob"))
+    await history.finalized([first, second])
+
+    await taken[0].put_back(history, ledger=True, journal=True)
+    injected(1)
+    await history.run(30)
+
+    account = await history.account()
+    assert (account.state, account.cause) == ("frozen", "foreign_nonce")
+    await quarantine.declare(office(history), PERSON)  # a person knows what was done to the machine
+    await history.step()
+    assert await quarantined(history)
+    await leave(history)
+    await history.run(40)
+    assert history.paid("first") == 1  # a consumed nonce voids nothing that is then paid anew by itself
+    (third,) = await history.submit(new("third", to="tb1carol"))
+    await history.finalized([third])
+    await settled(history, ["first", "second", "third"])
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_thaw_after_a_rollback_does_not_pay_what_was_staged(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """Nobody noticed the rollback, and the frozen account was thawed: what was bound to the consumed nonce still waits."""
+    history = await begin(evidence)
+    await history.run(3)
+    (first,) = await history.submit(new("first"))
+    taken: list[Backup] = []
+
+    def watch(name: str, after: bool) -> None:
+        if name == "signer.sign" and not after and not taken:
+            taken.append(Backup.of(history))
+
+    history.fuse.watch = watch
+    await history.until(lambda: _truth(taken))
+    history.fuse.watch = lambda _name, _after: None
+    await history.finalized([first])
+    await taken[0].put_back(history, ledger=True)
+    injected(1)
+    await history.run(20)
+    assert (await history.account()).state == "frozen"
+    await control.thaw(office(history), PAYER, PERSON)
+    await history.run(60)
+    assert history.paid("first") == 1
+    assert (await history.item(first)).hold == "needs_release"
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_clone_beside_the_original_stops_one_of_them(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """A copy of the store on the same signer: its file is another one, and it stops before it stages anything."""
+    history = await begin(evidence)
+    await history.run(3)
+    await history.submit(new("first"))
+    clone = Clone(history)
+    await history.submit(new("second", to="tb1bob"))
+    injected(1)
+    for _ in range(15):
+        await history.step()
+        await clone.step()
+    assert clone.quarantined() or await quarantined(history)
+    assert await clone.stopped()
+    await history.run(60)
+    await history.check()
+    assert history.paid("first") <= 1
+    assert history.paid("second") <= 1
+    await clone.close()
+
+
+@pytest.mark.matrix(Row.LEDGER_LOST)
+async def test_a_signer_that_lost_its_ledger_imports_what_the_store_sealed(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """Until then it signs nothing; after it, it knows every binding again and refuses a second payload."""
+    history = await begin(evidence)
+    await history.run(3)
+    (first,) = await history.submit(new("first"))
+    await history.finalized([first])
+    await lose_ledger(history)
+    injected(1)
+    (second,) = await history.submit(new("second", to="tb1bob"))
+    await history.run(20)
+    assert history.paid("second") == 0
+
+    assert await quarantine.import_bindings(office(history), PAYER, PERSON) == 1
+
+    await history.finalized([second])
+    await settled(history, ["first", "second"])
+    marks = (await history.signer.marks())[PAYER]
+    assert (marks.nonce, marks.disbursement_id) == (2, second)
+
+
+@pytest.mark.matrix(Row.LEDGER_LOST)
+@pytest.mark.parametrize("journal", [True, False], ids=["journal kept", "journal lost too"])
+async def test_store_restored_and_ledger_lost(
+    begin: Begin, evidence: Evidence, *, journal: bool, injected: Callable[[int], None]
+) -> None:
+    """The journal's copy has every byte; without it the chain alone is newer, and every open item waits for a person."""
+    history = await begin(evidence, journal=True)
+    await history.run(3)
+    (first,) = await history.submit(new("first"))
+    backup = Backup.of(history)
+    await history.finalized([first])
+    await lose_ledger(history)
+    if not journal:
+        await lose_journal(history)
+    await backup.put_back(history)
+    injected(1)
+    await history.run(30)
+    assert (await history.account()).state != "active"
+    if not journal:
+        await quarantine.declare(office(history), PERSON)
+        with pytest.raises(Rejected, match="the import for treasury ends at nonce 0"):
+            await quarantine.import_bindings(office(history), PAYER, PERSON)
+        await quarantine.import_bindings(office(history), PAYER, PERSON, give_up=True)
+        await history.step()
+    else:
+        assert await history.status(first) is Status.FINALIZED
+        with pytest.raises(Rejected, match="signer import"):
+            await quarantine.resolve(office(history), PAYER, PERSON)
+        await quarantine.import_bindings(office(history), PAYER, PERSON)
+    await leave(history)
+    await history.run(30)
+    assert history.paid("first") == 1
+    await release_unpaid(history)
+    (second,) = await history.submit(new("second", to="tb1bob"))
+    await history.finalized([second])
+    await settled(history, ["first", "second"])
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_an_old_transaction_comes_back_from_some_mempool(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """No chain scan shows it: the signer's bytes are adopted, so that it pays the item it was signed for, once."""
+    history = await begin(evidence)
+    await history.run(3)
+    backup = Backup.of(history)
+    (item,) = await history.submit(new("rent"))
+    await history.until(lambda: _is(history, item, State.BROADCAST), blocks=0)
+    intent = await history.intent(item)
+    kept = [offer for pool in history.node.ledger.pools for offer in pool]
+    assert [offer.nonce for offer in kept] == [intent.nonce]
+    forget_pools(history)
+    await backup.put_back(history)
+    injected(1)
+    await history.run(10)
+    assert history.paid("rent") == 0  # the kill switch is on: nothing of ours left
+    for offer in kept:
+        history.node.ledger.admit(offer, now=history.clock.now)
+    await leave(history)
+    await history.finalized([item])
+    await settled(history, ["rent"])
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_moved_store_waits_for_a_person_and_holds_nothing(
+    begin: Begin, injected: Callable[[int], None]
+) -> None:
+    """A copy put in place of the file, with nothing lost: one word, and it goes on."""
+    history = await begin(journal=True)
+    await history.run(3)
+    (item,) = await history.submit(new("rent", scheduled=2))
+    await Backup.of(history).put_back(history, moved=True)
+    injected(1)
+    report, (shown,) = await quarantine.show(office(history))
+    assert [one["sign"] for one in report["found"]] == ["moved"]
+    assert shown.points == ()
+    assert not await held(history, item)
+    await leave(history)
+    await history.finalized([item])
+    await settled(history, ["rent"])
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_moved_machine_that_was_rolled_back_holds_every_item(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """Another file, and all memories agree; but the chain shows payments that none of them knows."""
+    history = await begin(evidence, journal=True)
+    await history.run(3)
+    (first,) = await history.submit(new("first", scheduled=1))
+    backup = Backup.of(history)
+    await history.finalized([first])
+    await backup.put_back(history, ledger=True, journal=True, moved=True)
+    injected(1)
+    await leave(history)
+    await history.run(40)
+    assert history.paid("first") == 1
+    assert await held(history, first)
