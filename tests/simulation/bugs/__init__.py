@@ -10,26 +10,23 @@ from contextlib import contextmanager
 from typing import Final
 
 import pytest
-from tests.simulation.bugs import (
-    believing,
-    breakers,
-    cancelling,
-    evidence,
-    leases,
-    sending,
-    signing,
-    staging,
-)
+from tests.simulation.bugs.believing import BUGS as BELIEVING
+from tests.simulation.bugs.breakers import BUGS as BREAKERS
+from tests.simulation.bugs.cancelling import BUGS as CANCELLING
+from tests.simulation.bugs.evidence import BUGS as EVIDENCE
+from tests.simulation.bugs.leases import BUGS as LEASES
 from tests.simulation.bugs.planting import load_all
+from tests.simulation.bugs.restore import BUGS as RESTORE
 from tests.simulation.bugs.seed import Bug
+from tests.simulation.bugs.sending import BUGS as SENDING
+from tests.simulation.bugs.signing import BUGS as SIGNING
+from tests.simulation.bugs.staging import BUGS as STAGING
 
 __all__ = ["BUGS", "Bug", "planted"]
 
-BUGS: Final[Mapping[str, Bug]] = {
-    bug.name: bug
-    for module in (staging, signing, sending, cancelling, evidence, believing, leases, breakers)
-    for bug in module.BUGS
-}
+ALL: Final = (*STAGING, *SIGNING, *SENDING, *CANCELLING, *EVIDENCE, *BELIEVING, *LEASES, *BREAKERS, *RESTORE)
+BUGS: Final[Mapping[str, Bug]] = {bug.name: bug for bug in ALL}
+assert len(BUGS) == len(ALL), "two bugs of one name"
 
 
 @contextmanager

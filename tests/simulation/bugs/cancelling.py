@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-from tests.simulation.bugs.planting import edit, swap, wrap
+from tests.simulation.bugs.planting import edit, statement, swap, wrap
 from tests.simulation.bugs.seed import Bug
 
 from treasuryd.chain import sending
@@ -15,19 +15,21 @@ from treasuryd.store import desk_items, voiding
 
 
 def cancel_at_any_time(patch: pytest.MonkeyPatch) -> None:
+    give_up = statement(
+        patch, "UPDATE intent SET state = 'void', live = NULL, step = NULL, proof = 'cancelled' WHERE id = ?"
+    )
+    roll_back = statement(
+        patch,
+        "UPDATE disbursement SET status = 'rolled_back', live_intent = NULL, reason = ?2, rolled_back_at = ?3, "
+        "status_at = ?3 WHERE id = ?1",
+    )
+
     def make(right: Any) -> Any:
         def cancel(connection: Any, row: int, item: Any, stored: Any, by: Any) -> Any:
             if stored is None or stored.live_intent is None or stored.status is not Status.TIMELOCKED:
                 return right(connection, row, item, stored, by)
-            connection.execute(
-                "UPDATE intent SET state = 'void', live = NULL, step = NULL, proof = 'cancelled' WHERE id = ?",
-                (stored.live_intent,),
-            )
-            connection.execute(
-                "UPDATE disbursement SET status = 'rolled_back', live_intent = NULL, reason = ?2, "
-                "rolled_back_at = ?3, status_at = ?3 WHERE id = ?1",
-                (item, by.reason, by.at),
-            )
+            connection.execute(give_up, (stored.live_intent,))
+            connection.execute(roll_back, (item, by.reason, by.at))
             return desk_items.event(EventKind.ROLLED_BACK, stored, "cancelled")
 
         return cancel
@@ -36,11 +38,11 @@ def cancel_at_any_time(patch: pytest.MonkeyPatch) -> None:
 
 
 def request_on_the_intent(patch: pytest.MonkeyPatch) -> None:
+    forget = statement(patch, "UPDATE disbursement SET cancel_requested = NULL WHERE id = ?")
+
     def make(right: Any) -> Any:
         def void(work: Any, intent: Any, proof: Any, *, hold: Any, detail: str = "") -> None:
-            work.connection.execute(
-                "UPDATE disbursement SET cancel_requested = NULL WHERE id = ?", (intent.item,)
-            )
+            work.connection.execute(forget, (intent.item,))
             right(work, intent, proof, hold=hold, detail=detail)
 
         return void

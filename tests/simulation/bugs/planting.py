@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import treasuryd
+from treasuryd.store import queries
 
 
 @cache
@@ -60,7 +61,7 @@ def edit(patch: pytest.MonkeyPatch, owner: Any, name: str, *changes: tuple[str, 
     Formatting and comments do not matter: both sides are compared as parsed.
     """
     found = getattr(owner, name)
-    function = found.fget if isinstance(found, property) else found
+    function: Any = found.fget if isinstance(found, property) else found
     text = _parsed(inspect.getsource(function).removeprefix("    @property\n"))
     for old, new in changes:
         wanted = _parsed(old)
@@ -81,12 +82,25 @@ def _parsed(text: str) -> str:
         return " ".join(text.split())
 
 
-def reword(patch: pytest.MonkeyPatch, queries: Mapping[str, str], name: str, old: str, new: str) -> None:
-    """Change a piece of a named query, wherever it was loaded."""
-    text = queries.get(name, "")
+def reword(patch: pytest.MonkeyPatch, known: Mapping[str, str], name: str, old: str, new: str) -> None:
+    """Change a piece of a named query, wherever it was loaded; what it writes is journalled as before."""
+    text = known.get(name, "")
     if old not in text:
         raise AttributeError(f"the query {name} does not say: {old}")
+    wrong = text.replace(old, new)
     for module in modules():
         for value in list(vars(module).values()):
             if isinstance(value, dict) and value.get(name) == text:
-                patch.setitem(value, name, text.replace(old, new))
+                patch.setitem(value, name, wrong)
+    full = queries._names[text]
+    patch.setitem(queries._names, wrong, full)
+    if full is not None:
+        patch.setitem(queries._texts, full, wrong)
+
+
+def statement(patch: pytest.MonkeyPatch, sql: str) -> str:
+    """Make a statement that writes known to the journal, so that a bug which uses it breaks its own rule alone."""
+    name = f"planted.{len(queries._names)}"
+    patch.setitem(queries._names, sql, name)
+    patch.setitem(queries._texts, name, sql)
+    return sql

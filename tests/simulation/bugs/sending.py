@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from tests.simulation.bugs.planting import edit, reword, wrap
+from tests.simulation.bugs.planting import edit, reword, statement, wrap
 from tests.simulation.bugs.seed import Bug
 
 from treasuryd.chain.theblock import TheBlock
@@ -60,14 +60,16 @@ def new_nonce(patch: pytest.MonkeyPatch) -> None:
 
 
 def cancel_for_its_fee(patch: pytest.MonkeyPatch) -> None:
-    def cancel(work: Any, change: Any) -> None:
-        work.connection.execute(
-            "UPDATE disbursement SET cancel_requested = 'its fee is too low' WHERE live_intent = ? "
-            "AND status = 'timelocked' AND cancel_requested IS NULL",
-            (change.intent_id,),
-        )
-
-    _on(patch, {Meaning.FEE_TOO_LOW}, cancel)
+    request = statement(
+        patch,
+        "UPDATE disbursement SET cancel_requested = 'its fee is too low' WHERE live_intent = ? "
+        "AND status = 'timelocked' AND cancel_requested IS NULL",
+    )
+    _on(
+        patch,
+        {Meaning.FEE_TOO_LOW},
+        lambda work, change: work.connection.execute(request, (change.intent_id,)),
+    )
 
 
 def execute_on_admission(patch: pytest.MonkeyPatch) -> None:

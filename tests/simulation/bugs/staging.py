@@ -4,26 +4,28 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-from tests.simulation.bugs.planting import edit, reword, swap, wrap
+from tests.simulation.bugs.planting import edit, reword, statement, swap, wrap
 from tests.simulation.bugs.seed import Bug
 
 from treasuryd.core import eligibility, epochs, planner, proposals
 from treasuryd.core.model import Height, Status
-from treasuryd.store import dependencies, payments, recording, view
+from treasuryd.store import dependencies, recording, standing, view
 from treasuryd.store import staging as binding
+from treasuryd.store.rows import ids_json
 from treasuryd.store.sqlite_store import SqliteStore
 
 
 def trust_the_plan(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, binding._Staging, "_item_hold", lambda _: lambda _self, _row: None)
     old = " AND live_intent IS NULL AND status = 'timelocked'\n    AND cancel_requested IS NULL AND hold IS NULL"
-    reword(patch, binding.SQL, "bind", old, "")
+    reword(patch, standing.SQL, "bind", old, "")
 
 
 def number_first(patch: pytest.MonkeyPatch) -> None:
+    sql = statement(patch, "UPDATE account SET next_nonce = next_nonce + ? WHERE id = ?")
+
     def make(right: Any) -> Any:
         async def stage(self: Any, drafts: Any, held: Any, *, at: Any) -> Any:
-            sql = "UPDATE account SET next_nonce = next_nonce + ? WHERE id = ?"
             for account in sorted({draft.account for draft in drafts}):
                 many = sum(draft.account == account for draft in drafts)
                 await self._driver.write(_execute, sql, (many, account))
@@ -51,14 +53,19 @@ def _execute(connection: Any, sql: str, bound: Any) -> None:
 def take_before_staging(patch: pytest.MonkeyPatch) -> None:
     """A tick marks in the store what it is about to stage; whoever comes after a crash finds it taken."""
     ours: dict[int, str] = {}
+    end = "UPDATE disbursement SET hold = NULL, hold_detail = '' WHERE "
+    give_back = statement(patch, end + "hold_detail = ?")
+    take = statement(
+        patch,
+        "UPDATE disbursement SET hold = 'restored', hold_detail = ? WHERE id = ? AND live_intent IS NULL",
+    )
+    stage_it = statement(patch, end + "id = ? AND hold = 'restored'")
 
     def make(right: Any) -> Any:
         async def view_(self: Any, held: Any, *, at: Any, limit: int) -> Any:
             mark = ours.setdefault(id(self), f"taken by reader {len(ours)}")
-            give_back = "UPDATE disbursement SET hold = NULL, hold_detail = '' WHERE hold_detail = ?"
             await self._driver.write(_execute, give_back, (mark,))
             seen = await right(self, held, at=at, limit=limit)
-            take = "UPDATE disbursement SET hold = 'restored', hold_detail = ? WHERE id = ? AND live_intent IS NULL"
             for item in seen.candidates:
                 await self._driver.write(_execute, take, (mark, item.id))
             return seen
@@ -67,10 +74,7 @@ def take_before_staging(patch: pytest.MonkeyPatch) -> None:
 
     def stage(right: Any) -> Any:
         def taken(connection: Any, rules: Any, drafts: Any, held: Any, at: Any) -> Any:
-            give_back = (
-                "UPDATE disbursement SET hold = NULL, hold_detail = '' WHERE id = ? AND hold = 'restored'"
-            )
-            connection.executemany(give_back, [(draft.disbursement_id,) for draft in drafts])
+            connection.executemany(stage_it, [(draft.disbursement_id,) for draft in drafts])
             return right(connection, rules, drafts, held, at)
 
         return taken
@@ -81,15 +85,17 @@ def take_before_staging(patch: pytest.MonkeyPatch) -> None:
 
 def tidy_up(patch: pytest.MonkeyPatch) -> None:
     """There is no retention in the product; this is what a careless one would do."""
+    old = "SELECT id FROM intent WHERE state = 'staged' AND staged_at < ?"
+    steps = [
+        statement(patch, f"UPDATE disbursement SET live_intent = NULL WHERE live_intent IN ({old})"),
+        statement(patch, f"DELETE FROM variant WHERE intent_id IN ({old})"),
+        statement(patch, f"DELETE FROM intent WHERE id IN ({old})"),
+    ]
 
     def make(right: Any) -> Any:
         def record(connection: Any, rules: Any, batch: Any, held: Any, at: Any) -> Any:
-            old = "SELECT id FROM intent WHERE state = 'staged' AND staged_at < ?"
-            connection.execute(
-                f"UPDATE disbursement SET live_intent = NULL WHERE live_intent IN ({old})", (at.unix - 5,)
-            )
-            connection.execute(f"DELETE FROM variant WHERE intent_id IN ({old})", (at.unix - 5,))
-            connection.execute(f"DELETE FROM intent WHERE id IN ({old})", (at.unix - 5,))
+            for sql in steps:
+                connection.execute(sql, (at.unix - 5,))
             return right(connection, rules, batch, held, at)
 
         return record
@@ -114,7 +120,7 @@ def rolled_back_is_met(patch: pytest.MonkeyPatch) -> None:
 
     def fail(_: Any) -> Any:
         def fail_dependents(connection: Any, ids: Any) -> list[Any]:
-            connection.execute(dependencies.SQL["recount_dependents"], (dependencies.ids_json(ids), 0))
+            connection.execute(dependencies.SQL["recount_dependents"], (ids_json(ids), 0))
             return []
 
         return fail_dependents
@@ -174,7 +180,7 @@ def root_anywhere(patch: pytest.MonkeyPatch) -> None:
 
 def forget_the_dependents(patch: pytest.MonkeyPatch) -> None:
     swap(patch, dependencies, "recount_dependents", lambda *_: None)
-    swap(patch, payments.dependencies, "mend", lambda *_: None)
+    swap(patch, dependencies, "mend", lambda *_: None)
 
 
 BUGS: Final = (

@@ -1,0 +1,48 @@
+"""Bugs of a store that is older than the world, and of how it may act again (protocol.md R12, §8)."""
+
+from typing import Any, Final
+
+import pytest
+from tests.simulation.bugs.planting import edit, swap
+from tests.simulation.bugs.seed import Bug
+
+from treasuryd.core import restore
+from treasuryd.executor import quarantine as taking_up
+from treasuryd.store import quarantine
+
+
+def trust_it(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, quarantine, "find", lambda *_args, **_options: ())
+
+
+def scan_the_chain_alone(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, taking_up, "_take_up", ("await store.adopt(page, void, held)", "pass"))
+
+
+def leave_at_once(patch: pytest.MonkeyPatch) -> None:
+    def nothing(_standing: Any) -> tuple[str, ...]:
+        return ()
+
+    swap(patch, restore, "open_points", nothing)
+
+
+BUGS: Final = (
+    Bug(
+        name="restored_store_trusted",
+        rule="R12",
+        story="a store that is older than the signer's memory goes on as if it were the newest",
+        plant=trust_it,
+    ),
+    Bug(
+        name="restored_by_chain_scan",
+        rule="§8",
+        story="after a restore the chain is looked at, and what the signer bound is not adopted",
+        plant=scan_the_chain_alone,
+    ),
+    Bug(
+        name="quarantine_left_at_once",
+        rule="§8",
+        story="a person may end a quarantine while something is undecided",
+        plant=leave_at_once,
+    ),
+)
