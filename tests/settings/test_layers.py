@@ -92,7 +92,11 @@ def test_a_named_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     assert "treasuryd.toml: cannot be read: No such file" in only
 
 
-@pytest.mark.parametrize("content", [b"[http\n", b"\xff\xfe", b"port = 1\nport = 2\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[http\n", b"\xff\xfe", b"port = 1\nport = 2\n", b"a = " + b"[" * 5_000, b"a = " + b"9" * 5_000],
+    ids=["open", "not UTF-8", "twice", "deep", "long"],
+)
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     """The reader's own word on the place is kept."""
     file = tmp_path / "x.toml"
@@ -173,6 +177,7 @@ def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, text: str,
         pytest.param("TREASURYD_HTTP", "{}", "unknown variable", id="a whole section"),
         pytest.param("TREASURYD_ZZZ", "{}", "unknown variable", id="nothing near"),
         pytest.param("TREASURYD_ACCOUNTS", "[", "not valid JSON", id="broken JSON"),
+        pytest.param("TREASURYD_ACCOUNTS", "[" * 5_000, "not valid JSON", id="deep JSON"),
         pytest.param("TREASURYD_HTTP__PORT", "true", "input should be a valid integer", id="boolean"),
         pytest.param("TREASURYD_CHAIN__CHAIN_ID", "", "input should be a valid integer", id="empty"),
     ],

@@ -182,6 +182,14 @@ def test_a_line_reads_back_as_it_was(word: str, seq: int, at: float) -> None:
     assert entry_of("c", line_of(entry)) == entry
 
 
+@pytest.mark.parametrize(
+    "line", [b'"abcde"', b"[1,2,3,4,5]", b'["a",1.0,"v","h",{}]', b'[true,1.0,"v","h",{}]', b'{"a":1}']
+)
+def test_a_line_of_another_shape_is_none_of_ours(line: bytes) -> None:
+    with pytest.raises(Corrupt, match="none of ours"):
+        entry_of(PEOPLE, line + b"\n")
+
+
 def test_a_copy_of_nothing_has_no_head(tmp_path: Path) -> None:
     """No file, an empty one, and one with half a line."""
     assert copy_head(tmp_path, PEOPLE) is None

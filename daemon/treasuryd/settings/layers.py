@@ -92,7 +92,10 @@ def _from_file(file: Path | None) -> Layer:
     try:
         text = raw.decode()
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also a number of thousands of digits, thousands of brackets
         raise Rejected(f"{file}: not valid TOML: {error}", hint=HINT) from error
     lines = toml_lines(text)
     names = {place: f"{file}:{line}: {dotted(place)}" for place, line in lines.items()}
@@ -136,7 +139,7 @@ def _from_text(place: tuple[str, ...], text: str) -> object:
         return text
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON, which lists and tables are written in: {error}") from error
 
 

@@ -349,7 +349,11 @@ def entry_of(chain: str, line: bytes) -> Entry:
     Raises: Corrupt when it is not a whole line of ours.
     """
     try:
-        seq, at, verb, digest, _ = orjson.loads(line)
+        match orjson.loads(line):
+            case [int(seq), float(at), str(verb), str(digest), _] if type(seq) is int:
+                pass
+            case _:
+                raise ValueError("an entry is number, time, verb, hash and body")
         head = orjson.dumps([seq, at, verb, digest])
         return Entry(
             chain=chain,

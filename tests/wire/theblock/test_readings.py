@@ -155,6 +155,8 @@ def test_fee_floor_and_gauges_are_read() -> None:
     assert [read_gauge(text, name) for name in ("base_fee", "float", "nan", "missing")] == [7, 3, None, None]
     with pytest.raises(Malformed):
         read_gauge(None, "base_fee")
+    assert read_gauge("base_fee " + "9" * 5_000, "base_fee") is None
+    assert read_gauge(f"base_fee {2**64}", "base_fee") is None
 
 
 def test_an_address_of_another_script_is_kept() -> None:

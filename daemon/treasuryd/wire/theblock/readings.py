@@ -18,6 +18,7 @@ from treasuryd.wire.theblock.replies import Malformed, parse
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024  # default bound of one stream frame (interfaces.md §5)
 MAX_HEADERS: Final = 200  # the node's own limit for one call
 MAX_ADDRESS_CHARS: Final = 1024
+U64_DIGITS: Final = 20
 _HEX: Final = frozenset("0123456789abcdef")
 
 
@@ -138,7 +139,9 @@ def read_gauge(metrics: object, name: str) -> int | None:
     for line in metrics.splitlines():
         if line.startswith(prefix):
             word = line[len(prefix) :].split(" ", 1)[0].removesuffix(".0")
-            return int(word) if word.isascii() and word.isdigit() and int(word) <= U64_MAX else None
+            if not (word.isascii() and word.isdigit() and len(word) <= U64_DIGITS):
+                return None  # thousands of digits are no number to Python either
+            return value if (value := int(word)) <= U64_MAX else None
     return None
 
 
