@@ -10,7 +10,7 @@ from aiohttp import web
 
 from treasuryd.commands.office import Office
 from treasuryd.errors import Rejected
-from treasuryd.web import health, rest, rpc
+from treasuryd.web import health, quarantine, rest, rpc
 from treasuryd.web.envelope import FATAL, OFFICE, OPTIONS, WebOptions, envelope
 from treasuryd.web.guard import Gate, guarded
 from treasuryd.web.lookout import Lookout
@@ -28,7 +28,7 @@ def application(office: Office, options: WebOptions, fatal: "asyncio.Future[None
     app[FATAL] = fatal
     app[health.STORED] = Lookout()
     app[health.REFRESHED] = Lookout()
-    app.add_routes([*health.ROUTES, *rest.ROUTES, *rpc.ROUTES])
+    app.add_routes([*health.ROUTES, *rest.ROUTES, *quarantine.ROUTES, *rpc.ROUTES])
     return app
 
 

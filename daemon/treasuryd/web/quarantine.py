@@ -1,0 +1,79 @@
+"""Routes about a store that may be older than the world, and a signer that lost its memory (protocol.md §8, R11)."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from treasuryd.commands import quarantine
+from treasuryd.commands.fields import person
+from treasuryd.core.reading import shown
+from treasuryd.errors import Rejected
+from treasuryd.web.envelope import answer, of_app
+from treasuryd.web.rest import account, order_of, path_account
+
+
+async def show(request: web.Request) -> web.Response:
+    """What was found, replayed, adopted and held; and what keeps each account in quarantine."""
+    office, _ = of_app(request)
+    report, rows = await quarantine.show(office)
+    return answer({"report": dict(report), "accounts": [_row(row) for row in rows]})
+
+
+def _row(row: quarantine.Shown) -> dict[str, Any]:
+    now = row.standing
+    return {
+        "account": now.account,
+        "taken_up": now.taken_up,
+        "kill_switch": now.kill_switch,
+        "mark": now.mark,
+        "signer_lost": now.signer_lost,
+        "open_nonces": list(now.open),
+        "unknown_nonces": list(now.unknown),
+        "ambiguous": list(now.ambiguous),
+        "chain_nonce": now.consumed,
+        "burned_nonce": now.burned,
+        "next_nonce": row.next_nonce,
+        "open_points": list(row.points),
+    }
+
+
+async def resolve(request: web.Request) -> web.Response:
+    """End an account's quarantine."""
+    office, _ = of_app(request)
+    await quarantine.resolve(office, path_account(request), person(order_of(request)))
+    return await account(request)
+
+
+async def declare(request: web.Request) -> web.Response:
+    """Say that this store was restored."""
+    office, _ = of_app(request)
+    await quarantine.declare(office, person(order_of(request)))
+    return await show(request)
+
+
+async def fill(request: web.Request) -> web.Response:
+    """Have the nonces filled whose bytes are lost."""
+    office, _ = of_app(request)
+    await quarantine.fill(office, path_account(request), person(order_of(request)))
+    return await account(request)
+
+
+async def import_bindings(request: web.Request) -> web.Response:
+    """Have the signer take in everything that the store ever sealed for an account."""
+    office, _ = of_app(request)
+    order = order_of(request, "give_up")
+    give_up = order.get("give_up", False)
+    if not isinstance(give_up, bool):
+        raise Rejected(f"give_up must be true or false, this is {shown(give_up)}", field="give_up")
+    found = path_account(request)
+    count = await quarantine.import_bindings(office, found, person(order), give_up=give_up)
+    return answer({"account": found, "imported": count})
+
+
+ROUTES: Final = (
+    web.get("/treasury/quarantine", show),
+    web.post("/treasury/quarantine/declare", declare),
+    web.post("/treasury/quarantine/{account}/resolve", resolve),
+    web.post("/treasury/quarantine/{account}/fill", fill),
+    web.post("/treasury/signer/{account}/import", import_bindings),
+)

@@ -1,0 +1,124 @@
+"""`treasuryd quarantine` and `treasuryd signer import` over a real server."""
+
+import json
+
+import pytest
+from tests.cli.conftest import Town
+from tests.fakes import TREASURY
+
+from treasuryd.core.model import AccountState, BaseUnits, DisbursementId, FeeQuote, Height, Nonce
+from treasuryd.core.restore import Standing
+
+OPEN = Standing(
+    account=TREASURY,
+    taken_up=True,
+    kill_switch=True,
+    mark=Nonce(9),
+    signer_lost=False,
+    open=(Nonce(8), Nonce(9)),
+    included=None,
+    ambiguous=(DisbursementId(7),),
+    unknown=(),
+    contradictions=(),
+    read=Height(70),
+    consumed=Nonce(7),
+    burned=Nonce(7),
+    believed=Height(80),
+    finality_depth=12,
+)
+REPORT = {
+    "found": [{"sign": "signer_nonce", "detail": "the signer bound nonce 9 of treasury, this store knows 7"}],
+    "accounts": {"treasury": {"adopted": [{"nonce": 8, "intent": 8, "id": 8, "imported": False}], "held": 2}},
+}
+
+
+@pytest.fixture
+def restored(town: Town) -> Town:
+    """A daemon whose store was restored."""
+    town.world.desk.report = REPORT
+    town.world.desk.standing[TREASURY] = OPEN
+    row = town.world.desk.account_rows[0]
+    town.world.desk.account_rows = [
+        type(row)(id=row.id, state=AccountState.QUARANTINED, next_nonce=Nonce(10))
+    ]
+    return town
+
+
+def test_a_store_that_was_never_restored_says_so(town: Town) -> None:
+    """Nothing to do."""
+    told = town.call("quarantine", "show")
+    assert (told.code, told.out) == (0, "This store was never in quarantine.\n")
+
+
+def test_it_is_shown_what_was_found_and_what_to_do_next(restored: Town) -> None:
+    """In words that can be followed at night."""
+    told = restored.call("quarantine", "show")
+    assert told.code == 0
+    assert "the signer bound nonce 9 of treasury, this store knows 7" in told.out
+    assert "adopted 1 from the signer (nonces 8), held 2" in told.out
+    assert "not in a block yet: the nonces 8 9" in told.out
+    assert "treasuryd resolve 7 --paid" in told.out
+
+
+def test_the_same_as_json(restored: Town) -> None:
+    """For whoever has a script."""
+    told = restored.call("quarantine", "show", "--json")
+    [row] = json.loads(told.out)["accounts"]
+    assert (row["open_nonces"], row["ambiguous"], row["next_nonce"]) == ([8, 9], [7], 10)
+
+
+def test_it_is_not_resolved_while_something_is_open(restored: Town) -> None:
+    """The refusal names all of it."""
+    told = restored.call("quarantine", "resolve", "treasury", "--reason", "looked")
+    assert told.code != 0
+    assert "not in a block yet: the nonces 8 9" in told.err
+    assert TREASURY in restored.world.desk.standing
+
+
+def test_it_is_resolved_when_nothing_is_open(restored: Town) -> None:
+    """A person's word, with who and why."""
+    done = Standing(
+        **{name: getattr(OPEN, name) for name in Standing.__slots__} | {"open": (), "ambiguous": ()}
+    )
+    restored.world.desk.standing[TREASURY] = done
+    shown = restored.call("quarantine", "show")
+    assert "treasuryd quarantine resolve treasury --reason" in shown.out
+    told = restored.call("quarantine", "resolve", "treasury", "--reason", "compared", "--by", "ada")
+    assert told.code == 0
+    assert restored.world.desk.by[-1].reason == "compared"
+
+
+def test_a_person_declares_a_restore(restored: Town) -> None:
+    """Where nothing shows it."""
+    told = restored.call("quarantine", "declare", "--reason", "the machine was rolled back")
+    assert told.code == 0
+    assert restored.world.desk.by[-1].reason == "the machine was rolled back"
+
+
+def test_lost_nonces_are_filled(restored: Town) -> None:
+    """The signer is told before the store."""
+    nothing = restored.call("quarantine", "fill", "treasury", "--reason", "lost")
+    assert "every nonce up to 9 is known" in nothing.err
+    gap = Standing(**{name: getattr(OPEN, name) for name in Standing.__slots__} | {"unknown": (Nonce(9),)})
+    restored.world.desk.standing[TREASURY] = gap
+    restored.world.chain.asked = FeeQuote(base_fee=BaseUnits(7), per_byte=1)
+    told = restored.call("quarantine", "fill", "treasury", "--reason", "lost")
+    assert told.code == 0, told.err
+    assert restored.world.signer.to_fill == [(TREASURY, (Nonce(9),))]
+    assert [row[:2] for row in restored.world.desk.filled] == [(TREASURY, (Nonce(9),))]
+
+
+def test_a_signer_imports(restored: Town) -> None:
+    """And says how much."""
+    restored.world.signer.forgot.add(TREASURY)
+    told = restored.call("signer", "import", "treasury", "--reason", "the disk died")
+    assert told.code == 0, told.err
+    assert "the signer knows 0 signed transactions of treasury again" in told.out
+    assert not restored.world.signer.forgot
+
+
+def test_bindings_are_given_up_in_quarantine_alone(town: Town) -> None:
+    """Where every item is held; else a second payment could be signed."""
+    told = town.call("signer", "import", "treasury", "--reason", "lost", "--give-up")
+    assert told.code != 0
+    assert "given up in quarantine alone" in told.err
