@@ -14,7 +14,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import Any, BinaryIO, Concatenate, Final, NoReturn, ParamSpec, TypeVar, cast
 from urllib.parse import quote, unquote
 
 import orjson
@@ -349,11 +349,9 @@ def entry_of(chain: str, line: bytes) -> Entry:
     Raises: Corrupt when it is not a whole line of ours.
     """
     try:
-        match orjson.loads(line):
-            case [int(seq), float(at), str(verb), str(digest), _] if type(seq) is int:
-                pass
-            case _:
-                raise ValueError("an entry is number, time, verb, hash and body")
+        seq, at, verb, digest, _ = orjson.loads(line)
+        if [type(seq), type(at), type(verb), type(digest)] != _TYPES:
+            return _refuse(chain, "an entry is number, time, verb, hash and body")
         head = orjson.dumps([seq, at, verb, digest])
         return Entry(
             chain=chain,
@@ -364,7 +362,14 @@ def entry_of(chain: str, line: bytes) -> Entry:
             body=line[len(head) :].rstrip(b"\n")[:-1].decode(),
         )
     except (ValueError, TypeError) as error:
-        raise Corrupt(f"the journal's copy of {chain} holds a line that is none of ours: {error}") from error
+        return _refuse(chain, str(error), error)
+
+
+_TYPES: Final = [int, float, str, str]  # of number, time, verb and hash
+
+
+def _refuse(chain: str, why: str, cause: Exception | None = None) -> NoReturn:
+    raise Corrupt(f"the journal's copy of {chain} holds a line that is none of ours: {why}") from cause
 
 
 def read_copy(folder: Path, chain: str) -> Iterator[Entry]:
