@@ -38,7 +38,7 @@ from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
 from treasuryd.executor.mind import Mind
 from treasuryd.executor.reconcile import check_chain
-from treasuryd.executor.supervisor import Supervisor
+from treasuryd.executor.supervisor import Hurried, Supervisor
 from treasuryd.main.exits import exit_for, first_of
 from treasuryd.ports import World
 from treasuryd.signer.local import LocalSigner
@@ -221,6 +221,9 @@ class Process:
             self.machine.ended(self)
 
     def _ended(self, problem: BaseException) -> None:
+        if isinstance(problem, Hurried):
+            self.kill("at a second signal")
+            return
         code = exit_for(problem)
         self.history.trace(f"{self.name} ends with {code.name}: {problem}")
         self.history.met[f"exit {code.name.lower()}"] += 1

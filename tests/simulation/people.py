@@ -232,9 +232,6 @@ class People:
         history.met["resolve"] += rows[0].done
         history.trace(f"resolve {item.id} paid={truth}: {rows[0].what} {rows[0].detail}")
 
-    async def lift_kill_switch(self) -> None:
-        await self.force(BreakerMode.AUTO)
-
     async def recover_ledger(self) -> None:
         """The signer's lost ledger is found again, where the new one has signed nothing."""
         history = self.history

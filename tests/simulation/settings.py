@@ -52,7 +52,7 @@ def draw(seed: int) -> Settings:
         forgetful=happens() < 0.3,
         fragile=happens() < 0.12,
         follows=happens() < 0.25,
-        poll_seconds=choice((2.5, 4.0)),
+        poll_seconds=choice((3.0, 6.0)),
         horizon=choice((6.0, 10.0, 16.0)),
         block_seconds=choice((0.5, 0.8, 1.2)),
         accounts=choice((1, 1, 1, 1, 2, 3)),
