@@ -10,8 +10,9 @@ ARGS ?=
 SEEDS ?= 3000
 SEED ?=
 FIRST ?= 0
+ROUNDS ?= 14
 
-.PHONY: help venv run demo devnet test lint format sim sim-long bench mutation model fuzz lock clean
+.PHONY: help venv run demo devnet test lint format sim sim-long io-faults bench bugs evidence evidence-matrix mutation model fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,18 @@ sim: $(STAMP) ## simulated histories: SEEDS=3000 FIRST=0 on all cores; SEED=42 r
 
 sim-long: $(STAMP) ## 200,000 of them, recorded for docs/evidence.md
 	$(BIN)/python -m tests.simulation --count 200000 --record $(ARGS)
+
+bugs: $(STAMP) ## hunt every planted bug with the simulator, from seed 0, recorded for docs/evidence.md
+	$(BIN)/python -m tests.simulation.bugs --record $(ARGS)
+
+evidence-matrix: $(STAMP) ## each row of the failure matrix: injected, and missed when its rule is removed; recorded
+	$(BIN)/python -m tests.evidence.collect
+
+evidence: $(STAMP) ## write docs/evidence.md from the records in docs/evidence/
+	$(BIN)/python tools/evidence.py
+
+io-faults: $(STAMP) ## disks that fail, fill up and lose power, many rounds (needs root and gcc), recorded for docs/evidence.md
+	IO_FAULTS_ROUNDS=$(ROUNDS) IO_FAULTS_RECORD=1 $(BIN)/python -m pytest tests/chaos/io -q $(ARGS)
 
 bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
 	$(BIN)/python tools/bench.py $(ARGS)

@@ -1,6 +1,9 @@
 """What the I/O faults share: the compiled library, how many rounds are run, and the record of the long form."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,22 @@ from tests.chaos.io.daemon import Chain
 from tests.evidence import record
 
 Figures = dict[str, Any]
+ROOT = Path(__file__).parents[3]
+
+
+def spoilt(library: Path, folder: Path, *options: str) -> dict[str, Any]:
+    """Run `powercut.py` with its files in a folder, and answer what it found."""
+    environment = {**shim.environment(library, folder), "TMPDIR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.io.powercut", *options],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ versions of one sector lie in any order; a file has any of the sizes it passed t
 without a sync of its folder is there, or not. A sector is old or new and never rubbish, as SQLite assumes of every
 disk (powersafe overwrite, sqlite.org/psow.html).
 
-A sync may also fail (`sync_fails_in`), and then as Linux fails it: the pages count as clean from then on though they
+Calls may also fail (`arm`), a sync then as Linux fails it: the pages count as clean from then on though they
 never reached the disk, everybody goes on reading them, and no later sync writes them unless they are written anew.
 """
 
@@ -129,6 +129,16 @@ class Naming:
     names: tuple[tuple[str, Inode | None], ...]
 
 
+@dataclass(frozen=True)
+class Fault:
+    """A call that fails: the one behind `after` others of its kinds, and all that follow where `lasting`."""
+
+    operations: Operation
+    error: int
+    after: int
+    lasting: bool
+
+
 class Disk:
     """
     The files below one folder.
@@ -140,8 +150,9 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.cut_in = -1  # -1: never
-        self.sync_fails_in = -1
-        self.sync_failed = False
+        self.fault: Fault | None = None
+        self.faults = 0  # calls that failed since the process was last started
+        self.matched = 0  # calls of the fault's kinds
         self.off = False
         self.calls = 0
         self._live: dict[str, Inode] = {}
@@ -178,7 +189,7 @@ class Disk:
             Path(name).write_bytes(content)
             self._live[name] = self._durable[name] = Inode(content=bytearray(content), synced=content)
         self._aside = False
-        self.off, self.cut_in, self.sync_fails_in, self.sync_failed = False, -1, -1, False
+        self.off, self.cut_in, self.fault, self.faults = False, -1, None, 0
 
     def _heard(
         self, operation: int, path: bytes, other: bytes | None, offset: int, data: int | None, size: int
@@ -194,8 +205,27 @@ class Disk:
             self.cut_in -= 1
         if dying:
             self.off = True
+        elif error := self._fails(Operation(operation), name):
+            return error
         answer = self._done(Operation(operation), name, other, offset, data, size, dying=dying)
         return errno.EIO if dying else answer
+
+    def _fails(self, operation: Operation, name: str) -> int:
+        """Tell the error of this call; 0 when it goes through. Of folders nothing fails: SQLite does not look."""
+        fault = self.fault
+        if fault is None or not operation & fault.operations or Path(name).is_dir():
+            return 0
+        self.matched += 1
+        if self.matched <= fault.after or (self.matched > fault.after + 1 and not fault.lasting):
+            return 0
+        self.faults += 1
+        if operation is Operation.SYNC:
+            self._inode(name).give_up()
+        return fault.error
+
+    def arm(self, fault: Fault | None) -> None:
+        """Let calls fail from now on; None: no more."""
+        self.fault, self.matched, self.faults = fault, 0, 0
 
     def _done(
         self,
@@ -216,11 +246,6 @@ class Disk:
             case Operation.TRUNCATE:
                 self._inode(name).change(offset, None)
             case Operation.SYNC if not dying:
-                self.sync_fails_in -= self.sync_fails_in >= 0
-                if self.sync_fails_in == 0 and not Path(name).is_dir():
-                    self.sync_failed, self.sync_fails_in = True, -1
-                    self._inode(name).give_up()
-                    return errno.EIO
                 self._sync(name)
                 return PRETEND
             case Operation.CREATE:

@@ -3,7 +3,7 @@ Power cuts of a whole history: the real core, executor, store, signer's ledger a
 
 A program of its own, since its files are spoilt by a preloaded library (`shim.environment`); the tests start it:
 
-    python -m tests.chaos.io.powercut --mode persist --synchronous FULL --seeds 50 --cuts 150
+    python -m tests.chaos.io.powercut --mode persist --synchronous FULL --cuts 150
 
 It pays, loses power in the middle of some call (also while it recovers from the cut before), looks at what is left, and
 goes on to the end. One JSON line tells what was found.
@@ -11,23 +11,27 @@ goes on to the end. One JSON line tells what was found.
 
 import argparse
 import asyncio
+import errno
 import json
 import random
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pytest
 from blake3 import blake3
-from tests.chaos.io.disk import Disk
+from tests.chaos.io.disk import Disk, Fault
+from tests.chaos.io.shim import Operation
 from tests.world import PAYER, History, new
 
 from treasuryd.core.model import DisbursementId, Evidence, Status
-from treasuryd.errors import TreasuryError
+from treasuryd.errors import Exit, TreasuryError
+from treasuryd.main.exits import exit_for
 from treasuryd.signer.ledger import APPLICATION_ID as LEDGER_ID
 from treasuryd.sqlite import connect
 from treasuryd.sqlite.connect import Connection, Database, open_writer
@@ -41,6 +45,7 @@ R = TypeVar("R")
 CUTS_OF_ONE: Final = 5  # power cuts of one history
 CALLS: Final = 260  # a cut comes within so many calls
 STEPS: Final = 250
+NOTICED: Final = Operation.WRITE | Operation.SYNC  # whose failure must end the process
 FILES: Final = {"treasuryd.db": STORE_APPLICATION_ID, "ledger.db": LEDGER_ID}
 MEMOS: Final = ("one", "two", "three", "after one", "to be cancelled", "late")
 
@@ -212,7 +217,10 @@ class Powered(History):
 class Story:
     """One history with its cuts: what people ask for, and the retry of what was cut off."""
 
-    def __init__(self, folder: Path, seed: int, disk: Disk, *, failing_syncs: bool) -> None:
+    def __init__(
+        self, folder: Path, seed: int, disk: Disk, *, wanted: int, failing_syncs: bool = False
+    ) -> None:
+        self.wanted = wanted  # power cuts
         self.draw = random.Random(seed)
         evidence = self.draw.choice((Evidence.HASH, Evidence.BALANCE))
         self.history = Powered(folder, evidence, disk)
@@ -220,41 +228,55 @@ class Story:
         self.items: dict[str, DisbursementId] = {}
         self.cancelled = False
         self.failing_syncs = failing_syncs
-        self.cuts = self.syncs_failed = 0
+        self.cuts = self.faults = 0
         self.started = False
 
     async def run(self) -> None:
         self.history.mine(2)
         for step in range(STEPS):
-            if not self.started or (self.cuts < CUTS_OF_ONE and self.disk.cut_in < 0):
-                self.disk.cut_in = self.draw.randrange(CALLS) if self.cuts < CUTS_OF_ONE else -1
-                if self.failing_syncs and self.disk.sync_fails_in < 0 and self.draw.random() < 0.5:
-                    self.disk.sync_fails_in = self.draw.randrange(1, CALLS // 4)
+            self._plan()
             try:
-                if await self._step(step):
-                    await self._end()
-                    return
+                done = await self._step(step)
             except Broken:
                 raise
-            except Exception:
-                if not self.disk.off and not self.disk.sync_failed:
+            except Exception as problem:
+                if not self.disk.off and not (self.disk.faults and exit_for(problem) is Exit.STORAGE):
                     raise
-            if self.disk.sync_failed and not self.disk.off:
-                await self._exit()
-            elif self.disk.off:
-                self.cuts += 1
-                self.started = False
-                await self.history.lose_power(self.draw)
+                await self._died()
+                continue
+            if self.disk.faults and self.disk.fault and self.disk.fault.operations & NOTICED:
+                raise Broken(f"nobody noticed {self.disk.fault}")
+            if self.disk.off:
+                await self._died()
+            elif done:
+                await self._end()
+                return
         raise Broken("not paid within its time")
 
-    async def _exit(self) -> None:
-        """A sync failed, and the process ended of it, in order or not; the machine runs on, and so does its cache."""
-        self.syncs_failed += 1
-        self.started, self.disk.sync_failed = False, False
+    def _plan(self) -> None:
+        """Say when the power goes next, and which call fails before."""
+        if self.started and (self.cuts >= self.wanted or self.disk.cut_in >= 0):
+            return
+        self.disk.cut_in = self.draw.randrange(CALLS) if self.cuts < self.wanted else -1
+        if self.failing_syncs and self.draw.random() < 0.5:
+            after = self.draw.randrange(CALLS // 4)
+            self.disk.arm(Fault(Operation.SYNC, errno.EIO, after, self.draw.random() < 0.3))
+
+    async def _died(self) -> None:
+        """The power went, or a call failed and the process ended of it, in order or not, while the machine runs on."""
+        self.started = False
+        if self.disk.off:
+            self.cuts += 1
+            await self.history.lose_power(self.draw)
+            return
+        self.faults += 1
         left, self.disk.cut_in = self.disk.cut_in, -1
         self.disk.off = self.draw.random() < 0.5  # killed: nothing is closed
         await self.history.close()
-        self.disk.off, self.disk.cut_in = False, left
+        self.disk.off = False
+        self.disk.arm(None)
+        self.history.opened(self.history.inspect)
+        self.disk.cut_in = left
 
     async def _step(self, step: int) -> bool:
         history = self.history
@@ -265,7 +287,7 @@ class Story:
         await self._people(step)
         await history.step()
         await history.check()
-        return self.cuts >= CUTS_OF_ONE and await self._all_ended()
+        return self.cuts >= self.wanted and await self._all_ended()
 
     async def _people(self, step: int) -> None:
         """Submissions at several moments, each asked again under its own key when its answer was cut off."""
@@ -305,36 +327,65 @@ class Story:
             raise Broken(f"the books say {booked}, the chain {history.balance(PAYER)}")
 
 
-async def told(first: int, seeds: int, cuts: int, *, failing_syncs: bool) -> Mapping[str, Any]:
-    """Run histories until there were `cuts` power cuts, or `seeds` histories."""
-    done, syncs, broken, why, seed = 0, 0, 0, Counter[str](), first
-    failing: list[str] = []
-    while seed < first + seeds and done < cuts:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            disk = Disk(folder)
-            disk.start()
-            story = Story(folder, seed, disk, failing_syncs=failing_syncs)
-            try:
-                await story.run()
-            except Exception as problem:  # noqa: BLE001 - what a torn file makes of a store is what is counted
-                broken += 1
-                why[type(problem).__name__] += 1
-                failing.append(f"seed {seed}: {type(problem).__name__}: {problem}")
-            done += story.cuts
-            syncs += story.syncs_failed
-            disk.off = True
-            await story.history.close()
-            disk.stop()
+@dataclass
+class Found:
+    """What became of many histories."""
+
+    histories: int = 0
+    cuts: int = 0
+    failed_calls: int = 0
+    broken: int = 0
+    why: Counter[str] = field(default_factory=Counter)
+    failing: list[str] = field(default_factory=list)
+
+
+async def told(
+    seed: int, found: Found, *, wanted: int, failing_syncs: bool = False, fault: Fault | None = None
+) -> int:
+    """Run one history, add what came of it, and answer how many of its calls failed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        disk = Disk(folder)
+        disk.start()
+        disk.arm(fault)
+        story = Story(folder, seed, disk, wanted=wanted, failing_syncs=failing_syncs)
+        try:
+            await story.run()
+        except Exception as problem:  # noqa: BLE001 - what a torn file makes of a store is what is counted
+            found.broken += 1
+            found.why[type(problem).__name__] += 1
+            found.failing.append(f"seed {seed}, {fault}: {type(problem).__name__}: {problem}")
+        disk.off = True
+        await story.history.close()
+        disk.stop()
+    found.histories += 1
+    found.cuts += story.cuts
+    found.failed_calls += story.faults
+    return story.faults
+
+
+async def cut(found: Found, given: argparse.Namespace) -> None:
+    """Run histories until the power went as often as asked."""
+    seed = given.first
+    while found.cuts < given.cuts:
+        await told(seed, found, wanted=CUTS_OF_ONE, failing_syncs=given.failing_syncs)
         seed += 1
-    return {
-        "histories": seed - first,
-        "cuts": done,
-        "failed_syncs": syncs,
-        "broken": broken,
-        "why": dict(why),
-        "failing": failing[:20],
-    }
+
+
+async def sweep(found: Found, given: argparse.Namespace) -> None:
+    """Fail each n-th call of each kind, n from `first` on in steps, until a history has no such call."""
+    for operations, error, lasting in (
+        (Operation.SYNC, errno.EIO, False),
+        (Operation.SYNC, errno.EIO, True),
+        (Operation.WRITE, errno.ENOSPC, True),
+        (Operation.WRITE, errno.EIO, False),
+        (Operation.TRUNCATE | Operation.CREATE | Operation.REMOVE, errno.EIO, False),
+    ):
+        after, reached = given.first, 1
+        while reached:
+            fault = Fault(operations, error, after, lasting)
+            reached = await told(given.first, found, wanted=0, fault=fault)
+            after += given.sweep
 
 
 def main() -> None:
@@ -342,12 +393,14 @@ def main() -> None:
     asked.add_argument("--mode", choices=("persist", "wal"), required=True)
     asked.add_argument("--synchronous", choices=("FULL", "NORMAL", "OFF"), default="FULL")
     asked.add_argument("--first", type=int, default=0)
-    asked.add_argument("--seeds", type=int, default=1_000_000)
     asked.add_argument("--cuts", type=int, default=150)
     asked.add_argument(
         "--failing-syncs", action="store_true", help="a sync fails now and then, before the cut"
     )
-    given = asked.parse_args()
+    asked.add_argument(
+        "--sweep", type=int, default=0, help="no power cut: each n-th call fails, n in such steps"
+    )
+    given, found = asked.parse_args(), Found()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connect, "journal_mode_for", lambda _version: given.mode)
         if given.synchronous != "FULL":
@@ -358,8 +411,9 @@ def main() -> None:
                 connection.execute(f"PRAGMA synchronous = {given.synchronous}")
 
             patch.setattr(connect, "_prepare", weaker)
-        found = asyncio.run(told(given.first, given.seeds, given.cuts, failing_syncs=given.failing_syncs))
-    print(json.dumps({"mode": given.mode, "synchronous": given.synchronous, **found}))
+        asyncio.run(sweep(found, given) if given.sweep else cut(found, given))
+    found.failing = found.failing[:20]
+    print(json.dumps({"mode": given.mode, "synchronous": given.synchronous, **asdict(found)}))
 
 
 if __name__ == "__main__":

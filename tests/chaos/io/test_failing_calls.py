@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 from tests.chaos.io import shim
-from tests.chaos.io.conftest import Figures
+from tests.chaos.io.conftest import Figures, spoilt
 from tests.chaos.io.daemon import Chain, Payer, until
 from tests.chaos.io.shim import Operation, Rule
 from tests.matrix import Row
@@ -137,3 +137,23 @@ def test_short_writes_are_finished(chain: Chain, library: Path, tmp_path: Path) 
         assert rule.hits > 100
         payer.started()
         payer.pays_everything_once()
+
+
+@pytest.mark.timeout(3_600)
+@pytest.mark.matrix(Row.DISK_FULL, Row.COMMIT_UNKNOWN)
+@pytest.mark.parametrize(("mode", "stride"), [("persist", 240), ("wal", 120)])
+def test_whichever_call_fails_the_process_ends_and_the_next_one_pays_once(
+    mode: str,
+    stride: int,
+    library: Path,
+    tmp_path: Path,
+    rounds: int,
+    figures: Figures,
+    injected: Callable[[int], None],
+) -> None:
+    """In process, at the n-th sync, write, cut, making or removal of a file: no failed write or sync goes unnoticed."""
+    found = spoilt(library, tmp_path, "--mode", mode, "--sweep", str(max(7, stride // rounds)))
+    figures[f"failing calls in process, {mode}"] = {name: found[name] for name in ("failed_calls", "broken")}
+    injected(found["failed_calls"])
+    assert found["failed_calls"] >= 15
+    assert found["failing"] == []
