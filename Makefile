@@ -12,7 +12,7 @@ SEED ?=
 FIRST ?= 0
 ROUNDS ?= 14
 
-.PHONY: help venv run demo devnet test lint format sim sim-long io-faults bench bugs evidence evidence-matrix mutation model fuzz lock clean
+.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults bench bugs evidence evidence-matrix mutation model fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ sim: $(STAMP) ## simulated histories: SEEDS=3000 FIRST=0 on all cores; SEED=42 r
 
 sim-long: $(STAMP) ## 200,000 of them, recorded for docs/evidence.md
 	$(BIN)/python -m tests.simulation --count 200000 --record $(ARGS)
+
+crash: $(STAMP) ## a death at each await and statement that makes a difference: ARGS="--stride 1" for all others too
+	$(BIN)/python -m tests.crash --record $(ARGS)
 
 bugs: $(STAMP) ## hunt every planted bug with the simulator, from seed 0, recorded for docs/evidence.md
 	$(BIN)/python -m tests.simulation.bugs --record $(ARGS)

@@ -7,6 +7,7 @@ A figure reaches the page through `write` alone, called by the command that meas
 import contextlib
 import os
 import platform
+import runpy
 import sqlite3
 import subprocess
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def write(name: str, command: str, figures: Figures, *, what: str, folder: Path 
 
     Args: name of the file without `.json`; command that anybody can type to measure again, from the root of the
         repository; figures, of anything JSON holds; what was measured, in one sentence.
-    Answers: the file.
+    Answers: the file. docs/evidence.md is written anew with it: both are committed together.
     """
     record = {
         "what": what,
@@ -43,6 +44,8 @@ def write(name: str, command: str, figures: Figures, *, what: str, folder: Path 
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.json"
     file.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+    if folder == FOLDER:  # the page is made from the records, so it follows at once
+        runpy.run_path(str(ROOT / "tools" / "evidence.py"), run_name="__main__")
     return file
 
 
