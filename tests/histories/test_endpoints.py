@@ -9,6 +9,7 @@ from tests.world import History, new
 from treasuryd.chain.transport import Answer, Unreachable
 from treasuryd.core.events import EventKind
 from treasuryd.core.model import AccountState, DisbursementId, Evidence, State, Status
+from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.node import Node
 from treasuryd.errors import Rejected
 from treasuryd.executor.reconcile import check_chain
@@ -151,3 +152,23 @@ async def test_another_chain_refuses_to_start(begin: Begin) -> None:
         await check_chain(history.world)
     history.transport.before = lambda _body: Unreachable("down")
     await check_chain(history.world)
+
+
+@pytest.mark.matrix(Row.ABSURD_HEAD)
+async def test_a_look_up_that_names_a_block_on_no_chain_is_no_reorg(begin: Begin) -> None:
+    """R9: a sighting is bound to the header at its height, however old the block is that it names."""
+    history = await begin(Evidence.HASH)
+    (item,) = await history.submit(new("rent"))
+
+    async def pooled() -> bool:
+        return bool(history.pooled())
+
+    await history.until(pooled)
+    history.mine(8)
+    history.node.faults.add(Wrong.WRONG_BLOCK)
+
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1
+    assert (await history.account()).state is AccountState.ACTIVE
+    assert not history.events(EventKind.REORGED_CHAIN)

@@ -87,6 +87,19 @@ def asks(view: View, at: Moment, rules: Rules) -> Asks:
     return Asks(lookups=lookups, heights=tuple(wanted)[: rules.batch_max])
 
 
+def heights(asked: Asks, sightings: Iterable[Sighting], at: Moment, rules: Rules) -> tuple[Height, ...]:
+    """
+    Name the headers to compare: those asked for, and those of the blocks that a look-up has just named.
+
+    A sighting is bound to the header at its height (R9): one whose block is on no chain would look like a reorg later,
+    as deep as the chain has grown since.
+    """
+    top = at.frame.height if at.frame is not None else 0
+    named = sorted({sighting.height for sighting in sightings if sighting.height is not None})
+    wanted = dict.fromkeys((*asked.heights, *(height for height in named if 0 < height <= top)))
+    return tuple(wanted)[: max(rules.batch_max, len(asked.heights))]
+
+
 def settle(
     view: View,
     at: Moment,

@@ -214,7 +214,8 @@ async def settle(grip: Grip, rules: Rules, trade: Trade, view: View, at: Moment)
     asks = confirmation.asks(view, at, rules)
     try:
         sightings = await grip.world.chain.sightings(asks.lookups) if asks.lookups else ()
-        headers = await grip.world.chain.headers(asks.heights) if asks.heights else ()
+        heights = confirmation.heights(asks, sightings, at, rules)
+        headers = await grip.world.chain.headers(heights) if heights else ()
     except Transient as problem:
         grip.tell(_call_failed("settle", problem))
         return [], False
@@ -222,7 +223,7 @@ async def settle(grip: Grip, rules: Rules, trade: Trade, view: View, at: Moment)
         view,
         at,
         sightings=sightings,
-        headers=dict(zip(asks.heights, headers, strict=True)),
+        headers=dict(zip(heights, headers, strict=True)),
         rules=rules,
         highest_base_fee=trade.highest_base_fee,
     )
