@@ -199,12 +199,9 @@ class Trust:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Run one write; raises Corrupt at once when an earlier one failed."""
+        """Run one write; raises what an earlier one failed with, at once, where there was one."""
         if self.lost is not None:
-            raise Corrupt(
-                f"the database {self.path} is not written to any more: {self.lost.message}",
-                hint=self.lost.hint,
-            ) from self.lost.__cause__
+            raise Corrupt(self.lost.message, hint=self.lost.hint) from self.lost.__cause__
         try:
             with storage_errors(self.path):
                 yield
