@@ -10,9 +10,11 @@ ARGS ?=
 SEEDS ?= 3000
 SEED ?=
 FIRST ?= 0
+TIME ?= 60
+TARGETS ?=
 ROUNDS ?= 14
 
-.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults bench bugs evidence evidence-matrix mutation model fuzz lock clean
+.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults chaos bench bugs evidence evidence-matrix mutation model fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +68,9 @@ evidence: $(STAMP) ## write docs/evidence.md from the records in docs/evidence/
 io-faults: $(STAMP) ## disks that fail, fill up and lose power, many rounds (needs root and gcc), recorded for docs/evidence.md
 	IO_FAULTS_ROUNDS=$(ROUNDS) IO_FAULTS_RECORD=1 $(BIN)/python -m pytest tests/chaos/io -q $(ARGS)
 
+chaos: $(STAMP) ## real processes: 1,000 kills, 30 pauses, judged from outside, recorded; ARGS="--kills 200 --no-record"
+	PYTHONPATH=daemon:. $(BIN)/python -m tests.chaos.marathon $(ARGS)
+
 bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
 	$(BIN)/python tools/bench.py $(ARGS)
 
@@ -75,9 +80,17 @@ mutation: $(STAMP) ## change the code that guards money a little at a time: whic
 model: $(STAMP) ## search the models of docs/model.md to the end with Spin, and write the page's figures
 	$(BIN)/python -m tests.model.figures
 
+fuzz: $(STAMP) requirements-fuzz.lock ## coverage-guided fuzzing of every parser of foreign input, TIME=60 seconds each (Linux)
+	@test -x .venv-fuzz/bin/python || $(BIN)/python -m venv .venv-fuzz
+	@.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r requirements.lock -r requirements-fuzz.lock
+	PYTHONPATH=daemon:. .venv-fuzz/bin/python -m tests.fuzz.run $(TIME) $(TARGETS)
+
 lock: ## pin every package by hash again (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 pyproject.toml --group dev -o requirements.lock
+	uv pip compile --generate-hashes --no-emit-index-url --no-header \
+	    --python-version 3.11 --group fuzz -o requirements-fuzz.lock
 
 clean: ## forget environment, caches and development state
-	rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-fuzz .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
