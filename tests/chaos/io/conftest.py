@@ -59,4 +59,5 @@ def figures() -> Iterator[Figures]:
     yield found
     if os.environ.get("IO_FAULTS_RECORD"):
         what = "Faults of the disk, file descriptors and clock: how often each was injected, and what came of it."
-        record.write("io-faults", "make io-faults", found, what=what)
+        times = os.environ.get("IO_FAULTS_ROUNDS", "1")
+        record.write("io-faults", f"make io-faults ROUNDS={times}", found, what=what)
