@@ -3,8 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.auditing import audited
 from tests.replaying import replays
-from tests.world import History
+from tests.world import CHAIN_ID, History
 
 from treasuryd.core.model import Evidence
 
@@ -35,4 +36,6 @@ async def begin(tmp_path: Path) -> AsyncIterator[Begin]:
     for history in started:
         if history.drivers:
             await history.sql.read(replays, forged=history.forged)
+            found = await history.sql.read(audited, history.rules, chain_id=CHAIN_ID)
+            assert found == [], found
         await history.close()

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.telemetry.conftest import Heard, listening
 
+from treasuryd.core.audit import Finding
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import BaseUnits, Hold, Meaning, Status, VariantKind
 from treasuryd.telemetry.labels import (
@@ -19,7 +20,7 @@ from treasuryd.telemetry.labels import (
 )
 
 CLOSED: tuple[type[StrEnum], ...] = (
-    Status, ExecutionError, DependencyFailure, Result, TickError, CallError, Meaning, EventKind, Hold,
+    Status, ExecutionError, DependencyFailure, Result, TickError, CallError, Meaning, EventKind, Hold, Finding,
 )  # fmt: skip
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"

@@ -10,7 +10,18 @@ from typing import Any, Final, cast
 import click
 
 import treasuryd
-from treasuryd.cli import accounts, journal, local, orders, quarantine, reading, screen, submitting, voting
+from treasuryd.cli import (
+    accounts,
+    audit,
+    journal,
+    local,
+    orders,
+    quarantine,
+    reading,
+    screen,
+    submitting,
+    voting,
+)
 from treasuryd.cli.client import DEFAULT_URL, Daemon
 from treasuryd.cli.failures import EXIT_HELP, Failure, of_error
 from treasuryd.errors import Exit, TreasuryError
@@ -65,7 +76,13 @@ def cli(context: click.Context, url: str, token_file: Path | None) -> None:
 
 for command in (*local.COMMANDS, *submitting.COMMANDS, *reading.COMMANDS, *voting.COMMANDS):
     cli.add_command(command)
-for command in (*orders.COMMANDS, *accounts.COMMANDS, *journal.COMMANDS, *quarantine.COMMANDS):
+for command in (
+    *orders.COMMANDS,
+    *accounts.COMMANDS,
+    *journal.COMMANDS,
+    *audit.COMMANDS,
+    *quarantine.COMMANDS,
+):
     cli.add_command(command)
 
 

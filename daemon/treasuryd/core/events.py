@@ -56,6 +56,8 @@ class EventKind(StrEnum):
     BREAKER_CHANGED = "breaker_changed"
     BREAKER_FORCED = "breaker_forced"
     CALL_FAILED = "chain_call_failed"
+    AUDITED = "audit_passed"  # every disbursement was looked at once more
+    AUDIT_VIOLATION = "audit_violation"  # a rule of payment is broken in what is stored: page
     # the process
     TICKED = "tick"
     TICK_FAILED = "tick_failed"

@@ -16,6 +16,7 @@ import anyio.abc
 
 from treasuryd.commands.office import Office
 from treasuryd.core import lease
+from treasuryd.core.audit import Judge
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
@@ -29,6 +30,7 @@ from treasuryd.devnet.config import DevnetConfig, profile
 from treasuryd.devnet.server import Devnet
 from treasuryd.devnet.server import serve as serve_devnet
 from treasuryd.errors import Exit, Refusal, Rejected, TreasuryError
+from treasuryd.executor.auditor import Auditor
 from treasuryd.executor.follower import follow
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
@@ -43,8 +45,10 @@ from treasuryd.main.compose import Assembled, assembled, chain_config, endpoints
 from treasuryd.main.demo import Summary, demonstrate, watch
 from treasuryd.main.development import submit_all, with_houses
 from treasuryd.main.exits import exit_for, first_of
+from treasuryd.main.reading import content_of
 from treasuryd.settings import Settings, what_may_change
 from treasuryd.signer import keys
+from treasuryd.store.auditing import Cursor
 from treasuryd.telemetry.observer import Telemetry
 from treasuryd.web.app import WebOptions, serve
 from treasuryd.web.guard import GuardLimits
@@ -93,6 +97,7 @@ class Process:
     office: Office
     ticker: Ticker
     keeper: Keeper
+    auditor: Auditor[Cursor]
     watchdog: Watchdog
     supervisor: Supervisor | None = None
     port: int = 0
@@ -151,6 +156,7 @@ class Process:
         parts.desk.retune(rules)
         trade = trade_of(rules, chain_id=settings.chain.chain_id)
         self.ticker.rules, self.ticker.trade = rules, trade
+        self.auditor.judge.rules = rules
         self.office.rules, self.office.price = rules, trade.price  # `explain` reads what the planner reads
         self.office.batch_expires_seconds = settings.intake.batch_expires_seconds
         self.mind.poll_seconds = settings.executor.poll_seconds
@@ -257,6 +263,7 @@ async def _supervised(process: Process, devnet: Devnet | None, reread: Reread | 
             "web": process.web,
             "heartbeat": process.heartbeat,
             "follower": process.follower,
+            "auditor": process.auditor.run,
             "afterwards": afterwards,
         },
         told=process.manager.stopping,
@@ -304,6 +311,7 @@ def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Proc
             alone=parts.alone,
             moment=lambda: mind.at or _before_the_first_look(clock.unix_seconds(), clock.boot_seconds()),
         ),
+        auditor=auditor_of(parts, mind, settings),
         watchdog=Watchdog(
             now=clock.boot_seconds,
             held=lambda: mind.held,
@@ -313,6 +321,20 @@ def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Proc
             ),
             say=lambda text: print(text, file=sys.stderr, flush=True),  # noqa: T201 - the loop is stuck
         ),
+    )
+
+
+def auditor_of(parts: Assembled, mind: Mind, settings: Settings) -> Auditor[Cursor]:
+    """Let the settlement audit look at the store page by page."""
+    return Auditor(
+        world=parts.world,
+        mind=mind,
+        judge=Judge(rules=parts.rules, chain_id=settings.chain.chain_id, read=content_of),
+        look=parts.store.audit_page,
+        start=Cursor(),
+        passes=lambda cursor: cursor.passes,
+        interval_seconds=settings.audit.interval_seconds,
+        page_items=settings.audit.page_items,
     )
 
 

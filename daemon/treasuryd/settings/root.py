@@ -13,6 +13,7 @@ from treasuryd.errors import Rejected
 from treasuryd.settings.fields import OptionalPath, masked_url, require, setting
 from treasuryd.settings.sections import (
     AccountSection,
+    AuditSection,
     BreakerSection,
     ChainSection,
     DevnetSection,
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     lease: LeaseSection = setting(LeaseSection(), "")
     breaker: BreakerSection = setting(BreakerSection(), "")
     executor: ExecutorSection = setting(ExecutorSection(), "")
+    audit: AuditSection = setting(AuditSection(), "")
     http: HttpSection = setting(HttpSection(), "")
     signer: SignerSection = setting(SignerSection(), "")
     log: LogSection = setting(LogSection(), "")

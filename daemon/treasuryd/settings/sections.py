@@ -352,6 +352,18 @@ class ExecutorSection(Section):
         return self
 
 
+class AuditSection(Section):
+    """The settlement audit, which looks at everything that is stored again and again, a page at a time."""
+
+    interval_seconds: Number = setting(
+        5.0, "How long it rests between two pages. Why 5: a page takes some 20 ms, so that it costs under 1 % of a core.",
+        unit="seconds", at_least=0.1, at_most=3_600,
+    )  # fmt: skip
+    page_items: Whole = setting(
+        200, "Disbursements in a page. Why 200: 100,000 are looked at every 42 minutes.", at_least=1, at_most=10_000,
+    )  # fmt: skip
+
+
 class IntakeSection(Section):
     """What is accepted from those who submit."""
 

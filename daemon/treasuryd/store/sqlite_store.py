@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Concatenate, ParamSpec, TypeVar
 
+from treasuryd.core.audit import Page
 from treasuryd.core.changes import Change
 from treasuryd.core.events import Event
 from treasuryd.core.model import (
@@ -32,8 +33,9 @@ from treasuryd.core.model import (
 from treasuryd.core.restore import Past, Reason, Witness
 from treasuryd.ports import Many, Recorded, Rows
 from treasuryd.sqlite.connect import Connection, Driver
+from treasuryd.store import auditing, journal, ownership, quarantine, recording, sealing, staging, view
 from treasuryd.store import bindings as bindings_
-from treasuryd.store import journal, ownership, quarantine, recording, sealing, staging, view
+from treasuryd.store.auditing import Cursor
 from treasuryd.store.items import SQL
 from treasuryd.store.rows import Frames, chain_state
 
@@ -136,6 +138,12 @@ class SqliteStore:
     async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> Recorded:
         """Write what was seen and decided."""
         return await self._write(recording.record, self._rules, changes, held, at)
+
+    # --- the settlement audit
+
+    async def audit_page(self, cursor: Cursor, limit: int) -> tuple[Page, Cursor]:
+        """What the auditor judges next."""
+        return await self._driver.read(auditing.page, cursor, limit)
 
     # --- a store that may be older than the world
 

@@ -13,6 +13,7 @@ from prometheus_client import exposition as text
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.process_collector import ProcessCollector
 
+from treasuryd.core.audit import Finding
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import Hold, Meaning, Status, VariantKind
 from treasuryd.telemetry.labels import (
@@ -76,6 +77,19 @@ class Metrics:
         )
         self.replies = new(
             "treasury_broadcast_replies_total", "What nodes answered to broadcasts.", "meaning", Meaning
+        )
+        self.violations = new(
+            "treasury_audit_violations_total", "What the settlement audit found wrong.", "finding", Finding
+        )
+        self.audited = Counter(
+            "treasury_audited_disbursements_total",
+            "Disbursements that the settlement audit looked at, in whole passes.",
+            registry=self.registry,
+        )
+        self.passes = Counter(
+            "treasury_audit_passes_total",
+            "How often the settlement audit has looked at everything.",
+            registry=self.registry,
         )
         self.events = new("treasury_events_total", "Facts by kind.", "kind", EventKind)
         self.pages = new("treasury_pages_total", "Facts that a person has to look at now.", "kind", EventKind)
@@ -220,6 +234,17 @@ def _call_failed(metrics: Metrics, event: Event) -> None:
     metrics.call_errors.labels(label(CallError, event.reason)).inc(event.count)
 
 
+def _audited(metrics: Metrics, event: Event) -> None:
+    metrics.audited.inc(event.count)
+    metrics.passes.inc()
+
+
+def _violated(metrics: Metrics, event: Event) -> None:
+    finding = member(Finding, event.reason)
+    if finding is not None:
+        metrics.violations.labels(finding.value).inc()
+
+
 _EFFECTS: Final[Mapping[EventKind, Callable[[Metrics, Event], None]]] = {
     EventKind.SUBMITTED: _submitted,
     EventKind.ADVANCED: _advanced,
@@ -235,4 +260,6 @@ _EFFECTS: Final[Mapping[EventKind, Callable[[Metrics, Event], None]]] = {
     EventKind.TICKED: _ticked,
     EventKind.TICK_FAILED: _tick_failed,
     EventKind.CALL_FAILED: _call_failed,
+    EventKind.AUDITED: _audited,
+    EventKind.AUDIT_VIOLATION: _violated,
 }

@@ -103,6 +103,7 @@ class FreezeCause(StrEnum):
     DEEP_REORG = "deep_reorg"  # deeper than the finality depth (R9)
     WRONG_CHAIN = "wrong_chain"  # chain id or genesis differs (R15)
     CONSERVATION = "conservation"  # the audit found books and chain apart
+    AUDIT = "audit"  # the audit found another rule broken: paid twice, unapproved, otherwise than signed …
     PERSON = "person"
 
 

@@ -1,0 +1,336 @@
+"""
+The settlement audit: does what the store says of payments, approvals and books hold together (protocol.md §10)?
+
+It judges what is stored, not what was meant: every rule is checked anew on the rows, by other code than that which wrote
+them. What it finds is a value with the item, what is wrong, and what to do; whoever called it freezes and pages.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from treasuryd.core.model import (
+    MAX_PPM,
+    AccountId,
+    Address,
+    Decision,
+    Disbursement,
+    DisbursementId,
+    Evidence,
+    HouseName,
+    Intent,
+    Nonce,
+    Rules,
+    State,
+    Status,
+    TxHash,
+    Variant,
+    VariantKind,
+    Vote,
+)
+from treasuryd.core.proposals import Verify, count, signature_valid
+from treasuryd.core.staging import payload_digest
+
+CANCEL_UNITS: Final = 1  # what a cancel variant moves (R7)
+IN_BLOCK: Final = frozenset({State.INCLUDED, State.FINAL})
+PAID_STATUSES: Final = frozenset({Status.EXECUTED, Status.FINALIZED})
+
+
+class Finding(StrEnum):
+    """What can be wrong: a closed set, used as a label."""
+
+    PAID_TWICE = "paid_twice"
+    PAID_OTHERWISE = "paid_otherwise"  # bytes, intent and disbursement do not say the same
+    NOT_APPROVED = "not_approved"
+    NOT_PAID = "not_paid"  # executed or finalized, and nothing proves it
+    PAID_AND_ROLLED_BACK = "paid_and_rolled_back"
+    PAID_UNNOTICED = "paid_unnoticed"  # its payment is in a block, and the item says otherwise
+    NONCE_TWICE = "nonce_twice"
+    BOOKS = "books"  # balance events, costs and baseline do not add up
+    JOURNAL = "journal"  # an entry does not follow from the one before it
+
+
+TO_DO: Final[Mapping[Finding, str]] = {
+    Finding.PAID_TWICE: "Keep everything as it is, look for both hashes on the chain, and report it.",
+    Finding.PAID_OTHERWISE: "Keep everything; `treasuryd journal replay` says which row was changed.",
+    Finding.NOT_APPROVED: "Compare the votes with `treasuryd journal export`; ask who changed the store.",
+    Finding.NOT_PAID: "Look for its hash on the chain; `treasuryd journal replay` says which row was changed.",
+    Finding.PAID_AND_ROLLED_BACK: "The money has moved: find out whether the rollback or the payment is wrong.",
+    Finding.PAID_UNNOTICED: "Do not pay it by other means: its payment is in a block.",
+    Finding.NONCE_TWICE: "Keep everything; `treasuryd journal replay` says which row was changed.",
+    Finding.BOOKS: "Compare `treasuryd balance` with the chain; `treasuryd journal replay` says which row was changed.",
+    Finding.JOURNAL: "Run `treasuryd journal verify`, and compare with the outside copy before anything is paid.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One thing that must not be; `account` None concerns them all."""
+
+    finding: Finding
+    detail: str
+    account: AccountId | None = None
+    item: DisbursementId | None = None
+
+    @property
+    def to_do(self) -> str:
+        """What a person does next."""
+        return TO_DO[self.finding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What signed bytes say, read by the chain's codec."""
+
+    account: AccountId
+    destination: Address
+    amount: int
+    memo: str
+    nonce: Nonce
+    tx_hash: TxHash
+
+
+Read: TypeAlias = Callable[[bytes], Content | None]
+"""Reads signed bytes; None where they are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One disbursement with everything that was ever bound to it, bytes included."""
+
+    item: Disbursement
+    intents: tuple[Intent, ...]
+    votes: tuple[Vote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """One balance event with what it claims, and what the booked balance was before it."""
+
+    id: int
+    account: AccountId
+    kind: str
+    delta: int
+    fee: int
+    balance: int
+    before: int
+    item: DisbursementId | None
+    # of the intent that it names; None: it names none
+    of_item: DisbursementId | None = None
+    of_amount: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """
+    One account's books as they stand.
+
+    `placed` is what decided intents above the baseline's count took; `open` says that something consumed waits for its
+    verdict, so that baseline and books differ by right.
+    """
+
+    account: AccountId
+    booked: int
+    shown: int | None  # the balance of the baseline
+    placed: int
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A bounded part of the store, read at one moment."""
+
+    cases: Sequence[Case] = ()
+    movements: Sequence[Movement] = ()
+    ledgers: Sequence[Ledger] = ()
+    broken: Sequence[tuple[AccountId | None, str]] = ()  # entries of the journal that do not follow
+    restored: bool = False  # the store was once taken up from a backup: what it lost of votes proves nothing
+
+
+@dataclass(slots=True, kw_only=True)
+class Judge:
+    """
+    Judges pages.
+
+    Guarantees: pure, but for counting what it saw. `doubts` are items whose votes cannot be recounted for sure, because the
+    configuration's keys or weights are no longer those of the vote: no violation, and told to whoever asks.
+    """
+
+    rules: Rules
+    chain_id: int
+    read: Read
+    verify: Verify = signature_valid
+    items: int = 0
+    movements: int = 0
+    doubts: list[DisbursementId] = field(default_factory=list)
+
+    def judge(self, page: Page) -> list[Violation]:
+        """Everything that is wrong in a page."""
+        self.items += len(page.cases)
+        self.movements += len(page.movements)
+        found = [
+            Violation(finding=Finding.JOURNAL, detail=said, account=account) for account, said in page.broken
+        ]
+        for case in page.cases:
+            found += self._case(case, restored=page.restored)
+        for movement in page.movements:
+            found += _movement(movement)
+        for ledger in page.ledgers:
+            found += _ledger(ledger)
+        return found
+
+    def _case(self, case: Case, *, restored: bool) -> list[Violation]:
+        item = case.item
+        paid = [intent for intent in case.intents if _pays(intent)]
+        said = [*self._bytes(case), *_standing(item, case.intents, paid)]
+        if paid:
+            said += self._approval(case, restored=restored)
+        return [
+            Violation(finding=finding, detail=detail, account=item.account, item=item.id)
+            for finding, detail in said
+        ]
+
+    def _bytes(self, case: Case) -> Iterable[tuple[Finding, str]]:
+        """Every intent and every sealed variant of it, in a block or not: they may all still leave (R6, R7)."""
+        item = case.item
+        for intent in case.intents:
+            same = (intent.account, intent.destination, intent.amount)
+            if same != (item.account, item.destination, item.amount):
+                yield (
+                    Finding.PAID_OTHERWISE,
+                    f"intent {intent.id} pays {intent.amount} to {intent.destination}",
+                )
+            for variant in intent.variants:
+                if variant.tx_bytes is not None:
+                    wrong = self._variant(item, intent, variant)
+                    if wrong:
+                        yield Finding.PAID_OTHERWISE, f"intent {intent.id}, variant {variant.number}: {wrong}"
+
+    def _variant(self, item: Disbursement, intent: Intent, variant: Variant) -> str:
+        found = None if variant.tx_bytes is None else self.read(variant.tx_bytes)
+        if found is None:
+            return "its bytes cannot be read"
+        pays = variant.kind is VariantKind.PAYMENT
+        destination = item.destination if pays else self.rules.sink_of(item.account)
+        expected: dict[str, object] = {
+            "account": item.account,
+            "destination": destination,
+            "amount": item.amount if pays else CANCEL_UNITS,
+            "nonce": intent.nonce,
+            "hash": variant.tx_hash,
+        }
+        said: dict[str, object] = {
+            "account": found.account,
+            "destination": found.destination,
+            "amount": found.amount,
+            "nonce": found.nonce,
+            "hash": found.tx_hash,
+        }
+        if pays:
+            expected["memo"], said["memo"] = item.memo, found.memo
+        wrong = [name for name, value in expected.items() if said[name] != value]
+        return f"its bytes say another {', '.join(wrong)}" if wrong else ""
+
+    def _approval(self, case: Case, *, restored: bool) -> Iterable[tuple[Finding, str]]:
+        item = case.item
+        imported = (
+            not item.request_digest
+        )  # from the signer, which keeps the digest and not all that went into it
+        if not imported and payload_digest(item) != item.payload_digest:
+            yield Finding.NOT_APPROVED, "it was paid, and its content is not what its digest was made of"
+        verdict = self._approved(case)
+        if verdict is False and not (restored or imported):
+            yield Finding.NOT_APPROVED, "it was paid, and the stored votes do not approve it"
+        elif verdict is not True:
+            self.doubts.append(item.id)
+
+    def _approved(self, case: Case) -> bool | None:
+        """Recount by the weights that were fixed; None where today's configuration cannot say."""
+        item = case.item
+        if item.proposal is None:
+            return True if self.rules.allow_treasury_initiated else None
+        if not item.weights or item.vote_deadline_epoch is None:
+            return False
+        counts = count(item, case.votes, self.rules, chain_id=self.chain_id, verify=self.verify)
+        asked = {
+            HouseName.OPERATORS: item.proposal.operators_ppm,
+            HouseName.BUILDERS: item.proposal.builders_ppm,
+        }
+        short = [
+            house
+            for house, ppm in asked.items()
+            if counts[house].approving * MAX_PPM < ppm * item.weights.get(house, 0)
+        ]
+        if not short:
+            return True
+        return None if any(self._keys_changed(case, house) for house in short) else False
+
+    def _keys_changed(self, case: Case, name: HouseName) -> bool:
+        """Whether the configuration has other keys or weights than when the vote was opened."""
+        house = self.rules.houses.get(name)
+        keys = {} if house is None else house.keys
+        known = all(vote.key in keys for vote in case.votes if vote.house is name)
+        approving = any(vote.house is name and vote.decision is Decision.APPROVE for vote in case.votes)
+        return (not known and approving) or sum(keys.values()) != (case.item.weights or {}).get(name, 0)
+
+
+def _pays(intent: Intent) -> bool:
+    """Whether a payment variant of it is in a block, as the store says."""
+    if intent.state not in IN_BLOCK:
+        return False
+    winner = next((one for one in intent.variants if one.number == intent.winner), None)
+    return winner is None or winner.kind is VariantKind.PAYMENT
+
+
+def _standing(
+    item: Disbursement, intents: Sequence[Intent], paid: Sequence[Intent]
+) -> Iterable[tuple[Finding, str]]:
+    """The item's status against what its intents say."""
+    if len(paid) > 1:
+        yield Finding.PAID_TWICE, f"intents {', '.join(str(intent.id) for intent in paid)} are in blocks"
+    live = next((intent for intent in intents if intent.id == item.live_intent), None)
+    proved = live is not None and _pays(live)
+    if item.status in PAID_STATUSES and not proved:
+        yield Finding.NOT_PAID, f"it is {item.status}, and no intent of it is in a block"
+    if item.status in PAID_STATUSES and live is not None and proved and not _hash_agrees(item, live):
+        yield Finding.PAID_OTHERWISE, "its hash is not that of the variant in the block"
+    if item.status is Status.FINALIZED and live is not None and live.state is not State.FINAL:
+        yield Finding.NOT_PAID, f"it is finalized, and its intent {live.id} is {live.state}"
+    if item.status is Status.ROLLED_BACK and paid and item.prior_tx is None:
+        yield Finding.PAID_AND_ROLLED_BACK, f"intent {paid[0].id} is in a block, and no prior hash is kept"
+    if item.status not in {*PAID_STATUSES, Status.ROLLED_BACK} and paid:
+        yield Finding.PAID_UNNOTICED, f"intent {paid[0].id} is in a block, and it is {item.status}"
+
+
+def _hash_agrees(item: Disbursement, intent: Intent) -> bool:
+    """A person's judgement names every hash that it may have been; anything else names the one."""
+    if item.tx_hash is None or item.evidence is Evidence.PERSON:
+        return True
+    return item.tx_hash in {one.tx_hash for one in intent.variants if one.number == intent.winner}
+
+
+def _movement(found: Movement) -> Iterable[Violation]:
+    said = []
+    if found.balance != found.before + found.delta:
+        said.append(f"the balance after it is {found.balance}, {found.before} and {found.delta} make another")
+    if found.kind in {"execution", "cancellation"}:
+        moved = found.of_amount if found.kind == "execution" else CANCEL_UNITS
+        if moved is None or found.of_item != found.item:
+            said.append("it names no intent of its disbursement")
+        elif -found.delta != moved + found.fee:
+            said.append(f"it took {-found.delta}, amount and fee are {moved + found.fee}")
+    for one in said:
+        detail = f"balance event {found.id}: {one}"
+        yield Violation(finding=Finding.BOOKS, detail=detail, account=found.account, item=found.item)
+
+
+def _ledger(found: Ledger) -> Iterable[Violation]:
+    """Paid and fees are the fall of the chain's balance, less what came in: booked is what the baseline shows (§10)."""
+    if found.open or found.shown is None or found.booked == found.shown - found.placed:
+        return
+    yield Violation(
+        finding=Finding.BOOKS,
+        account=found.account,
+        detail=f"booked {found.booked}, the baseline shows {found.shown}, of which {found.placed} was taken since",
+    )

@@ -1,0 +1,45 @@
+-- What the settlement audit reads (core/audit.py): pages by id, and each account's books.
+
+-- name: items_after
+-- The ids of disbursements above ?1, at most ?2.
+SELECT id FROM disbursement WHERE id > ?1 ORDER BY id LIMIT ?2;
+
+-- name: intents_of
+-- Every intent of the disbursements ?1, live and void, through the index of each.
+SELECT id FROM intent WHERE disbursement_id IN (SELECT value FROM json_each(?1)) AND live = 1
+    AND disbursement_id IS NOT NULL
+UNION ALL SELECT id FROM intent WHERE disbursement_id IN (SELECT value FROM json_each(?1)) AND live IS NULL;
+
+-- name: movements_after
+-- Balance events above ?1, at most ?2, each with the intent that it names.
+SELECT b.id, b.account, b.kind, b.delta, b.fee, b.balance, b.disbursement_id, i.disbursement_id, i.amount
+FROM balance_event AS b LEFT JOIN intent AS i ON i.id = b.intent_id WHERE b.id > ?1 ORDER BY b.id LIMIT ?2;
+
+-- name: ledgers
+-- Each account's books, what was taken above its baseline's count, and whether something consumed has no verdict yet.
+SELECT a.id, a.booked, a.chain_balance,
+    (SELECT coalesce(sum(cost), 0) FROM intent WHERE account = a.id AND live = 1 AND nonce > a.chain_nonce)
+    + (SELECT coalesce(sum(cost), 0) FROM intent WHERE account = a.id AND state = 'void' AND proof <> 'never_bound'
+        AND nonce > a.chain_nonce),
+    EXISTS (SELECT 1 FROM intent WHERE account = a.id AND step IS NOT NULL AND nonce <= a.chain_nonce)
+    OR EXISTS (SELECT 1 FROM intent WHERE account = a.id AND state = 'ambiguous')
+FROM account AS a WHERE a.next_nonce IS NOT NULL ORDER BY a.id;
+
+-- name: entries_after
+-- Journal entries above ?1, read until the reader has enough.
+SELECT id, chain, seq, at, verb, body, hash FROM journal WHERE id > ?1 ORDER BY id;
+
+-- name: nonces_twice
+-- Live intents that share an account's nonce: the index forbids it, so that only a damaged file can hold one.
+SELECT account, nonce, count(*) FROM intent NOT INDEXED WHERE live = 1 GROUP BY account, nonce HAVING count(*) > 1;
+
+-- name: uncosted
+-- Intents whose balance events do not come to what they took: id, account, disbursement, booked, cost.
+SELECT i.id, i.account, i.disbursement_id, coalesce(b.moved, 0), coalesce(i.cost, 0) FROM intent AS i
+LEFT JOIN (SELECT intent_id, sum(delta) AS moved FROM balance_event WHERE intent_id IS NOT NULL GROUP BY intent_id) AS b
+    ON b.intent_id = i.id
+WHERE coalesce(b.moved, 0) <> -coalesce(i.cost, 0);
+
+-- name: totals
+-- What each account's books come to, by kind.
+SELECT account, kind, count(*), sum(delta), sum(fee) FROM balance_event GROUP BY account, kind ORDER BY account, kind;
