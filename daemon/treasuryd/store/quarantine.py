@@ -115,11 +115,12 @@ def find(
     running = not before.get("left_at") and bool(before)
     kept: dict[str, Any] = before if running else {"found_at": now, "found": [], "accounts": {}}
     known = [(one["sign"], one["detail"]) for one in kept["found"]]
-    fresh = [one for one in reasons if (str(one.sign), one.detail) not in known]
+    fresh = [one for one in dict.fromkeys(reasons) if (str(one.sign), one.detail) not in known]
     if not fresh:
         return ()
     work = Work(connection, rules, now)
-    detail = "; ".join(one.detail for one in fresh)[:500]
+    more_signs = f" ({len(fresh) - 1} more signs)" if len(fresh) > 1 else ""
+    detail = f"{fresh[0].detail[:400]}{more_signs}"
     for row in connection.execute(SQL["pasts"]).fetchall():
         _quarantine(work, row[0], detail)
     _kill(connection, detail, now)
