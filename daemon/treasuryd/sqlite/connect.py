@@ -255,9 +255,12 @@ def _hint(code: int | None) -> str:
         return "The disk is full: make room and start again. Nothing of this change was written."
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return "The file is damaged: stop, keep a copy, run `PRAGMA integrity_check`, restore the newest good backup."
+    if primary == sqlite3.SQLITE_CANTOPEN:
+        return (
+            "Check the state folder, this user's rights in it, and the limit of open files (`LimitNOFILE=`)."
+        )
     if primary in (
         sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_AUTH,
     ):

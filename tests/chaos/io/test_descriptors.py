@@ -58,12 +58,12 @@ def test_the_bound_of_connections_leaves_descriptors_for_the_work(
 
 @pytest.mark.matrix(Row.DISK_FULL)
 def test_without_descriptors_it_ends_in_order_or_lives_on(
-    chain: Chain, tmp_path: Path, figures: Figures, injected: Callable[[int], None]
+    chain: Chain, tmp_path: Path, rounds: int, figures: Figures, injected: Callable[[int], None]
 ) -> None:
     """None left for the rollback journal or for the node: no payment is lost or doubled, whichever way it ends."""
     ends: list[str] = []
     with Payer(chain, tmp_path / "state", tmp_path) as payer:
-        for spare in (0, 1, 2, 4):
+        for spare in (0, 2, 1, 4)[: 1 + rounds]:
             payer.started()
             assert payer.submit(3)
             with contextlib.ExitStack() as stack:
