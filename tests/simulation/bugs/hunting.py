@@ -9,10 +9,14 @@ import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+import orjson
+from tests.evidence.record import FOLDER
 from tests.simulation.bugs import planted
 from tests.simulation.history import play
 
+LIMIT = 2_000  # within so many seeds from the first each bug has to be found
 OWN_FAULTS = ("ended by a bug", "nobody handled")  # of the process, not of what it promised
 
 
@@ -50,3 +54,17 @@ def hunt(bug: str, seeds: Iterable[int]) -> Finding:
 def hunt_one(asked: tuple[str, range]) -> Finding:
     """As `hunt`, for a pool of processes."""
     return hunt(*asked)
+
+
+def recorded_rows() -> list[dict[str, Any]]:
+    """Read the rows of docs/evidence/bugs.json, one per bug that was ever hunted."""
+    file = FOLDER / "bugs.json"
+    rows: list[dict[str, Any]] = (
+        orjson.loads(file.read_bytes())["figures"]["catalogue"] if file.exists() else []
+    )
+    return rows
+
+
+def recorded() -> dict[str, int]:
+    """Name the seeds that the last recorded hunt found, by bug."""
+    return {row["bug"]: row["first seed"] for row in recorded_rows() if row["first seed"] is not None}
