@@ -42,7 +42,7 @@ def judge(found: list[Pause]) -> None:
     assert any(one.both_sent for one in found if one.where is Where.SENDING)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 @pytest.mark.matrix(Row.STALE_LEADER)
 def test_a_leader_that_slept_past_its_lease_writes_nothing(
     tmp_path: Path, injected: Callable[[int], None]

@@ -15,8 +15,10 @@ from tests.chaos.clients import Client
 from tests.chaos.fleet import FUNDS, PAYER, SINK, Fleet
 from tests.matrix import Row
 
+from treasuryd.core.model import AccountId
 from treasuryd.store import journal
 
+CHAINS = (journal.PEOPLE, journal.chain_of(AccountId(PAYER)))
 ENDED = frozenset({"finalized", "rolled_back"})
 ITEMS = "SELECT id, memo, destination, amount, status, hold, cancel_requested FROM disbursement ORDER BY id"
 OPEN = """
@@ -244,10 +246,15 @@ class Witness:
         return found
 
     def _journal(self) -> list[str]:
+        """Both chains follow from their first entry, in the store and in each folder's copy of it."""
         link = sqlite3.connect(f"file:{self.fleet.store_file}?mode=ro", uri=True)
         try:
-            for chain in (journal.PEOPLE, journal.chain_of(PAYER)):  # type: ignore[arg-type]
+            for chain in CHAINS:
                 journal.verify(link, chain)
+                for folder in (self.fleet.shared / "journal", self.fleet.folder / "C" / "journal"):
+                    sum(1 for _ in journal.read_copy(folder, chain))  # reading verifies
+                    if journal.set_aside(folder):
+                        return [f"{folder}: a copy went on beyond the store: {journal.set_aside(folder)}"]
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is a finding
             return [f"the journal: {problem}"]
         finally:
