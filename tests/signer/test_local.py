@@ -274,6 +274,16 @@ async def test_rows_are_signed_in_nonce_order_whatever_order_they_come_in(signer
     assert [refused(row).first for row in answers[:2]] == [False, True]
 
 
+async def test_a_refused_fee_stops_nothing_behind_what_is_bound(signer: LocalSigner) -> None:
+    """R6: a bump above the signer's own limit waits alone; its nonce has bytes, so nothing behind it finds a gap."""
+    await ask(signer, request(1))
+    dear = request(1, variant=2, fee=TOO_MUCH)
+    answers = await ask(signer, dear, request(2))
+    assert reasons(answers) == ["fee_too_large", "signed"]
+    assert (refused(answers[0]).final, refused(answers[0]).first) == (False, True)
+    assert reasons(await ask(signer, request(3, fee=TOO_MUCH), request(4))) == ["fee_too_large", "behind"]
+
+
 async def test_a_refusal_by_policy_is_for_good_for_the_row_and_all_behind_it(desk: Desk) -> None:
     """protocol.md R11: stored per intent id, so that their nonces can be returned (R5 c)."""
     signer = await desk.open()
@@ -343,14 +353,13 @@ async def test_another_account_is_not_held_up(signer: LocalSigner) -> None:
 
 
 async def test_a_refused_bump_says_nothing_about_the_payment(signer: LocalSigner) -> None:
-    """What is bound is never attested as not bound; rows behind it stay staged."""
+    """What is bound is never attested as not bound."""
     first = await ask(signer, request(1))
-    answers = await ask(signer, request(1, variant=2, fee=BaseUnits(20_000)), request(2))
-    assert reasons(answers) == ["fee_too_large", "behind"]
-    assert [refused(row).final for row in answers] == [False, False]
-    assert await signer.never_bound([IntentId(1), IntentId(2)]) == [False, False]
+    answers = await ask(signer, request(1, variant=2, fee=BaseUnits(20_000)))
+    assert reasons(answers) == ["fee_too_large"]
+    assert refused(answers[0]).final is False
+    assert await signer.never_bound([IntentId(1)]) == [False]
     assert await ask(signer, request(1)) == first
-    assert reasons(await ask(signer, request(2))) == ["signed"]
 
 
 async def test_an_account_without_a_key_is_refused_but_not_for_good(desk: Desk) -> None:

@@ -161,7 +161,8 @@ def _answer(
         content = content_of(request)
         verdict = judge(request, content, known, term=term, policy=bench.policy, accounts=bench.accounts)
         if isinstance(verdict, Refusal):
-            first = verdict
+            if not _alone(verdict, request, known):
+                first = verdict
             answers[row] = writes.refused(row, request, verdict, known)
             continue
         if isinstance(verdict, Fresh):
@@ -176,6 +177,15 @@ def _answer(
             tx_bytes=verdict.tx_bytes,
             tx_hash=verdict.tx_hash,
         )
+
+
+def _alone(refusal: Refusal, request: SignRequest, known: Known) -> bool:
+    """
+    Whether a refusal stops nothing behind it: policy objects to a further variant of what is bound, its fee above all.
+
+    Its nonce has signed bytes, so that nothing behind it would find a gap.
+    """
+    return isinstance(refusal.why, Objection) and request.intent_id in known.contents
 
 
 class _Writes:

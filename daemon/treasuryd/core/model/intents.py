@@ -61,13 +61,17 @@ class Intent:
     evidence: Evidence | None = None
 
     def current(self) -> Variant:
-        """The variant that goes out: the cancel variant once there is one, else the newest payment (R3)."""
+        """
+        The variant that goes out: the cancel variant once there is one, else the newest payment (R3).
+
+        Of either kind the newest that has bytes: one that the signer will not sign keeps none of the older ones back.
+        """
         if len(self.variants) == 1:  # nearly always
             return self.variants[0]
         for kind in (VariantKind.CANCEL, VariantKind.PAYMENT):
             found = [variant for variant in self.variants if variant.kind is kind]
             if found:
-                return found[-1]
+                return next((one for one in reversed(found) if one.tx_hash is not None), found[-1])
         raise AssertionError(f"intent {self.id} has no variant")
 
 

@@ -44,9 +44,10 @@ WHERE i.account = ?1 AND i.step IS NOT NULL AND i.step = ?2 ORDER BY i.nonce LIM
 
 -- name: resend_ids
 -- Sent intents of the account ?1 with nonces above ?2, last sent at or before ?3, in nonce order. Also those sent after
--- ?5, which is now: the wall clock was set back, and they would wait until it has caught up.
+-- ?5, which is now: the wall clock was set back, and they would wait until it has caught up. Those of which a further
+-- variant waits for the signer go as they are meanwhile.
 SELECT i.id FROM intent AS i INDEXED BY intent_open
-WHERE i.account = ?1 AND i.step IS NOT NULL AND i.step = 'watch' AND i.nonce > ?2
+WHERE i.account = ?1 AND i.step IN ('watch', 'sign') AND i.nonce > ?2
     AND (i.last_sent_at <= ?3 OR i.last_sent_at > ?5)
 ORDER BY i.nonce LIMIT ?4;
 
