@@ -21,18 +21,18 @@ from tests.simulation.machine import (
     SeededEntropy,
     SimulatedClock,
     chain_config,
-    lost_by,
 )
 from tests.simulation.network import Line, Wires
 from tests.simulation.people import HOUSES, People
-from tests.simulation.troubles import Troubles
-from tests.simulation.watchman import DONE, Watchman
+from tests.simulation.promises import Promises
+from tests.simulation.rare import RareTroubles
+from tests.simulation.watchman import DONE
 from tests.world import OPENING, PAYER, RESERVE, RULES
 
 from treasuryd.chain.theblock import TheBlock
 from treasuryd.commands.office import Office
 from treasuryd.core.events import Event
-from treasuryd.core.model import AccountId, AccountState, BaseUnits, BreakerMode, Evidence, Moment
+from treasuryd.core.model import AccountId, BaseUnits, BreakerMode, Evidence, Moment
 from treasuryd.devnet.config import NO_ABILITIES, Abilities, profile
 from treasuryd.devnet.node import Node
 from treasuryd.devnet.server import build_node
@@ -112,12 +112,13 @@ class History:
         self.store_disk, self.ledger_disk = store_disk(), ledger_disk()
         self._folder = tempfile.TemporaryDirectory(prefix="history-") if given.fragile else None
         self.journal_folder = Path(self._folder.name) if self._folder else None
+        self.place = "first"  # the file that the store is
         self.copies: list[JournalCopy] = []  # of every process that ever ran
         self.machines = self._machines()
-        self.watchman = Watchman(self)
+        self.watchman = Promises(self)
         self.wires = Wires(self)
         self.people = People(self)
-        self.troubles = Troubles(self)
+        self.troubles = RareTroubles(self)
 
     def _build_chain(self) -> None:
         base = profile(self.settings.profile)
@@ -158,9 +159,6 @@ class History:
     def epoch(self) -> int:
         return self.ledger.height // self.rules.epoch_blocks
 
-    def lost(self) -> str:
-        return lost_by(self.journal_folder) if self.journal_folder is not None else ""
-
     async def signer_for(self, process: Process) -> LocalSigner:
         keys = {account: KEYS[account] for account in self.accounts}
         signer = await LocalSigner.open(SimulatedDriver(self.ledger_disk, process), keys, self.policy)
@@ -186,6 +184,7 @@ class History:
     async def live(self) -> None:
         """Go through it all. Raises: AssertionError where a promise was broken."""
         self.mine(self.chance.choice((0, 1, 2, 5)))
+        self.troubles.begin()
         await self._open_console()
         for machine in self.machines:
             machine.start()
@@ -230,6 +229,7 @@ class History:
         yield troubles.back_up, 2 * given.fragile
         yield troubles.restore, 1.5 * given.fragile
         yield troubles.lose_ledger, 0.7 * (given.fragile and given.accounts == 1)
+        yield from troubles.more()
 
     async def _pass(self) -> None:
         await asyncio.sleep(1.5 * self.chance.random())
@@ -281,6 +281,7 @@ class History:
             rules=self.rules,
             accounts=self.accounts,
             chain_id=CHAIN_ID,
+            price=self.trade.price,
         )
 
     # --- the end --------------------------------------------------------------------------------------------
@@ -300,16 +301,12 @@ class History:
             await self._round(turn)
             if self.watchman.deep and turn > 12:
                 break  # a reorg deeper than finality: what it took is a person's to reopen
-            if self.watchman.restored and turn > 4 and self._quarantined():
-                self.met["ended in quarantine"] += 1
-                break
+            await self.people.leave_quarantine()
             if self._all_done() and self.watchman.booked():
                 break
         for machine in self.machines:
             await machine.gone()
-        quarantined = self._quarantined()
-        assert self.watchman.restored or not quarantined, f"quarantined without a restore: {quarantined}"
-        self.watchman.finish(all_done=not self.watchman.deep and not quarantined)
+        self.watchman.finish(all_done=not self.watchman.deep)
 
     async def _round(self, turn: int) -> None:
         """Some time with many blocks in it."""
@@ -326,11 +323,6 @@ class History:
         await asyncio.sleep(0.15 + 6 * self.wires.slow)
         self.watchman.check()
         await self.people.decide_some(eager=1.0)
-
-    def _quarantined(self) -> list[str]:
-        return [
-            row[0] for row in self.rows("SELECT id FROM account WHERE state = ?", AccountState.QUARANTINED)
-        ]
 
     def _all_done(self) -> bool:
         return all(row[0] in DONE for row in self.rows("SELECT status FROM disbursement"))

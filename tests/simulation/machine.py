@@ -44,7 +44,8 @@ from treasuryd.ports import World
 from treasuryd.signer.local import LocalSigner
 from treasuryd.sqlite.inline import COMMITTED
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.journal import JournalCopy, set_aside
+from treasuryd.store.journal import JournalCopy
+from treasuryd.store.reopening import reopen
 from treasuryd.store.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Process:
         self.watched = self.statements_left >= 0 or machine.full
         self.chance = random.Random(f"{self.history.seed}{self.name}")
         self.mind: Mind | None = None
+        self.chain: TheBlock | None = None
         self.task: asyncio.Task[None] | None = None
 
     # --- what may happen to it ------------------------------------------------------------------------------
@@ -242,6 +244,12 @@ class Process:
         store_driver = SimulatedDriver(history.store_disk, self, committed=copy)
         store_driver.witness = history.watchman.witness
         await store_driver.write(history.prepare)
+        now = clock.unix_seconds()
+        self.saw(
+            *await reopen(
+                store_driver, history.rules, folder=history.journal_folder, place=history.place, now=now
+            )
+        )
         store = WatchedStore(
             store_driver, history.rules, now=clock.unix_seconds, told=lambda events: self.saw(*events)
         )
@@ -249,7 +257,7 @@ class Process:
         desk = SqliteDesk(store_driver, history.rules)
         signer = await history.signer_for(self)
         entropy = SeededEntropy(f"{history.seed}{self.name}")
-        chain = TheBlock(
+        chain = self.chain = TheBlock(
             history.chain_config,
             transport=Line(history.wires, self),
             clock=clock,
@@ -279,7 +287,6 @@ class Process:
             timing=TIMING,
             alone=lambda: machine.folder.try_lock(self),
             moment=lambda: mind.at or nowhere(clock),
-            lost=history.lost,
         )
         ticker = Ticker(world=world, rules=history.rules, trade=history.trade, mind=mind)
         await check_chain(world)
@@ -396,12 +403,6 @@ def _quiet(_text: str) -> None: ...
 
 
 def _nothing() -> None: ...
-
-
-def lost_by(folder: Any) -> str:
-    """What the daemon says of a journal copy that goes beyond its store."""
-    ahead = set_aside(folder)
-    return f"the journal's copy goes on beyond this store: {', '.join(ahead)}" if ahead else ""
 
 
 __all__ = ["Folder", "LocalSigner", "Machine", "Process"]

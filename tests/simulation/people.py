@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.simulation.disk import CHAIN_ID, Killed
 from tests.world import AMOUNT, new
 
-from treasuryd.commands import control, disbursements
+from treasuryd.commands import control, disbursements, quarantine
 from treasuryd.commands import proposals as ballots
 from treasuryd.commands.fields import Person
 from treasuryd.core.model import (
@@ -156,6 +156,8 @@ class People:
             chosen = self.chance.choice(items)
             rows = await disbursements.cancel(self.history.office, (chosen.id,), EDWARD)
             self.history.met["cancel"] += rows[0].done
+            if rows[0].done:
+                self.history.watchman.cancelled(chosen.id)
             self.history.trace(f"cancel {chosen.id} ({chosen.status}): {rows[0].what}")
 
     async def roll_back_some(self) -> None:
@@ -163,6 +165,7 @@ class People:
             if item.status is Status.EXECUTED:
                 with suppress(Rejected):
                     await disbursements.rollback(self.history.office, item.id, EDWARD)
+                    self.history.watchman.rolled_back(item.id)
                     self.history.met["rollback"] += 1
                     self.history.trace(f"rolled {item.id} back in its window")
                 return
@@ -217,7 +220,9 @@ class People:
             history.met[f"release {item.hold}"] += rows[0].done
             history.trace(f"release {item.id} ({item.hold}): {rows[0].what} {rows[0].detail}")
         elif item.hold is Hold.DEPENDENCY_FAILED:
-            await disbursements.cancel(history.office, (item.id,), EDWARD)
+            rows = await disbursements.cancel(history.office, (item.id,), EDWARD)
+            if rows[0].done:
+                history.watchman.cancelled(item.id)
             history.trace(f"cancel {item.id}: its dependency failed")
         elif item.live_intent:
             intent = (await history.desk.intents(item.id))[-1]
@@ -232,18 +237,49 @@ class People:
         history.met["resolve"] += rows[0].done
         history.trace(f"resolve {item.id} paid={truth}: {rows[0].what} {rows[0].detail}")
 
-    async def recover_ledger(self) -> None:
-        """The signer's lost ledger is found again, where the new one has signed nothing."""
-        history = self.history
-        if history.lost_ledger is None:
+    # --- after a loss -----------------------------------------------------------------------------------------
+
+    async def leave_quarantine(self) -> None:
+        """Have the signer import what it lost, fill what nobody knows, judge, and let the accounts act again (§8)."""
+        history, office = self.history, self.history.office
+        states = {account.id: account.state for account in await history.desk.accounts()}
+        sealed = await office.world.desk.sealed_marks(list(states))
+        for account in await office.world.signer.recall(sealed):
+            with suppress(Rejected):
+                give_up = states[account] is AccountState.QUARANTINED
+                done = await quarantine.import_bindings(office, account, EDWARD, give_up=give_up)
+                history.trace(f"the signer imports {done} bindings of {account}")
+                history.met["import"] += 1
+        for account, state in states.items():
+            if state is AccountState.QUARANTINED:
+                await self._leave(account)
+        if history.watchman.restored:
+            await self._release_restored()
+
+    async def _leave(self, account: Any) -> None:
+        history, office = self.history, self.history.office
+        if history.rows("SELECT 1 FROM breaker_override WHERE mode <> 'auto'"):
+            await self.force(BreakerMode.AUTO)
+        with suppress(Rejected):
+            await quarantine.fill(office, account, EDWARD)
+            history.trace(f"filled what nobody knows of {account}")
+            history.met["fill"] += 1
+        try:
+            await quarantine.resolve(office, account, EDWARD)
+        except Rejected as refusal:
+            history.trace(f"{account} stays in quarantine: {refusal}")
             return
-        signed = history.ledger_disk.connection.execute("SELECT count(*) FROM signature").fetchone()[0]
-        if signed:
-            return
-        for machine in history.machines:
-            await machine.gone()
-        history.ledger_disk.restore(history.lost_ledger)
-        history.trace("the signer's ledger was found again")
-        for machine in history.machines:
-            machine.off = False
-            machine.start()
+        history.met["quarantine resolved"] += 1
+        history.trace(f"{account} leaves its quarantine")
+
+    async def _release_restored(self) -> None:
+        """What came out of a restore and was never paid is read by a person, and paid after all."""
+        paid = self.history.watchman.paid()
+        for item in await self.items():
+            if item.hold is Hold.RESTORED and not item.live_intent and not paid[item.memo]:
+                approval = self.history.office.approval(who=EDWARD.who, reason=EDWARD.reason)
+                ids = [intent.id for intent in await self.history.desk.intents(item.id)]
+                await self.history.office.world.signer.confirm_void(ids, by=approval)
+                await self.history.desk.release([item.id], by=approval)
+                self.history.met["release restored"] += 1
+                self.history.trace(f"release {item.id}, which came out of a restore")

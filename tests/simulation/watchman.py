@@ -151,7 +151,8 @@ class Watchman:
             self.broken.append(f"{say}: its intent is void")
         if offer.tx_id in self.adopted:
             return  # bound before the store was restored: these bytes may always leave again (§8)
-        self._allowed(process, offer, say)
+        if item is not None:
+            self._allowed(process, offer, say)  # fillers may leave in quarantine, too
         if kind == "payment":
             payloads = self.payloads[offer.sender, offer.nonce]
             payloads.add((offer.to, offer.amount, offer.memo))
@@ -241,7 +242,7 @@ class Watchman:
             if self.restored and item not in self.items:
                 continue
             memo = self.items[item].memo
-            if status == Status.ROLLED_BACK and prior is None and not self.deep:
+            if status == Status.ROLLED_BACK and prior is None and not self.deep and not self.restored:
                 assert not paid[memo], f"{item} is rolled back and paid"
             if status == Status.FINALIZED and not self.deep and evidence != Evidence.PERSON:
                 assert paid[memo] == 1, f"{item} is finalized and not paid"
