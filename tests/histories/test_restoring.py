@@ -1,6 +1,8 @@
 """Old stores put back: nothing is paid twice, nothing is lost, and a person is shown what nobody can know (§8)."""
 
-from collections.abc import Awaitable, Callable
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,13 +22,33 @@ from tests.histories.restoring import (
     settled,
 )
 from tests.matrix import Row
-from tests.world import ADA, PAYER, History, new
+from tests.world import ADA, PAYER, RULES, History, new
 
 from treasuryd.commands import control, quarantine
-from treasuryd.core.model import Evidence, State, Status
+from treasuryd.core.model import (
+    Decision,
+    Epoch,
+    Evidence,
+    House,
+    HouseName,
+    Ppm,
+    Proposal,
+    State,
+    Status,
+    UnixSeconds,
+    Vote,
+)
 from treasuryd.errors import Rejected
 
-Until = Callable[[History, Any], Awaitable[bool]]
+PROPOSAL = Proposal(
+    title="t",
+    summary="s",
+    operators_ppm=Ppm(500_000),
+    builders_ppm=Ppm(500_000),
+    vote_window_epochs=50,
+    timelock_epochs=1,
+    rollback_window_epochs=1,
+)
 
 
 async def _is(history: History, item: Any, state: State) -> bool:
@@ -447,3 +469,83 @@ async def test_a_moved_machine_that_was_rolled_back_holds_every_item(
     await history.run(40)
     assert history.paid("first") == 1
     assert await held(history, first)
+
+
+@pytest.mark.matrix(Row.LEDGER_LOST)
+async def test_nonces_whose_bytes_are_lost_everywhere_are_filled(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """The ledger knows that something was sealed, and nobody knows what: a person has its nonce filled."""
+    history = await begin(evidence)
+    await history.run(3)
+    (rent,) = await history.submit(new("rent", scheduled=1))
+    backup = Backup.of(history)
+    await history.until(lambda: _is(history, rent, State.BROADCAST), blocks=3)
+    forget_pools(history)
+    await lose_ledger(history)  # and is told what was sealed
+    await backup.put_back(history)
+    injected(1)
+    await history.step()
+    assert await quarantined(history)
+    await quarantine.import_bindings(office(history), PAYER, PERSON, give_up=True)
+    await history.step()
+    _, (shown,) = await quarantine.show(office(history))
+    assert shown.standing.unknown == (1,)
+    with pytest.raises(Rejected, match="nothing is known of the nonces 1"):
+        await quarantine.resolve(office(history), PAYER, PERSON)
+    await quarantine.fill(office(history), PAYER, PERSON)
+    await leave(history)
+    await history.run(20)
+    assert history.paid("rent") == 0
+    assert await held(history, rent)
+    await history.desk.release([rent], by=ADA)
+    await history.finalized([rent])
+    await settled(history, ["rent"])
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_second_store_on_the_same_signer_is_found_by_its_reply(
+    begin: Begin, injected: Callable[[int], None]
+) -> None:
+    """Between two renewals another store had a nonce signed: nothing of this tick leaves, and all accounts stop."""
+    history = await begin()
+    await history.run(3)
+    await history.submit(new("rent"))
+
+    def meanwhile(name: str, after: bool) -> None:
+        if name == "store.stage" and not after:
+            history.fuse.watch = lambda _name, _after: None
+            ledger = sqlite3.connect(history.folder / "ledger.db")
+            ledger.execute(
+                "INSERT INTO account (name, nonce, disbursement_id, term) VALUES ('treasury', 7, 9, 1) "
+                "ON CONFLICT DO UPDATE SET nonce = 7, disbursement_id = 9"
+            )
+            ledger.commit()
+            ledger.close()
+
+    history.fuse.watch = meanwhile
+    injected(1)
+    await history.run(5)
+    assert await quarantined(history)
+    assert history.paid("rent") == 0
+    report, _ = await quarantine.show(office(history))
+    assert {"signer_nonce", "signer_disbursement"} <= {one["sign"] for one in report["found"]}
+
+
+async def test_no_vote_is_taken_in_quarantine(begin: Begin) -> None:
+    """Its count may have been another one after the backup."""
+    houses = {name: House(name=name, keys={"ab" * 32: 1}) for name in HouseName}
+    history = await begin(rules=replace(RULES, houses=houses))
+    (item,) = await history.submit(new("rent", proposal=PROPOSAL))
+    await history.until(lambda: _voting(history, item))
+    await quarantine.declare(office(history), PERSON)
+    vote = Vote(
+        disbursement_id=item, house=HouseName.OPERATORS, key="ab" * 32, counter=1, decision=Decision.APPROVE,
+        signature="", taken_at=UnixSeconds(1.0), seen_epoch=Epoch(0),
+    )  # fmt: skip
+    with pytest.raises(Rejected, match="no votes are taken"):
+        await history.desk.take_vote(vote, now=UnixSeconds(1.0))
+
+
+async def _voting(history: History, item: Any) -> bool:
+    return await history.status(item) is Status.VOTING

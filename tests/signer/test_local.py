@@ -35,6 +35,7 @@ from treasuryd.core.model import (
     Term,
     VariantKind,
 )
+from treasuryd.core.restore import Witness
 from treasuryd.errors import Rejected
 from treasuryd.ports import Signer, written
 from treasuryd.signer import ledger
@@ -503,6 +504,38 @@ async def test_an_import_that_contradicts_the_ledger_is_refused(desk: Desk) -> N
     refused_one = replace(old, request=replace(old.request, intent_id=IntentId(3), nonce=Nonce(1)))
     with pytest.raises(Rejected):
         await signer.adopt(TREASURY, [refused_one], by=PERSON)
+
+
+async def test_what_is_lost_for_good_is_given_up_by_a_person(desk: Desk) -> None:
+    """§8.4: the marks rise to what was sealed; the nonces below stay unknown, and the account signs again above them."""
+    signer = await desk.open()
+    sealed = {TREASURY: Marks(nonce=Nonce(5), disbursement_id=DisbursementId(6))}
+    assert await signer.recall(sealed) == [TREASURY]
+    with pytest.raises(Rejected, match="ends at nonce 0"):
+        await signer.adopt(TREASURY, [], by=PERSON)
+    await signer.adopt(TREASURY, [], by=PERSON, give_up=True)
+    assert await signer.recall(sealed) == []
+    marks = (await signer.marks())[TREASURY]
+    assert (marks.nonce, marks.disbursement_id) == (5, 6)
+
+
+async def test_the_store_s_word_of_itself_survives_a_restart(desk: Desk) -> None:
+    """§8: lineage and heads as last told, by account; the newest word replaces the one before."""
+    signer = await desk.open()
+    assert await signer.told() == {}
+    first = Witness(lineage="one", heads={"people": (3, "c"), "account:treasury": (8, "h")})
+    await signer.tell({TREASURY: first})
+    newer = Witness(lineage="one", heads={"people": (4, "d"), "account:treasury": (8, "h")})
+    await signer.tell({TREASURY: newer})
+    await desk.close()
+    assert await (await desk.open()).told() == {TREASURY: newer}
+
+
+async def test_it_tells_whom_a_person_declared_void(signer: LocalSigner) -> None:
+    """§8.4: what was judged before the restore is not judged again."""
+    await ask(signer, request(1), request(2))
+    await signer.confirm_void([IntentId(2)], by=PERSON)
+    assert await signer.judged_void([IntentId(1), IntentId(2)]) == [False, True]
 
 
 # --- vet, crashes ------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from treasuryd.sqlite.connect import Connection
 from treasuryd.store import fillers, journal
 from treasuryd.store.desk_items import blocks_left, one, tell
 from treasuryd.store.desk_queries import DESK
-from treasuryd.store.rows import chain_state
+from treasuryd.store.rows import chain_state, ids_json
 
 ALL_ENDPOINTS: Final = "*"
 MAX_ANNOUNCED: Final = 1_000  # expected deposits of one account
@@ -35,10 +35,17 @@ def take_vote(connection: Connection, vote: Vote, *, now: UnixSeconds) -> Event:
     """
     Store a vote whose signature was verified; it replaces an older one of its key.
 
-    Raises: Rejected (CONFLICT) while no vote is open, from the deadline on (by the seen epoch that the vote carries),
-        and for a counter that is not above the one stored.
+    Raises: Rejected (UNAVAILABLE) in quarantine; (CONFLICT) while no vote is open, from the deadline on (by the seen epoch
+        that the vote carries), and for a counter that is not above the one stored.
     """
     item = one(connection, vote.disbursement_id)
+    if connection.execute(DESK["quarantined"], (ids_json([item.account]),)).fetchone() is not None:
+        raise Rejected(
+            f"the account {item.account} is in quarantine: no votes are taken",
+            hint="The store may be older than the world, and the vote with it: `treasuryd quarantine show`.",
+            field="id",
+            kind=Refusal.UNAVAILABLE,
+        )
     deadline = item.vote_deadline_epoch
     if item.status is not Status.VOTING or deadline is None:
         raise _conflict(f"disbursement {item.id} is {item.status}: votes are taken while it is voting", "id")

@@ -1,0 +1,145 @@
+"""What a store looks at when it is opened: the journal's copy, and which file it is (protocol.md §8)."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from tests.store.kit import opened
+
+from treasuryd.core.model import Rules, UnixSeconds
+from treasuryd.sqlite.connect import Connection
+from treasuryd.sqlite.inline import InlineDriver
+from treasuryd.store import journal, ownership, reopening
+from treasuryd.store.journal import JournalCopy, path_of
+from treasuryd.store.quarantine import REPORT, meta
+
+AT = UnixSeconds(1.0)
+
+
+class Shop:
+    """A store with its copy, opened and closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.journal = folder / "a.db", folder / "journal"
+
+    async def lives(self, *accounts: str, place: str = "here") -> dict[str, Any]:
+        """Open, look, make these accounts, one transaction each, close; answers the quarantine's report."""
+        copy = JournalCopy(self.journal)
+        driver = await opened(InlineDriver, self.file, committed=copy)
+        await reopening.reopen(driver, Rules(), folder=self.journal, place=place, now=AT)
+        for account in accounts:
+            await driver.write(journal.recorded, AT, ownership.create, [account], AT)
+        found: dict[str, Any] = orjson.loads(await driver.read(meta, REPORT) or "{}")
+        self.known = [row[0] for row in await driver.read(_accounts)]
+        self.states = {row[0]: row[1] for row in await driver.read(_accounts)}
+        self.heads = await driver.read(_heads)
+        await driver.close()
+        copy.close()
+        return found
+
+    def backup(self) -> Path:
+        target = self.file.with_suffix(".backup")
+        shutil.copyfile(self.file, target)
+        return target
+
+    def restore(self) -> None:
+        for rest in self.file.parent.glob("a.db-*"):
+            rest.unlink()
+        shutil.copyfile(self.file.with_suffix(".backup"), self.file)
+
+    def edit(self, chain: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
+        path = path_of(self.journal, chain)
+        path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+
+def _accounts(connection: Connection) -> list[Any]:
+    return connection.execute("SELECT id, state FROM account ORDER BY id").fetchall()
+
+
+def _heads(connection: Connection) -> list[Any]:
+    return connection.execute("SELECT id, chain, seq, hash FROM journal ORDER BY id").fetchall()
+
+
+async def test_a_store_that_lost_nothing_is_left_alone(tmp_path: Path) -> None:
+    """Opened again at the same place: no word of a quarantine."""
+    shop = Shop(tmp_path)
+    assert await shop.lives("a") == {}
+    assert await shop.lives() == {}
+    assert shop.states == {"a": "active"}
+
+
+async def test_what_the_copy_holds_beyond_it_is_done_again_hash_for_hash(tmp_path: Path) -> None:
+    """The journal goes on as the lost one did; then every account is in quarantine, in the same transaction."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    await shop.lives("b", "c")
+    lost = shop.heads
+    shop.restore()
+
+    report = await shop.lives()
+
+    assert [one["sign"] for one in report["found"]] == ["journal_replayed"]
+    assert shop.states == dict.fromkeys("abc", "quarantined")
+    assert shop.heads[: len(lost)] == lost
+    assert list(shop.journal.glob("*.ahead")) == []
+    assert len(list(shop.journal.glob("*.taken"))) == 2
+
+
+async def test_a_copy_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
+    """A power cut took one chain's last entry: what came after it in another chain is named, not done."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    await shop.lives("b", "c", "d")
+    shop.edit("account:c", lambda _lines: [])
+    shop.restore()
+
+    report = await shop.lives()
+
+    assert [one["sign"] for one in report["found"]] == ["journal_lost"]
+    assert shop.known == ["a", "b"]
+    assert [row[1] for row in report["replayed"]["not_replayed"]] == ["account:d"]
+
+
+async def test_two_histories_are_not_mixed(tmp_path: Path) -> None:
+    """The store went on without its copy: neither is the older one, nothing of the copy is done, and it says so."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    await shop.lives("b", "c")
+    shop.restore()
+    kept = shop.journal.rename(tmp_path / "aside")
+    await shop.lives("x", place="")
+    shutil.rmtree(shop.journal)
+    kept.rename(shop.journal)
+
+    report = await shop.lives()
+
+    assert [one["sign"] for one in report["found"]] == ["journal_lost"]
+    assert shop.known == ["a", "x"]
+    assert set(shop.states.values()) == {"quarantined"}
+
+
+async def test_a_changed_copy_is_not_believed(tmp_path: Path) -> None:
+    """A line that does not follow from the one before it ends the replay."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    await shop.lives("b")
+    shop.edit("account:b", lambda lines: [line.replace(b"create", b"cheats") for line in lines])
+    shop.restore()
+    report = await shop.lives()
+    assert [one["sign"] for one in report["found"]] == ["journal_lost"]
+    assert shop.known == ["a"]
+
+
+async def test_another_file_waits_for_a_person(tmp_path: Path) -> None:
+    """Moved, restored or cloned: nothing is missing, and somebody has to say which of both goes on. Told once."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    report = await shop.lives(place="there")
+    assert [one["sign"] for one in report["found"]] == ["moved"]
+    assert await shop.lives(place="there") == report
