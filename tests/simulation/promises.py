@@ -24,6 +24,7 @@ from treasuryd.core.model import (
     IntentId,
     NewDisbursement,
     Nonce,
+    SignRequest,
     Status,
     Term,
 )
@@ -51,6 +52,7 @@ class Promises(Watchman):
         self.asked_at: dict[DisbursementId, int] = {}  # its newest intent when its cancel was requested
         self.seen: dict[DisbursementId, int] = {}  # the epoch that was believed when it was submitted
         self.consumed: dict[str, int] = {}  # the highest count that the chain ever showed
+        self.sample: SignRequest | None = None  # something that was signed once
         self.repeats: Counter[tuple[str, str, int]] = Counter()
 
     def submitted(self, item: DisbursementId, row: NewDisbursement) -> None:
@@ -175,12 +177,15 @@ class Promises(Watchman):
         connection = self.history.ledger_disk.connection
         account = self.chance.choice(self.history.accounts)
         marks = ledger.marks(connection).get(account)
+        if self.sample is not None:
+            self._forgetful(self.sample)
         if marks is None or marks.nonce == 0:
             return
         first = Nonce(self.chance.randint(1, marks.nonce))
         bound = next(iter(ledger.bindings(connection, account, first, 1)), None)
         if bound is None or bound.request.disbursement_id is None:
             return
+        self.sample = bound.request
         request, item, other = bound.request, bound.request.disbursement_id, IntentId(STRANGE)
         questions = {
             "another intent under its nonce": replace(request, intent_id=other),
@@ -199,6 +204,19 @@ class Promises(Watchman):
             stale = Term(marks.term - 1)
             assert self._refuses(known, replace(request, term=stale), stale), (
                 f"the signer would sign under term {stale}"
+            )
+
+    def _forgetful(self, sample: SignRequest) -> None:
+        """Ask for a new payment where the store is known to have sealed more than this ledger holds."""
+        question = replace(
+            sample, intent_id=IntentId(STRANGE), nonce=Nonce(STRANGE), disbursement_id=DisbursementId(STRANGE)
+        )
+        known = ledger._load(self.history.ledger_disk.connection, [question])
+        remembered = known.accounts.get(sample.account, memory.NOTHING)
+        if remembered.lost:
+            term = max(remembered.marks.term, sample.term)
+            assert self._refuses(known, question, term), (
+                f"the signer lost its memory of {sample.account}, and would sign"
             )
 
     def _refuses(self, known: memory.Known, request: Any, term: Term) -> bool:

@@ -33,10 +33,10 @@ def main() -> int:
         for finding in pool.imap_unordered(hunt_one, hunted, chunksize=1):
             found.append(finding)
             print(_row(finding), flush=True)
+            if given.record:
+                _record(found)  # each at once: a hunt that is cut off has found what it has found
     lost = [finding.bug for finding in found if finding.seed is None]
     print(f"{len(found)} bugs, {len(found) - len(lost)} found; not found: {', '.join(lost) or 'none'}")
-    if given.record:
-        _record(found)
     return min(1, len(lost))
 
 

@@ -56,7 +56,8 @@ def drop_what_is_known(patch: pytest.MonkeyPatch) -> None:
 
 
 def new_nonce(patch: pytest.MonkeyPatch) -> None:
-    _on(patch, {Meaning.NONCE_TOO_LOW}, _drop)
+    """The Block has one word for a nonce that is too low and one that is too high."""
+    _on(patch, {Meaning.NONCE_TOO_LOW, Meaning.NONCE_GAP}, _drop)
 
 
 def cancel_for_its_fee(patch: pytest.MonkeyPatch) -> None:

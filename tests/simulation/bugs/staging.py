@@ -95,7 +95,7 @@ def tidy_up(patch: pytest.MonkeyPatch) -> None:
     def make(right: Any) -> Any:
         def record(connection: Any, rules: Any, batch: Any, held: Any, at: Any) -> Any:
             for sql in steps:
-                connection.execute(sql, (at.unix - 5,))
+                connection.execute(sql, (at.unix - 1,))
             return right(connection, rules, batch, held, at)
 
         return record
@@ -205,7 +205,7 @@ BUGS: Final = (
     Bug(
         name="retention_drops_staged",
         rule="R1",
-        story="retention deletes staged intents that are some seconds old",
+        story="retention deletes staged intents that are more than a second old",
         plant=tidy_up,
     ),
     Bug(
