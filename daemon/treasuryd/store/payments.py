@@ -97,7 +97,7 @@ def sent(work: Work, changes: Sequence[Sent]) -> list[str | None]:
                 work.now if pooled else TURNED_AWAY,
             )
         )
-        work.note(change.account, "sent", (change.intent_id, change.variant, change.meaning))
+        work.counted(change.account, f"sent {change.meaning}")
         work.fact(EventKind.SENT, change.account, change.meaning, item=intent.item, detail=change.detail)
         reasons.append(None)
     work.many(SQL["sent_variant"], variants)

@@ -102,7 +102,7 @@ class _Batch:
         )
         for signed in self._fresh:
             account = self._rows[signed.intent_id][signed.variant][self.ACCOUNT]
-            work.note(account, "sealed", (signed.intent_id, signed.variant))
+            work.counted(account, "sealed")
 
     def _marked(self, before: Marks | None, row: Sequence[Any]) -> Marks:
         """The marks of an account with one more sealed intent; a batch is nearly always in nonce order."""

@@ -33,7 +33,8 @@ class Work:
     One verb's transaction, from the fence to the journal.
 
     Facts of one kind, account and reason become one event; journal rows one entry per account, grouped by what
-    happened: `{"sent": [[intent, variant, reply], …]}`.
+    happened: `{"final": [[height, block, [intent, …]], …], "sent accepted": 16}`. Of what every payment goes through, the
+    number is enough: the entry's `rows` name each of them.
     """
 
     def __init__(self, connection: Connection, rules: Rules, now: UnixSeconds) -> None:
@@ -43,6 +44,7 @@ class Work:
         self._facts: dict[tuple[EventKind, AccountId | None, str], Tally] = {}
         self._events: list[Event] = []
         self._notes: dict[AccountId, dict[str, list[Any]]] = {}
+        self._counts: dict[AccountId, dict[str, int]] = {}
 
     def many(self, sql: str, rows: list[Any]) -> None:
         """Write rows, each of which has to change exactly one: they were checked in this transaction."""
@@ -59,6 +61,11 @@ class Work:
         """Remember many rows for the account's journal entry."""
         if rows:
             self._notes.setdefault(account, {}).setdefault(what, []).extend(rows)
+
+    def counted(self, account: AccountId, what: str) -> None:
+        """Count one row for the account's journal entry."""
+        counts = self._counts.setdefault(account, {})
+        counts[what] = counts.get(what, 0) + 1
 
     def fact(
         self,
@@ -99,7 +106,8 @@ class Work:
 
     def finish(self, verb: str) -> tuple[Event, ...]:
         """Write the journal entries; answers the events, in the order in which their facts were first found."""
-        for account, body in self._notes.items():
+        for account in dict.fromkeys((*self._notes, *self._counts)):
+            body = {**self._notes.get(account, {}), **self._counts.get(account, {})}
             journal.append(self.connection, journal.chain_of(account), verb, body, self.now)
         counted = tuple(
             Event(
