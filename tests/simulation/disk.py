@@ -16,6 +16,7 @@ from treasuryd.signer import ledger
 from treasuryd.signer.ledger import APPLICATION_ID as LEDGER_ID
 from treasuryd.sqlite.connect import MEMORY, Database, open_writer, storage_errors, transaction
 from treasuryd.sqlite.inline import COMMITTED, CrashPointConnection
+from treasuryd.store.journal import recorded
 from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
 
 R = TypeVar("R")
@@ -155,7 +156,7 @@ class SimulatedDriver:
         afterwards = self.witness(verb, args) if self.witness is not None else None
         with storage_errors("the store"):
             if life.watched:
-                connection.before_statement, life.verb = life.statement, verb.__name__
+                connection.before_statement, life.verb = life.statement, name_of(verb, args)
             try:
                 result = transaction(connection, verb, *args, **kwargs)
             finally:
@@ -199,6 +200,12 @@ class SimulatedDriver:
     def _alive(self) -> None:
         if self._life.dead:
             raise Killed
+
+
+def name_of(verb: Callable[..., object], args: tuple[Any, ...]) -> str:
+    """Name a verb, or the one inside where it is journalled by another."""
+    inside = next((one for one in args if callable(one)), verb) if verb is recorded else verb
+    return getattr(inside, "__name__", "verb")
 
 
 @types.coroutine

@@ -162,8 +162,11 @@ class Process:
         if self.dead:
             return
         self.dead = True
-        self.history.trace(f"{self.name} dies {where}")
-        self.history.met["crash " + where.split("'", maxsplit=1)[0].strip()] += 1
+        self.history.trace(f"{self.name} dies {where} {what}".rstrip())
+        self.history.met[f"crash {where}"] += 1
+        self.history.loop.call_soon(
+            self.history.watchman.died, where, context=NOBODY
+        )  # once it is rolled back
         if self.task is not None:
             self.task.cancel()
         if self.paused:

