@@ -316,6 +316,19 @@ async def test_a_huge_item_does_not_delay_the_small_one_behind_it(begin: Begin, 
     assert (history.paid("huge"), history.paid("small")) == (1, 1)
 
 
+async def test_what_lacks_the_fee_alone_leaves_room_for_the_small_one(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """D8: more items than a tick looks at, of exactly what is there, stand before one that can be paid."""
+    history = await begin(evidence)
+    many = [new(f"all of it {number}", amount=OPENING) for number in range(RULES.batch_min + 2)]
+    *_, small = await history.submit(*many, new("small", to="tb1small"))
+
+    await history.finalized([small])
+
+    assert history.paid("small") == 1
+
+
 async def test_many_unaffordable_items_leave_room_for_the_small_one(begin: Begin) -> None:
     """D8: sixteen items that only one of can be afforded do not fill the pipeline."""
     rules = replace(RULES, max_unburned=4)

@@ -56,6 +56,7 @@ Price = Callable[[AccountId, Address, str], BaseUnits | None]
 Approved = Callable[[Disbursement, tuple[Vote, ...]], bool]
 """Whether the votes taken in time, their signatures verified anew, reach the quorum of both houses."""
 
+NO_FEE: Final = BaseUnits(0)
 UNTIL_THE_NEXT_BLOCK: Final = frozenset(
     {Meaning.PENDING_LIMIT, Meaning.POOL_FULL, Meaning.NONCE_GAP, Meaning.REPLAYED}
 )
@@ -78,6 +79,7 @@ class Plan:
     sign: tuple[Intent, ...] = ()  # staged earlier, bytes missing
     send: tuple[Intent, ...] = ()  # due to go out: never sent, or due again; `sendable` has the last word
     waiting: Mapping[Hold, int] = field(default_factory=dict)
+    least_fee: BaseUnits = NO_FEE  # the cheapest price of a candidate; 0 where none was priced
 
 
 def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
@@ -90,7 +92,7 @@ def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
         says; the store checks inside each transaction.
     """
     acting, sending = _acting(view), _sending(view)
-    holds, drafts, waiting = _stage(view, at, rules, acting, pricing)
+    holds, drafts, waiting, least_fee = _stage(view, at, rules, acting, pricing)
     return Plan(
         changes=(
             *_advance(view.advancing, view.votes, at, rules, pricing),
@@ -105,6 +107,7 @@ def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
         ),
         send=tuple(_due(view, at, rules)),
         waiting=waiting,
+        least_fee=least_fee,
     )
 
 
@@ -156,7 +159,7 @@ def _count(account: Account, at: Moment) -> Nonce:
 
 def _stage(
     view: View, at: Moment, rules: Rules, acting: Mapping[AccountId, Account], pricing: Pricing
-) -> tuple[list[Change], tuple[Draft, ...], dict[Hold, int]]:
+) -> tuple[list[Change], tuple[Draft, ...], dict[Hold, int], BaseUnits]:
     """
     Choose which candidates become drafts; an approval that no longer holds is written down.
 
@@ -199,7 +202,8 @@ def _stage(
         room[item.account] -= 1
         funds[item.account] = BaseUnits(funds[item.account] - item.amount - fee)
         drafts.append(staging.draft(item, fee=fee))
-    return holds, tuple(drafts), dict(waiting)
+    least_fee = min((fee for fee in at_fee if fee is not None), default=NO_FEE)
+    return holds, tuple(drafts), dict(waiting), least_fee
 
 
 def _rooted(account: Account, at: Moment, rules: Rules) -> bool:

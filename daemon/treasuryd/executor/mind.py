@@ -8,6 +8,7 @@ import anyio
 from treasuryd.core.epochs import Belief
 from treasuryd.core.model import (
     AccountId,
+    BaseUnits,
     BootSeconds,
     Epoch,
     Held,
@@ -18,6 +19,7 @@ from treasuryd.core.model import (
     Snapshot,
     Term,
 )
+from treasuryd.core.planner import NO_FEE
 from treasuryd.ports import Clock, Vitals
 
 
@@ -36,6 +38,7 @@ class Mind:
     at: Moment | None = None
     waiting: Mapping[Hold, int] = field(default_factory=dict)
     snapshot: Snapshot = field(default_factory=Snapshot)
+    least_fee: BaseUnits = NO_FEE  # the cheapest price of what the last tick could have staged
     batch: int = 0  # rows per list of the next view; 0: as few as the rules allow
     # per account: under which term and by which settled epoch items to finalize were last looked for
     finalized_by: dict[AccountId, tuple[Term, Epoch]] = field(default_factory=dict)

@@ -92,6 +92,7 @@ async def tick(world: World, rules: Rules, trade: Trade, mind: Mind, held: Held)
 
     _page_late_heads(grip, view, at, rules)
     mind.waiting = plan.waiting
+    mind.least_fee = plan.least_fee
     mind.batch = planner.next_batch(mind.batch, view, at, rules)
     work = view.more or plan.changes or finalized or len(due) > len(sent)
     return Report(
@@ -159,6 +160,7 @@ async def _heads(grip: Grip, stored: ChainState, rules: Rules) -> tuple[ChainSta
         settled=chain.settled,
         seen=belief.seen,
         evidence=world.chain.evidence,
+        least_fee=mind.least_fee,
     )
     return chain, moment, wrong
 

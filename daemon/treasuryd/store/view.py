@@ -131,13 +131,13 @@ class _Reading:
         return disbursements(self._connection, rows)
 
     def _funds(self, account: Account) -> int:
-        """Its balance in the frame, or in its baseline, less what is promised to live intents."""
+        """Its balance in the frame, or in its baseline, less what is promised to live intents and the least fee."""
         own = Address(account.id)
         for frame in (self._at.frame, account.baseline):
             if frame is not None and own in frame.holdings:
                 holding = frame.holdings[own]
                 promised = self._rows(None, (ids_json([account.id]),), STAGING["paying_accounts"])[0][5]
-                return (holding.balance if holding else 0) - int(promised)
+                return (holding.balance if holding else 0) - int(promised) - self._at.least_fee
         return MAX_AMOUNT  # not read yet: staging decides
 
     def _votes(self, items: Iterable[Disbursement]) -> dict[DisbursementId, Any]:

@@ -57,7 +57,8 @@ class Moment:
     When a decision is taken: epochs, heights, clocks and the frame of this tick.
 
     `believed` is the highest believed head of the endpoints, `lowest` (None: as `believed`) the one that finality is
-    judged from (R9: where more than one is configured, one of them alone buries nothing).
+    judged from (R9: where more than one is configured, one of them alone buries nothing). `least_fee` is the cheapest
+    price of what the last tick looked at, 0 where that was nothing: what cannot pay it is not looked at (D8).
     """
 
     unix: UnixSeconds
@@ -69,6 +70,7 @@ class Moment:
     frame: Frame | None = None  # None: the chain could not be read consistently in this tick
     quote: FeeQuote | None = None
     lowest: Height | None = None
+    least_fee: BaseUnits = BaseUnits(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
