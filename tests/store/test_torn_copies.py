@@ -104,6 +104,40 @@ async def test_what_is_not_looked_through_is_trusted(tmp_path: Path, monkeypatch
         list(read_copy(folder, CHAIN))
 
 
+async def test_what_another_process_adds_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby that starts looks through the copy while the leader writes: a whole file is not cut."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    leading = JournalCopy(folder)
+    leader = await opened(InlineDriver, file, committed=leading)
+    await leader.write(_say, "a")
+    standby = await opened(InlineDriver, file)
+    assert isinstance(leader, InlineDriver)
+    assert isinstance(standby, InlineDriver)
+    look = journal.copy_tail
+
+    def while_the_leader_writes(folder: Path, chain: str) -> journal.Tail:
+        found = look(folder, chain)
+        if chain == CHAIN:
+            monkeypatch.setattr(journal, "copy_tail", look)
+            leader._writer.execute("BEGIN IMMEDIATE")
+            _say(leader._writer, "b")
+            leader._writer.execute("COMMIT")
+            leading(leader._writer)
+        return found
+
+    monkeypatch.setattr(journal, "copy_tail", while_the_leader_writes)
+    copy = JournalCopy(folder)
+    copy(standby._writer)
+
+    assert list(read_copy(folder, CHAIN)) == await leader.read(entries, CHAIN)
+    for one in (leader, standby):
+        await one.close()
+    leading.close()
+    copy.close()
+
+
 async def test_a_copy_that_failed_ends_without_a_second_error(tmp_path: Path) -> None:
     """The first error says what happened; closing says nothing on top, and the next start writes what is missing."""
     folder, file = tmp_path / "journal", tmp_path / "a.db"

@@ -313,7 +313,8 @@ class JournalCopy:
             text = file.read(tail.size - tail.checked)
             file.seek(tail.checked)
             file.write(text)
-            file.truncate(tail.size)
+            if tail.torn:  # whole, it may have grown meanwhile: another process shares the folder
+                file.truncate(tail.size)
 
     @staticmethod
     def _known(connection: Connection, chain: str, head: CopyHead) -> bool:
@@ -443,6 +444,7 @@ class Tail:
     size: int
     beyond: CopyHead | None
     checked: int = 0  # where in the file the looking began
+    torn: bool = False  # whether anything stands behind `size`
 
 
 def copy_head(folder: Path, chain: str) -> CopyHead | None:
@@ -476,7 +478,7 @@ def copy_tail(folder: Path, chain: str) -> Tail:
         elif entry is not None:
             beyond = CopyHead(seq=entry.seq, hash=entry.hash)
     head = CopyHead(seq=last.seq, hash=last.hash) if last and last.seq else None
-    return Tail(head=head, size=size, beyond=beyond, checked=start + at)
+    return Tail(head=head, size=size, beyond=beyond, checked=start + at, torn=torn)
 
 
 def _readable(chain: str, line: bytes) -> Entry | None:
