@@ -30,13 +30,12 @@ SECTIONS = (
     Section("matrix", "Failure matrix", "make evidence-matrix"),
     Section("simulation", "Simulated histories", "make sim-long"),
     Section("bugs", "Planted bugs", "make bugs"),
-    Section("crashes", "A crash at every await and every statement", "make test"),
+    Section("crash", "A crash at every await and every statement", "make crash"),
     Section("chaos", "Killed and stopped processes", "make chaos"),
-    Section("faults", "Failing disks, clocks and descriptors", "make faults"),
-    Section("power", "Power cuts", "make power"),
+    Section("io-faults", "Failing disks, power cuts, clocks and descriptors", "make io-faults"),
     Section("model", "The model", "make model"),
     Section("fuzz", "Fuzzing", "make fuzz"),
-    Section("coverage", "Branch coverage", "make coverage"),
+    Section("coverage", "Branch coverage", "make test"),
     Section("mutation", "Mutation", "make mutation"),
 )
 
