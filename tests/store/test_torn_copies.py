@@ -128,9 +128,19 @@ async def test_what_another_process_adds_meanwhile_stays(
         return found
 
     monkeypatch.setattr(journal, "copy_tail", while_the_leader_writes)
+    sizes: list[int] = []
+    write_anew = JournalCopy._write_anew
+
+    def then_measured(copy: JournalCopy, chain: str, tail: journal.Tail) -> None:
+        before = path_of(folder, chain).stat().st_size
+        write_anew(copy, chain, tail)
+        sizes.append(path_of(folder, chain).stat().st_size - before)
+
+    monkeypatch.setattr(JournalCopy, "_write_anew", then_measured)
     copy = JournalCopy(folder)
     copy(standby._writer)
 
+    assert set(sizes) == {0}
     assert list(read_copy(folder, CHAIN)) == await leader.read(entries, CHAIN)
     for one in (leader, standby):
         await one.close()
