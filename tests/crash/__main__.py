@@ -27,8 +27,10 @@ def main() -> int:
     for scene in scenes:
         for evidence in evidences:
             points = counted(scene, evidence)
+            every = points.deaths(stride=given.stride)
+            apart = max(1, len(every) // given.most) if given.most else 1
             deaths = _chosen(given) or [
-                *points.deaths(stride=given.stride),
+                *every[given.offset % apart :: apart],
                 *points.pairs(given.pairs, offset=given.offset),
             ]
             for death in deaths:
@@ -49,6 +51,7 @@ def main() -> int:
     figures: dict[str, Any] = dict(total) | {
         "scenes": len(scenes) * len(evidences),
         "stride": given.stride,
+        "most": given.most,
         "failed": len(failed),
         "seconds": round(time.perf_counter() - began),
     }
@@ -64,8 +67,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scene", choices=[scene.name for scene in SCENES])
     parser.add_argument("--evidence", choices=["hash", "balance"])
     parser.add_argument("--stride", type=int, default=STRIDE, help="1: every await and every statement")
+    parser.add_argument("--most", type=int, default=0, help="of a scene, spread over it; 0: all")
     parser.add_argument("--pairs", type=int, default=PAIRS)
-    parser.add_argument("--offset", type=int, default=0)
+    parser.add_argument("--offset", type=int, default=0, help="which of them, with --most; which pairs")
     parser.add_argument("--await", dest="at_await", type=int, default=-1)
     parser.add_argument("--statement", dest="at_statement", type=int, default=-1)
     parser.add_argument("--again", type=int, default=-1)
