@@ -10,6 +10,7 @@ from tests.world import History, new
 
 from treasuryd.core.model import Evidence
 from treasuryd.main import audits
+from treasuryd.sqlite.connect import Connection
 
 
 @pytest.fixture
@@ -57,8 +58,12 @@ async def test_a_violation_is_told_with_what_to_do(
     paid: History, call: Callable[..., Told], forgery: str, finding: str
 ) -> None:
     """Exit code 1; the item, what is wrong, the next step."""
-    for statement in forgery.split("; "):
-        await paid.sql.write(lambda connection, statement=statement: connection.execute(statement))
+
+    def forge(connection: Connection) -> None:
+        for statement in forgery.split("; "):
+            connection.execute(statement)
+
+    await paid.sql.write(forge)
     told = call("audit", "--state-folder", paid.folder)
     assert (told.code, f"{finding}: " in told.err) == (1, True)
     found = json.loads(call("audit", "--state-folder", paid.folder, "--json").out)["violations"]

@@ -205,7 +205,9 @@ async def _store(
     )
     driver = await ThreadedDriver.open(database, committed=copy)
     stack.push_async_callback(driver.close)
-    await driver.write(prepare, chain_id=settings.chain.chain_id, lineage=entropy.new_id())
+    await driver.write(
+        prepare, chain_id=settings.chain.chain_id, lineage=entropy.new_id(), now=clock.unix_seconds()
+    )
     events = await reopen(
         driver,
         rules,
