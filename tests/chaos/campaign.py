@@ -29,7 +29,7 @@ AIMS: Final[dict[Row, tuple[str, float]]] = {  # which line to kill at, and how 
     Row.ACCEPTED_NOT_RECORDED: ("intent_sealed", 0.03),
     Row.INCLUDED_NOT_RECORDED: ("intent_sent", 0.3),
     Row.REORGED: ("intent_reorged", 0.05),
-    Row.CANCELLATION_CRASH: ("variant_staged", 0.05),
+    Row.CANCELLATION_CRASH: ("variant_staged", 0.15),
 }
 MORE_KILLS: Final = 25  # at most, until every row of AIMS was seen
 LEADER_SECONDS: Final = 6.0  # how long somebody is given to take the lease before the next death
@@ -143,13 +143,27 @@ class Campaign:
 
         victim.ears.append(ear)
         try:
+            if Row.CANCELLATION_CRASH in rows:
+                self._provoke_cancellation()
             found = hit.wait(AIM_SECONDS)
         finally:
             victim.ears.remove(ear)
         if found:
             time.sleep(self._draw.uniform(0.0, within[heard[0]]))
+        if Row.CANCELLATION_CRASH in rows:
+            with contextlib.suppress(*UNREACHED):
+                self.fleet.admin(fault="mining", on=True)
         if victim.alive:
             self._kill(victim, f"at {heard[0].partition('.')[2]}" if found else "at any moment")
+
+    def _provoke_cancellation(self) -> None:
+        """Blocks stop for a moment, and what is on its way is cancelled: it needs a second payload on its nonce."""
+        with contextlib.suppress(*UNREACHED):
+            self.fleet.admin(fault="mining", on=False)
+            deadline = time.monotonic() + AIM_SECONDS
+            while not self.witness.on_their_way() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.client.cancel(self.witness.on_their_way())
 
     def _newborn(self) -> None:
         """Kill somebody in its start: within its first tenth of a second, or anywhere in it."""

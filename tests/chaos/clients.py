@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -67,6 +67,12 @@ class Client:
             self._send(order)
         return not self.unanswered
 
+    def cancel(self, items: Iterable[int]) -> None:
+        """Ask for these to be cancelled; whatever the answer is, it was asked."""
+        for item in items:
+            self.cancelled.add(item)  # before it is asked for: the answer may get lost
+            self._ask(f"/treasury/disbursements/{item}/cancel", {"reason": "changed our mind"})
+
     def _run(self) -> None:
         while not self._over.wait(self._draw.uniform(*self._seconds)):
             waiting = self.unanswered
@@ -105,9 +111,7 @@ class Client:
     def _cancel(self) -> None:
         known = [item for order in self.orders[-6:] for item in order.ids]
         if known:
-            item = self._draw.choice(known)
-            self.cancelled.add(item)  # before it is asked for: the answer may get lost
-            self._ask(f"/treasury/disbursements/{item}/cancel", {"reason": "changed our mind"})
+            self.cancel([self._draw.choice(known)])
 
     def _ask(self, path: str, body: object, *, key: str = "") -> Any:
         there = list(self.fleet.anyone())

@@ -179,6 +179,17 @@ class Program:
     def send(self, number: int) -> None:
         os.kill(self.life.pid, number)
 
+    def pause(self) -> None:
+        """SIGSTOP, and see every thread of it stand still: one in the middle of a call of the system ends that first."""
+        self.send(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.life.pid}/task")
+        if not tasks.exists():  # a system without /proc
+            time.sleep(0.3)
+            return
+        until(
+            f"{self.name} stands still", lambda: all(_stopped(one) for one in tasks.iterdir()), seconds=10.0
+        )
+
     def tail(self, lines: int = TAIL_LINES) -> str:
         text = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join([f"--- {self.name}: {self.log}", *text[-lines:]])
@@ -198,6 +209,10 @@ class Program:
                     for ear in list(self.ears):
                         ear(line)
         life.heard_out.set()
+
+
+def _stopped(task: Path) -> bool:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0] in {"T", "t"}
 
 
 def _parsed(raw: bytes) -> Line | None:

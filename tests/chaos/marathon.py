@@ -59,7 +59,7 @@ class Marathon:
 
     def _stint(self, lookup: bool, number: int) -> None:
         seed = f"{self.seed}-{number}-{'hash' if lookup else 'balance'}"
-        campaign = Campaign(self.folder / seed, seed, lookup=lookup, kills=STINT)
+        campaign = Campaign(self.folder / seed, seed, lookup=lookup, kills=min(STINT, -(-self.kills // 2)))
         self._running.append(campaign)
         try:
             tally = campaign.run()

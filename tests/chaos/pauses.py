@@ -67,7 +67,7 @@ def pause(fleet: Fleet, witness: Witness, where: Where) -> Pause:
     term = _term(witness)
     time.sleep(0.6)  # it works: sends what was sealed
     with _file_held(fleet):
-        successor.send(signal.SIGSTOP)
+        successor.pause()
     before, sent = _prints(witness), witness.offered()
     if where is Where.SENDING:  # the node hands the old leader's call in, while the new one leads
         time.sleep(max(0.0, stopped_at + DELAY_SECONDS + 0.3 - time.monotonic()))
@@ -125,7 +125,7 @@ def _stop(fleet: Fleet, stale: Program, where: Where) -> float:
         _stop_waiting_writer(fleet, stale)
     else:
         with _file_held(fleet):
-            stale.send(signal.SIGSTOP)
+            stale.pause()
     return time.monotonic()
 
 
@@ -135,7 +135,7 @@ def _stop_waiting_writer(fleet: Fleet, stale: Program) -> None:
         link = sqlite3.connect(fleet.store_file, isolation_level=None, timeout=5.0)
         link.execute("BEGIN IMMEDIATE")  # writers wait, readers do not
         time.sleep(0.55)  # longer than the renewals are apart, shorter than a verb waits for the file
-        stale.send(signal.SIGSTOP)
+        stale.pause()
         link.close()
         with contextlib.suppress(sqlite3.OperationalError), _file_held(fleet, seconds=0.3):
             return
@@ -147,17 +147,17 @@ def _stop_waiting_writer(fleet: Fleet, stale: Program) -> None:
 @contextlib.contextmanager
 def _file_held(fleet: Fleet, *, seconds: float = 5.0) -> Iterator[None]:
     """
-    Nobody is inside a transaction meanwhile; who wants to be waits for us.
+    Nobody is inside a transaction of store or ledger meanwhile; who wants to be waits for us.
 
     A process that is stopped inside one keeps the file locked until it wakes up or dies, and nobody can take over: the
     one pause that a lease in the same file cannot heal (docs/operations.md).
     """
-    link = sqlite3.connect(fleet.store_file, isolation_level=None, timeout=seconds)
-    try:
-        link.execute("BEGIN EXCLUSIVE")
+    with contextlib.ExitStack() as stack:
+        for file in (fleet.store_file, fleet.shared / "signer" / "ledger.db"):
+            link = sqlite3.connect(file, isolation_level=None, timeout=seconds)
+            stack.callback(link.close)
+            link.execute("BEGIN EXCLUSIVE")
         yield
-    finally:
-        link.close()
 
 
 def _delays(fleet: Fleet) -> int:

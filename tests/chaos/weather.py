@@ -43,7 +43,7 @@ MOODS: Final[tuple[tuple[int, Mood], ...]] = (
     (2, lambda draw: {"fault": "mining", "on": False}),
     (3, lambda draw: {"fault": "dust", "to": PAYER, "amount": draw.randint(1, DUST)}),
 )  # fmt: skip
-LASTING: Final = frozenset({"lag", "absurd_height", "mining"})  # taken back a moment later
+LASTING: Final = frozenset({"lag", "absurd_height", "mining", "lose_pool"})  # taken back a moment later
 LOOKUP_MOODS: Final = (
     "wrong_block",
 )  # a look-up that forgets a payment freezes by design (R14): not among these
@@ -84,6 +84,9 @@ class Weather:
         while not self._over.wait(self._draw.uniform(*self._seconds)):
             command = self._mood()
             try:
+                if command["fault"] == "lose_pool":  # once there is something in it
+                    self.fleet.admin(fault="mining", on=False)
+                    self._over.wait(self._draw.uniform(0.2, 0.8))
                 said = self.fleet.admin(**command)
                 self.told[command["fault"]] += 1
                 self.lost += said.get("lost", 0)

@@ -129,6 +129,17 @@ class Witness:
         except sqlite3.Error:
             return 0
 
+    def on_their_way(self) -> list[int]:
+        """Disbursements whose bytes are out, or may be; a few, and none while nobody can say."""
+        try:
+            rows = self.read(
+                "SELECT disbursement_id FROM intent WHERE state IN ('signed', 'broadcast')"
+                " AND disbursement_id IS NOT NULL ORDER BY nonce DESC LIMIT 3"
+            )
+        except sqlite3.Error:
+            return []
+        return [int(row[0]) for row in rows]
+
     def ended(self) -> bool:
         """Whether every disbursement of the store has come to its end."""
         try:
