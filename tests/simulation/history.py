@@ -52,6 +52,7 @@ KEYS: Final = {
     account: Key(Ed25519PrivateKey.from_private_bytes(bytes([place]) * 32))
     for place, account in enumerate((PAYER, RESERVE, THIRD), start=1)
 }
+MEMORY_FOLDER: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 POLICY_LIMIT: Final = BaseUnits(6_000_000)
 LAST_ROUNDS: Final = 120
 MANY_ROUNDS: Final = 30  # from then on what waits for a limit of time: a pool's, a breaker's
@@ -110,7 +111,9 @@ class History:
         self._build_chain()
         self.lost_ledger: Any = None
         self.store_disk, self.ledger_disk = store_disk(), ledger_disk()
-        self._folder = tempfile.TemporaryDirectory(prefix="history-") if given.fragile else None
+        self._folder = (
+            tempfile.TemporaryDirectory(prefix="history-", dir=MEMORY_FOLDER) if given.fragile else None
+        )
         self.journal_folder = Path(self._folder.name) if self._folder else None
         self.place = "first"  # the file that the store is
         self.copies: list[JournalCopy] = []  # of every process that ever ran
