@@ -33,10 +33,8 @@ from treasuryd.core.model import (
     Epoch,
     Evidence,
     FeeQuote,
-    Height,
     Incarnation,
     Intent,
-    Moment,
     NewDisbursement,
     Owner,
     Proposal,
@@ -278,7 +276,6 @@ class History:
             accounts=self.accounts,
             timing=TIMING,
             alone=lambda: True,
-            moment=lambda: self.mind.at or self._nowhere(),
         )
         self.ticker = Ticker(world=self.world, rules=self.rules, trade=self.trade(), mind=self.mind)
 
@@ -319,16 +316,6 @@ class History:
 
     def _told(self, events: tuple[Event, ...]) -> None:
         self.seen.saw(*events)
-
-    def _nowhere(self) -> Moment:
-        return Moment(
-            unix=self.clock.unix_seconds(),
-            boot=self.clock.boot_seconds(),
-            believed=Height(0),
-            settled=Epoch(0),
-            seen=Epoch(0),
-            evidence=Evidence.BALANCE,
-        )
 
     # --- time ---------------------------------------------------------------------------------------------
 

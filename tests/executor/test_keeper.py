@@ -32,7 +32,6 @@ def candidate(history: History, *, name: str = "tester", alone: bool = False, fo
         accounts=history.accounts,
         timing=TIMING,
         alone=lambda: alone,
-        moment=history.keeper.moment,
     )
 
 

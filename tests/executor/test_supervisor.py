@@ -132,7 +132,6 @@ class Process:
             accounts=(TREASURY,),
             timing=lease.Timing(),
             alone=lambda: True,
-            moment=lambda: cast("Any", None),
         )
         return Supervisor(
             world=self.world,

@@ -24,11 +24,7 @@ from treasuryd.core.events import Event
 from treasuryd.core.model import (
     BootSeconds,
     Endpoint,
-    Epoch,
-    Evidence,
-    Height,
     Incarnation,
-    Moment,
     Owner,
     UnixSeconds,
 )
@@ -289,7 +285,6 @@ class Process:
             accounts=history.accounts,
             timing=TIMING,
             alone=lambda: machine.folder.try_lock(self),
-            moment=lambda: mind.at or nowhere(clock),
         )
         ticker = Ticker(world=world, rules=history.rules, trade=history.trade, mind=mind)
         await check_chain(world)
@@ -380,17 +375,6 @@ def chain_config(urls: list[str], payers: Any) -> ChainConfig:
         burst=1000,
         ban_seconds=2.0,
         poll_seconds=3.0,
-    )
-
-
-def nowhere(clock: Any) -> Moment:
-    return Moment(
-        unix=clock.unix_seconds(),
-        boot=clock.boot_seconds(),
-        believed=Height(0),
-        settled=Epoch(0),
-        seen=Epoch(0),
-        evidence=Evidence.BALANCE,
     )
 
 

@@ -5,15 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
 from tests.store.kit import opened
 
-from treasuryd.core.model import Rules, UnixSeconds
+from treasuryd.core.model import AccountId, Rules, UnixSeconds
 from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import journal, ownership, reopening
 from treasuryd.store.journal import JournalCopy, path_of
-from treasuryd.store.quarantine import REPORT, meta
+from treasuryd.store.quarantine import report
 
 AT = UnixSeconds(1.0)
 
@@ -30,8 +29,8 @@ class Shop:
         driver = await opened(InlineDriver, self.file, committed=copy)
         await reopening.reopen(driver, Rules(), folder=self.journal, place=place, now=AT)
         for account in accounts:
-            await driver.write(journal.recorded, AT, ownership.create, [account], AT)
-        found: dict[str, Any] = orjson.loads(await driver.read(meta, REPORT) or "{}")
+            await driver.write(_made, AccountId(account))
+        found = await driver.read(report)
         self.known = [row[0] for row in await driver.read(_accounts)]
         self.states = {row[0]: row[1] for row in await driver.read(_accounts)}
         self.heads = await driver.read(_heads)
@@ -52,6 +51,10 @@ class Shop:
     def edit(self, chain: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
         path = path_of(self.journal, chain)
         path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+
+def _made(connection: Connection, account: AccountId) -> None:
+    journal.recorded(connection, AT, ownership.create, [account], AT)
 
 
 def _accounts(connection: Connection) -> list[Any]:
@@ -79,9 +82,9 @@ async def test_what_the_copy_holds_beyond_it_is_done_again_hash_for_hash(tmp_pat
     lost = shop.heads
     shop.restore()
 
-    report = await shop.lives()
+    said = await shop.lives()
 
-    assert [one["sign"] for one in report["found"]] == ["journal_replayed"]
+    assert [one["sign"] for one in said["found"]] == ["journal_replayed"]
     assert shop.states == dict.fromkeys("abc", "quarantined")
     assert shop.heads[: len(lost)] == lost
     assert list(shop.journal.glob("*.ahead")) == []
@@ -97,11 +100,11 @@ async def test_a_copy_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
     shop.edit("account:c", lambda _lines: [])
     shop.restore()
 
-    report = await shop.lives()
+    said = await shop.lives()
 
-    assert [one["sign"] for one in report["found"]] == ["journal_lost"]
+    assert [one["sign"] for one in said["found"]] == ["journal_lost"]
     assert shop.known == ["a", "b"]
-    assert [row[1] for row in report["replayed"]["not_replayed"]] == ["account:d"]
+    assert [row[1] for row in said["replayed"]["not_replayed"]] == ["account:d"]
 
 
 async def test_two_histories_are_not_mixed(tmp_path: Path) -> None:
@@ -116,9 +119,9 @@ async def test_two_histories_are_not_mixed(tmp_path: Path) -> None:
     shutil.rmtree(shop.journal)
     kept.rename(shop.journal)
 
-    report = await shop.lives()
+    said = await shop.lives()
 
-    assert [one["sign"] for one in report["found"]] == ["journal_lost"]
+    assert [one["sign"] for one in said["found"]] == ["journal_lost"]
     assert shop.known == ["a", "x"]
     assert set(shop.states.values()) == {"quarantined"}
 
@@ -131,8 +134,8 @@ async def test_a_changed_copy_is_not_believed(tmp_path: Path) -> None:
     await shop.lives("b")
     shop.edit("account:b", lambda lines: [line.replace(b"create", b"cheats") for line in lines])
     shop.restore()
-    report = await shop.lives()
-    assert [one["sign"] for one in report["found"]] == ["journal_lost"]
+    said = await shop.lives()
+    assert [one["sign"] for one in said["found"]] == ["journal_lost"]
     assert shop.known == ["a"]
 
 
@@ -140,6 +143,6 @@ async def test_another_file_waits_for_a_person(tmp_path: Path) -> None:
     """Moved, restored or cloned: nothing is missing, and somebody has to say which of both goes on. Told once."""
     shop = Shop(tmp_path)
     await shop.lives("a")
-    report = await shop.lives(place="there")
-    assert [one["sign"] for one in report["found"]] == ["moved"]
-    assert await shop.lives(place="there") == report
+    said = await shop.lives(place="there")
+    assert [one["sign"] for one in said["found"]] == ["moved"]
+    assert await shop.lives(place="there") == said

@@ -7,7 +7,7 @@ import anyio
 
 from treasuryd.core import lease
 from treasuryd.core.events import Event, EventKind, Severity
-from treasuryd.core.model import AccountId, Held, Lease, LeaseSeen, Moment, Owner
+from treasuryd.core.model import AccountId, Held, Lease, LeaseSeen, Owner
 from treasuryd.core.restore import Reason, Sign
 from treasuryd.errors import Transient
 from treasuryd.executor import quarantine
@@ -32,7 +32,6 @@ class Keeper:
     accounts: Sequence[AccountId]
     timing: lease.Timing
     alone: Callable[[], bool]  # whether we hold the folder's lock, which proves a predecessor in it dead
-    moment: Callable[[], Moment]
     lost: Callable[[], str] = (
         str  # what copies outside hold beyond the store; empty: nothing, or all was replayed
     )

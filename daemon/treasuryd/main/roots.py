@@ -21,10 +21,6 @@ from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
     Disbursement,
-    Epoch,
-    Evidence,
-    Height,
-    Moment,
 )
 from treasuryd.devnet.config import DevnetConfig, profile
 from treasuryd.devnet.server import Devnet
@@ -309,7 +305,6 @@ def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Proc
             accounts=accounts,
             timing=timing,
             alone=parts.alone,
-            moment=lambda: mind.at or _before_the_first_look(clock.unix_seconds(), clock.boot_seconds()),
         ),
         auditor=auditor_of(parts, mind, settings),
         watchdog=Watchdog(
@@ -348,17 +343,6 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG, 20, 50)
-
-
-def _before_the_first_look(unix: Any, boot: Any) -> Moment:
-    return Moment(
-        unix=unix,
-        boot=boot,
-        believed=Height(0),
-        settled=Epoch(0),
-        seen=Epoch(0),
-        evidence=Evidence.BALANCE,
-    )
 
 
 def web_options(settings: Settings, telemetry: Telemetry, *, token: Callable[[], str | None]) -> WebOptions:
