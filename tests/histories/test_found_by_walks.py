@@ -374,3 +374,35 @@ async def test_an_absurd_head_near_the_genesis_pins_no_header_that_may_go(
 
     assert (await history.account()).state is AccountState.ACTIVE
     assert (await history.desk.chain_state()).genesis == history.node.ledger.block_hash(0)
+
+
+@pytest.mark.matrix(Row.ACCEPTED_NOT_RECORDED, Row.REORGED)
+async def test_what_left_unrecorded_and_left_the_chain_again_is_sent(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R3, R9: accepted, died before recording, included, reorged away: no sending stands in its row, and it goes out."""
+    history = await begin(evidence)
+    (item,) = await history.submit(new("rent"))
+    sent: list[str] = []
+
+    def dies(name: str, after: bool) -> None:
+        sent.extend([name] * (after and name == "chain.broadcast"))
+        if sent and name == "store.record":
+            raise Crash(name)
+
+    history.fuse.watch = dies
+    with suppress(Crash):
+        await history.run(4, blocks=0)
+    assert history.pooled() == [1]
+    history.fuse.watch = lambda _name, _after: None
+    history.mine()
+    await history.crash()
+    await history.tick()
+    assert await history.status(item) is Status.EXECUTED
+    assert (await history.intent(item)).variants[0].sent_at is None
+    history.clock.now += 1.0
+    history.node.ledger.reorg(1, now=history.clock.now, then=Then.NEVER)
+
+    await history.finalized([item])
+
+    assert history.paid("rent") == 1
