@@ -16,7 +16,6 @@ import json
 import random
 import sqlite3
 import tempfile
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -335,7 +334,7 @@ class Found:
     cuts: int = 0
     failed_calls: int = 0
     broken: int = 0
-    why: Counter[str] = field(default_factory=Counter)
+    why: dict[str, int] = field(default_factory=dict)
     failing: list[str] = field(default_factory=list)
 
 
@@ -343,8 +342,8 @@ async def told(
     seed: int, found: Found, *, wanted: int, failing_syncs: bool = False, fault: Fault | None = None
 ) -> int:
     """Run one history, add what came of it, and answer how many of its calls failed."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         disk = Disk(folder)
         disk.start()
         disk.arm(fault)
@@ -353,7 +352,8 @@ async def told(
             await story.run()
         except Exception as problem:  # noqa: BLE001 - what a torn file makes of a store is what is counted
             found.broken += 1
-            found.why[type(problem).__name__] += 1
+            name = type(problem).__name__
+            found.why[name] = found.why.get(name, 0) + 1
             found.failing.append(f"seed {seed}, {fault}: {type(problem).__name__}: {problem}")
         disk.off = True
         await story.history.close()
