@@ -178,6 +178,8 @@ class History:
     def trace(self, line: str) -> None:
         if self.keep or self.loud:
             text = f"[{self.loop.now:8.3f} h={self.ledger.height}] {line}"
+            if self._folder is not None:
+                text = text.replace(self._folder.name, "FOLDER")
             self.lines.append(text)
             if self.loud:
                 print(text, flush=True)

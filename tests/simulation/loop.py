@@ -8,6 +8,7 @@ or nobody), which may be stopped: its callbacks are then kept back while the wor
 
 import asyncio
 import heapq
+import itertools
 import random
 from asyncio import events
 from collections.abc import Callable
@@ -33,6 +34,20 @@ OWNER: Final[ContextVar[Owner | None]] = ContextVar("owner", default=None)
 NOBODY: Final = Context()  # of callbacks that belong to the world
 
 
+_numbers = itertools.count()
+
+
+class NumberedTask(asyncio.Task):  # type: ignore[type-arg]
+    """A task whose place in a set does not depend on where it lies in memory: groups cancel theirs in set order."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.number = next(_numbers)
+        super().__init__(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class Deadlock(AssertionError):
     """Nothing is ready and no timer is set: whoever still waits waits for ever."""
 
@@ -52,7 +67,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """
 
     def __init__(self, seed: int, *, max_steps: int = MAX_STEPS) -> None:
+        global _numbers  # noqa: PLW0603  (each loop counts from the beginning)
+        _numbers = itertools.count()
         super().__init__()
+        self.set_task_factory(lambda loop, work, **given: NumberedTask(work, loop=loop, **given))
         self.now = 0.0
         self.steps = 0
         self.digest = 0

@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 from tests.matrix import Row
+from tests.simulation import settings
 from tests.simulation.history import play
 from tests.simulation.runs import Tally, play_many, replay_command
 
@@ -115,3 +116,12 @@ def test_other_histories_in_between_change_nothing() -> None:
     play(6)
     play(7)
     assert play(5, keep=True).digest == alone
+
+
+@pytest.mark.parametrize("seed", [18, 26])
+def test_a_history_of_losses_is_replayed_bit_for_bit(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the name of a folder nor where a task lies in memory decides anything."""
+    monkeypatch.setitem(settings.OVERRIDES, "fragile", True)
+    first, second = play(seed, keep=True), play(seed, keep=True)
+    assert first.lines == second.lines
+    assert first.digest == second.digest
