@@ -248,3 +248,31 @@ async def test_only_a_nonce_that_nothing_holds_is_filled(begin: Begin, evidence:
     history.node.faults.clear()
     await history.finalized([waits])
     await balanced(history)
+
+
+async def test_a_lost_payment_whose_books_were_rolled_back_is_filled(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R9: nobody wants it any more: its nonce is filled, the cost comes back, and the item stays rolled back."""
+    history = await begin(evidence)
+    (item,) = await history.submit(new("first", to="tb1first"))
+
+    async def final() -> bool:
+        return State.FINAL in {intent.state for intent in await history.desk.intents(item)}
+
+    await history.until(final)
+    await history.desk.rollback(item, by=office(history).approval(who="ada", reason="twice invoiced"))
+    await history.run(6)
+    await lose(history)
+
+    account = await history.account()
+    assert (account.lost_payments, account.lost_nonces) == ((), (1,))
+    await control.fill(office(history), PAYER, [Nonce(1)], ADA)
+    await control.thaw(office(history), PAYER, ADA)
+    (after,) = await history.submit(new("after", to="tb1after"))
+    await history.finalized([after])
+
+    assert [row[:2] for row in history.mined()] == [(1, SINK), (2, "tb1after")]
+    assert await history.status(item) is Status.ROLLED_BACK
+    assert (await history.intent(item)).state is State.VOID
+    await balanced(history)

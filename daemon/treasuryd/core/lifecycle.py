@@ -27,6 +27,7 @@ class Fact(StrEnum):
     JUDGED_PAID = auto()  # a person's word, at depth k (R5 d)
     JUDGED_VOID = auto()
     REOPENED = auto()  # a person reopens what a deep reorg lost (R9)
+    GIVEN_UP = auto()  # a person fills the nonce of a lost payment whose books were rolled back (R9)
 
 
 class Turn(StrEnum):
@@ -57,7 +58,7 @@ INTENT: Final[Mapping[State, Mapping[Fact, State]]] = {
                       Fact.CANCEL_BURIED: State.VOID},
     State.AMBIGUOUS: {Fact.REORGED: State.BROADCAST, Fact.JUDGED_PAID: State.FINAL,
                       Fact.JUDGED_VOID: State.VOID},
-    State.FINAL:     {Fact.REOPENED: State.BROADCAST},
+    State.FINAL:     {Fact.REOPENED: State.BROADCAST, Fact.GIVEN_UP: State.VOID},
     State.VOID:      {},
 }
 

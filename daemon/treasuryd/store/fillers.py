@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.evidence import CANCEL_UNITS
+from treasuryd.core.lifecycle import INTENT, Fact, advance
 from treasuryd.core.model import (
     Account,
     AccountId,
@@ -22,6 +23,7 @@ from treasuryd.core.model import (
     IntentId,
     Nonce,
     Rules,
+    State,
     Term,
     VariantKind,
 )
@@ -56,16 +58,17 @@ def lost(connection: Connection, account: AccountId) -> Lost:
         return Lost()
     next_nonce, count = row[2], row[4] or 0
     payments = connection.execute(SQL["lost_payments"], (account, count, MAX_FILLED)).fetchall()
+    given_up = {row[0] for row in payments if row[2]}
     live = connection.execute(SQL["live_above"], (account, count, MAX_LIVE)).fetchall()
     ends = live[-1][0] + 1 if len(live) == MAX_LIVE else next_nonce
-    bound = {row[0] for row in live}
+    bound = {row[0] for row in live} - given_up
     open_ones: list[Nonce] = []
     for nonce in range(count + 1, ends):
         if nonce not in bound:
             open_ones.append(Nonce(nonce))
         if len(open_ones) == MAX_FILLED:
             break
-    return Lost(payments=tuple(row[0] for row in payments), nonces=tuple(open_ones))
+    return Lost(payments=tuple(row[1] for row in payments if not row[2]), nonces=tuple(open_ones))
 
 
 def accounts(connection: Connection, frames: Frames) -> list[Account]:
@@ -98,7 +101,9 @@ def check(connection: Connection, account: AccountId, nonces: Sequence[Nonce]) -
     if not 1 <= len(nonces) <= MAX_FILLED or len(set(nonces)) != len(nonces):
         raise Rejected(f"nonces: 1 to {MAX_FILLED} different nonces, got {len(nonces)}", field="nonces")
     rows = connection.execute(SQL["live_above"], (account, min(nonces) - 1, MAX_LIVE)).fetchall()
-    live = {found[0]: found for found in rows}
+    lost_payments = connection.execute(SQL["lost_payments"], (account, count or 0, MAX_LIVE)).fetchall()
+    given_up = {row[0] for row in lost_payments if row[2]}
+    live = {found[0]: found for found in rows if found[0] not in given_up}
     wanted = []
     for nonce in nonces:
         found = live.get(nonce)
@@ -166,6 +171,7 @@ def stage_fillers(
     staged: list[tuple[int, int, int]] = []
     intents: list[tuple[Any, ...]] = []
     for intent, nonce in enumerate(sorted(nonces), first):
+        _give_up(work, account, nonce)
         before = connection.execute(SQL["had_the_nonce"], (account, nonce)).fetchall()
         price = max((row[2] for row in before if row[2] is not None), default=fee)
         move(work, [_given_back(account, row[0], row[1]) for row in before if row[1]])
@@ -178,6 +184,17 @@ def stage_fillers(
         [(intent, 1, VariantKind.CANCEL, price, work.now) for intent, _, price in staged],
     )
     return staged
+
+
+def _give_up(work: Work, account: AccountId, nonce: Nonce) -> None:
+    """Void a final payment that the chain lost, where its books were rolled back since: it is not wanted any more."""
+    found = work.connection.execute(SQL["lost_payments"], (account, nonce - 1, 1)).fetchall()
+    for at, item, rolled_back, intent, cost in found:
+        if at == nonce and rolled_back:
+            advance(INTENT, State.FINAL, Fact.GIVEN_UP)
+            move(work, [_given_back(account, intent, cost)])
+            work.many(SQL["give_up_payment"], [(intent,)])
+            work.many(SQL["unbind_rolled_back"], [(item, intent)])
 
 
 def _given_back(account: AccountId, intent: IntentId, cost: int) -> Movement:

@@ -6,10 +6,20 @@ SELECT nonce, disbursement_id IS NULL, disbursement_id, state FROM intent
 WHERE account = ?1 AND live = 1 AND nonce > ?2 ORDER BY nonce LIMIT ?3;
 
 -- name: lost_payments
--- Final payments of the account ?1 above the nonce ?2: the chain has lost them.
-SELECT disbursement_id FROM intent
-WHERE account = ?1 AND live = 1 AND nonce > ?2 AND state = 'final' AND disbursement_id IS NOT NULL
-ORDER BY nonce LIMIT ?3;
+-- Final payments of the account ?1 above the nonce ?2: the chain has lost them. The last column is 1 where the books were
+-- rolled back since: such a nonce pays nobody any more.
+SELECT i.nonce, i.disbursement_id, d.status = 'rolled_back', i.id, i.cost FROM intent AS i
+JOIN disbursement AS d ON d.id = i.disbursement_id
+WHERE i.account = ?1 AND i.live = 1 AND i.nonce > ?2 AND i.state = 'final'
+ORDER BY i.nonce LIMIT ?3;
+
+-- name: give_up_payment
+-- A lost payment whose books were rolled back: its nonce is a filler's from now on.
+UPDATE intent SET state = 'void', live = NULL, step = NULL, proof = 'filled', cost = NULL WHERE id = ? AND state = 'final';
+
+-- name: unbind_rolled_back
+-- And its disbursement has no live intent.
+UPDATE disbursement SET live_intent = NULL WHERE id = ? AND live_intent = ? AND status = 'rolled_back';
 
 -- name: had_the_nonce
 -- Void intents of the account ?1 whose place on the chain under the nonce ?2 counted until now, and the dearest fee of
