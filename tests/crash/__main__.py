@@ -58,7 +58,8 @@ def main() -> int:
     print(figures)
     if given.record:
         what = "Short histories lived again with a death before and after each change of what is durable, and between."
-        record.write("crash", "make crash", figures, what=what)
+        flags = " ".join(flag for flag in sys.argv[1:] if flag != "--record")
+        record.write("crash", f'make crash ARGS="{flags}"' if flags else "make crash", figures, what=what)
     return 1 if failed else 0
 
 
