@@ -132,6 +132,8 @@ async def test_what_people_said_after_the_backup_is_replayed(
     assert report["found"][0]["sign"] == "journal_replayed"
     assert report["replayed"]["verbs"]["cancel"] == 1
     await leave(history)
+    assert ((await history.account()).state, (await history.account()).cause) == ("frozen", "person")
+    await control.thaw(office(history), PAYER, PERSON)
     await history.finalized([later])
     await settled(history, ["later"])
     assert history.paid("cancelled") == 0
@@ -290,6 +292,11 @@ async def test_a_whole_machine_rolled_back_pays_nothing_by_itself(
     await history.step()
     assert await quarantined(history)
     await leave(history)
+    await history.run(40)
+    assert (
+        await history.account()
+    ).state == "frozen"  # as it was before: a second word, after the items were read
+    await control.thaw(office(history), PAYER, PERSON)
     await history.run(40)
     assert history.paid("first") == 1  # a consumed nonce voids nothing that is then paid anew by itself
     (third,) = await history.submit(new("third", to="tb1carol"))

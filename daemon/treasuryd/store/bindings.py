@@ -1,7 +1,5 @@
 """
 The signer's bindings in a store that does not hold them: what was signed may be out, whatever stands here (§8.1, §8.4).
-
-The other way round too: what the store ever sealed, as a signer that lost its memory takes it in (R11).
 """
 
 from collections.abc import Collection, Sequence
@@ -14,10 +12,7 @@ from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.lifecycle import Fact
 from treasuryd.core.model import (
     AccountId,
-    Address,
-    BaseUnits,
     Binding,
-    Digest,
     DisbursementId,
     Held,
     Hold,
@@ -30,12 +25,9 @@ from treasuryd.core.model import (
     SignRequest,
     State,
     Status,
-    Term,
-    TxHash,
     UnixSeconds,
     VariantKind,
 )
-from treasuryd.core.restore import SealedPage
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import dependencies
 from treasuryd.store.quarantine import LISTED, SQL, put_report, report
@@ -320,7 +312,9 @@ def taken_up(
         work.fact(
             EventKind.HELD, account, "restored", severity=Severity.WARNING, detail=f"{row['held']} items"
         )
-    detail = f"; {len(row['adopted'])} adopted from the signer, {row['held']} held: `treasuryd quarantine show`"
+    detail = (
+        f"; {len(row['adopted'])} adopted from the signer, {row['held']} held: `treasuryd quarantine show`"
+    )
     if not connection.execute(SQL["taken_up"], (account, detail, marks.nonce)).rowcount:
         return ()
     raised = (marks.nonce, marks.disbursement_id, marks.term, account)
@@ -328,41 +322,3 @@ def taken_up(
     put_report(connection, said)
     work.note(account, "taken_up", (marks.nonce, len(row["adopted"]), row["held"]))
     return work.finish("taken_up")
-
-
-# --- what a signer takes in that lost its memory ---------------------------------------------------------------
-
-
-def sealed(connection: Connection, account: AccountId, after: IntentId, limit: int) -> SealedPage:
-    """Everything that was ever sealed for an account, by intent id, at most `limit` intents of it."""
-    page = (account, after, limit)
-    last = connection.execute(SQL["last_of_page"], page).fetchone()[0]
-    rows = connection.execute(SQL["sealed_bindings"], page).fetchall()
-    return SealedPage(bindings=tuple(_binding(account, row) for row in rows), last=last)
-
-
-def released_void(connection: Connection, account: AccountId) -> list[IntentId]:
-    """Void intents that a person released: a signer has to know it before their disbursements are bound anew."""
-    return [row[0] for row in connection.execute(SQL["released_void"], (account,)).fetchall()]
-
-
-def _binding(account: AccountId, row: Sequence[Any]) -> Binding:
-    return Binding(
-        request=SignRequest(
-            intent_id=IntentId(row[0]),
-            variant=row[6],
-            kind=VariantKind(row[7]),
-            account=account,
-            nonce=Nonce(row[1]),
-            disbursement_id=None if row[2] is None else DisbursementId(row[2]),
-            destination=Address(row[3]),
-            amount=BaseUnits(row[4]),
-            memo=row[11],
-            fee=BaseUnits(row[8]),
-            payload_digest=Digest(row[12]),
-            idempotency_key=row[13],
-            term=Term(row[5]),
-        ),
-        tx_bytes=row[10],
-        tx_hash=TxHash(row[9]),
-    )

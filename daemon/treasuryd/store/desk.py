@@ -34,13 +34,13 @@ from treasuryd.ports import Submission, Submitted
 from treasuryd.sqlite.connect import Driver
 from treasuryd.store import (
     batches,
-    bindings,
     desk_control,
     desk_intake,
     desk_items,
     desk_judgement,
     desk_queries,
     fillers,
+    memories,
     ownership,
     quarantine,
     rows,
@@ -204,7 +204,7 @@ class SqliteDesk:
 
     async def sealed(self, account: AccountId, after: IntentId, *, limit: int) -> SealedPage:
         """What was ever sealed, by intent id."""
-        return await self._driver.read(bindings.sealed, account, after, limit)
+        return await self._driver.read(memories.sealed, account, after, limit)
 
     async def sealed_marks(self, accounts: Sequence[AccountId]) -> Mapping[AccountId, Marks]:
         """The highest that was ever sealed for each account."""
@@ -212,7 +212,7 @@ class SqliteDesk:
 
     async def released_void(self, account: AccountId) -> Sequence[IntentId]:
         """Void intents that a person released."""
-        return await self._driver.read(bindings.released_void, account)
+        return await self._driver.read(memories.released_void, account)
 
     async def announce(self, account: AccountId, amount: BaseUnits, *, by: Approval) -> Event:
         """Announce an expected deposit."""

@@ -122,6 +122,11 @@ def find(
     more_signs = f" ({len(fresh) - 1} more signs)" if len(fresh) > 1 else ""
     detail = f"{fresh[0].detail[:400]}{more_signs}"
     for row in connection.execute(SQL["pasts"]).fetchall():
+        if row[1] == AccountState.FROZEN:  # it is frozen again once the quarantine is over
+            kept["accounts"].setdefault(row[0], {"adopted": [], "contradictions": []})["frozen"] = [
+                row[2],
+                row[3],
+            ]
         _quarantine(work, row[0], detail)
     _kill(connection, detail, now)
     kept["found"] = [*kept["found"], *({"sign": str(one.sign), "detail": one.detail} for one in fresh)][
@@ -254,7 +259,7 @@ def leave(
     lineage: str,
 ) -> Event:
     """
-    A person ends an account's quarantine: it goes on above every nonce that is known (§8.6).
+    A person ends an account's quarantine: it goes on above every nonce that is known (§8.6), frozen where it was frozen.
 
     With the last account the store gets another lineage: a copy of it from before is another store to the signer.
     Raises: Rejected (CONFLICT) with all open points until everything is decided.
@@ -272,11 +277,13 @@ def leave(
     if now.consumed > now.mark:  # somebody paid from this account what nobody here remembers: perhaps we did
         detail = "the chain shows payments of this account that nobody here remembers"
         connection.execute(SQL["hold_restored"], (account, detail))
-    assert connection.execute(SQL["leave"], (account, following)).rowcount == 1
+    said = report(connection)
+    frozen = said.get("accounts", {}).get(account, {}).get("frozen")
+    state, cause, why = (AccountState.FROZEN, *frozen) if frozen else (AccountState.ACTIVE, "", "")
+    assert connection.execute(SQL["leave"], (account, following, state, cause, why)).rowcount == 1
     others = [
         row[0] for row in connection.execute(SQL["pasts"]).fetchall() if row[1] == AccountState.QUARANTINED
     ]
-    said = report(connection)
     left = {**said.get("left", {}), account: {"by": by.who, "reason": by.reason, "at": by.at}}
     ended = {} if others else {"left_at": by.at}
     put_report(connection, {**said, "left": left, **ended})

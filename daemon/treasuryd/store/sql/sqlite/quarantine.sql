@@ -35,8 +35,8 @@ UPDATE account SET cause = 'taken_up', detail = detail || ?2, high_water = max(h
     next_nonce = max(coalesce(next_nonce, 0), ?3 + 1) WHERE id = ?1 AND state = 'quarantined';
 
 -- name: leave
--- It acts again, above every nonce that is known.
-UPDATE account SET state = 'active', cause = '', detail = '', thaw_above = NULL, next_nonce = ?2,
+-- It goes on above every nonce that is known, as active as it was before: ?3 to ?5 are its state, cause and detail.
+UPDATE account SET state = ?3, cause = ?4, detail = ?5, next_nonce = ?2,
     high_water = max(high_water, ?2 - 1) WHERE id = ?1 AND state = 'quarantined' AND cause = 'taken_up';
 
 -- name: hold_restored
