@@ -52,6 +52,7 @@ class Promises(Watchman):
         self.asked_at: dict[DisbursementId, int] = {}  # its newest intent when its cancel was requested
         self.seen: dict[DisbursementId, int] = {}  # the epoch that was believed when it was submitted
         self.consumed: dict[str, int] = {}  # the highest count that the chain ever showed
+        self.holders: dict[str, tuple[int, str]] = {}
         self.sample: SignRequest | None = None  # something that was signed once
         self.repeats: Counter[tuple[str, str, int]] = Counter()
 
@@ -79,8 +80,17 @@ class Promises(Watchman):
         self.repeats[at] += 1
         if self.repeats[at] > OFTEN:
             self.broken.append(f"{say}: {OFTEN} times at one height: it spins")
+        if len(self.history.accounts) == 1:
+            self._permitted(process, say)
         if offer.tx_id not in self.adopted and not self.restored:
             self._beside_its_cancel(offer, say)
+
+    def _permitted(self, process: "Process", say: str) -> None:
+        """Nothing leaves through an open breaker; a call that it admits finds it half-open (§7)."""
+        nodes = getattr(process.chain, "_nodes", ())
+        open_ = [node.guards[CallClass.SEND]._breaker.state is BreakerState.OPEN for node in nodes]
+        if nodes and all(open_):
+            self.broken.append(f"{say}: every breaker is open")
 
     def _beside_its_cancel(self, offer: Any, say: str) -> None:
         """R3: after a cancel variant that alone; R7: without look-up nothing behind a nonce with two payloads."""
@@ -118,6 +128,7 @@ class Promises(Watchman):
             self._people()
             self._windows()
             self._no_false_alarm()
+            self._holders()
         if self.chance.random() < PROBES:
             self._signer()
 
@@ -156,6 +167,14 @@ class Promises(Watchman):
                 assert self.deep or several or self.restored or self.history.hasty, (
                     f"{account} is frozen for a reorg that was not deep"
                 )
+
+    def _holders(self) -> None:
+        """Each change of a lease's holder raises its term (§6.1)."""
+        for account, term, incarnation in self.history.rows("SELECT account, term, incarnation FROM lease"):
+            before = self.holders.get(account)
+            if before is not None and before[1] != incarnation and not self.restored:
+                assert term > before[0], f"{account} has another holder under term {term}"
+            self.holders[account] = (term, incarnation)
 
     def _breakers(self) -> None:
         """A half-open breaker has leave for one call at a time (§7)."""

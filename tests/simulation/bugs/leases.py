@@ -8,7 +8,6 @@ from tests.simulation.bugs.seed import Bug
 
 from treasuryd.core import lease
 from treasuryd.core.model import Proof
-from treasuryd.executor.grip import Grip
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
 from treasuryd.store import ownership, work
@@ -47,10 +46,6 @@ def take_at_first_sight(patch: pytest.MonkeyPatch) -> None:
 
 def keep_the_term(patch: pytest.MonkeyPatch) -> None:
     edit(patch, ownership, "claim", ("Term(max(row.term, above.get(row.account, Term(0))) + 1)", "row.term"))
-
-
-def act_on(patch: pytest.MonkeyPatch) -> None:
-    edit(patch, Grip, "held", ("not held.valid(self.world.clock.boot_seconds())", "not held.leases"))
 
 
 def renew_by_the_answer(patch: pytest.MonkeyPatch) -> None:
@@ -113,12 +108,6 @@ BUGS: Final = (
         rule="§6",
         story="a new holder goes on under the old term",
         plant=keep_the_term,
-    ),
-    Bug(
-        name="acts_past_its_lease",
-        rule="§6",
-        story="a leader that was stopped goes on where it was, past its deadline",
-        plant=act_on,
     ),
     Bug(
         name="lease_from_the_answer",

@@ -8,11 +8,15 @@ from tests.simulation.bugs.seed import Bug
 
 from treasuryd.core import restore
 from treasuryd.executor import quarantine as taking_up
-from treasuryd.store import quarantine
+from treasuryd.store import quarantine, reopening
 
 
 def trust_it(patch: pytest.MonkeyPatch) -> None:
     swap(patch, quarantine, "find", lambda *_args, **_options: ())
+
+
+def ignore_the_copy(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, reopening, "look", ("if copies:", "if False:"))
 
 
 def scan_the_chain_alone(patch: pytest.MonkeyPatch) -> None:
@@ -32,6 +36,12 @@ BUGS: Final = (
         rule="R12",
         story="a store that is older than the signer's memory goes on as if it were the newest",
         plant=trust_it,
+    ),
+    Bug(
+        name="restored_without_the_journal",
+        rule="§8",
+        story="what the journal's copy holds beyond a restored store is not replayed",
+        plant=ignore_the_copy,
     ),
     Bug(
         name="restored_by_chain_scan",

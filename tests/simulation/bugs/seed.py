@@ -8,14 +8,9 @@ import pytest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bug:
-    """
-    One planted bug: what it is called, the rule of protocol.md that it breaks, what it does, and how it is planted.
-
-    `near` is the first seed known to find it: where a quick hunt begins.
-    """
+    """One planted bug: its name, the rule of protocol.md that it breaks, what it does, and how it is planted."""
 
     name: str
     rule: str
     story: str
     plant: Callable[[pytest.MonkeyPatch], None]
-    near: int = 0
