@@ -22,7 +22,7 @@ from tests.histories.restoring import (
     settled,
 )
 from tests.matrix import Row
-from tests.world import ADA, PAYER, RULES, History, new
+from tests.world import ADA, PAYER, RULES, Crash, History, new
 
 from treasuryd.commands import control, quarantine
 from treasuryd.core.model import (
@@ -556,3 +556,32 @@ async def test_no_vote_is_taken_in_quarantine(begin: Begin) -> None:
 
 async def _voting(history: History, item: Any) -> bool:
     return await history.status(item) is Status.VOTING
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_crash_anywhere_in_the_repair_is_repaired_by_the_next_start(
+    begin: Begin, injected: Callable[[int], None]
+) -> None:
+    """Found, returned, adopted, taken up: each is one transaction, and repeating it changes nothing."""
+    history = await begin()
+    await history.run(3)
+    backup = Backup.of(history)
+    (item,) = await history.submit(new("rent"))
+    await history.finalized([item])
+    crashed = 0
+    for call in range(0, 45, 2):
+        history.fuse.left = call
+        try:
+            await backup.put_back(history)
+        except Crash:
+            crashed += 1
+            await history.crash()
+        history.fuse.left = -1
+        assert await quarantined(history)
+        assert (await history.account()).cause == "taken_up"
+        assert len(await history.desk.intents(item)) == 1
+    injected(crashed)
+    assert crashed >= 5
+    await leave(history)
+    await history.finalized([item])
+    await settled(history, ["rent"])
