@@ -11,6 +11,7 @@ import heapq
 import itertools
 import random
 from asyncio import events
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any, Final, Protocol
@@ -21,6 +22,7 @@ MAX_STEPS: Final = 400_000  # callbacks of one run: some hundred times what a hi
 class Owner(Protocol):
     """Whose callbacks may be kept back, and who counts them."""
 
+    dead: bool  # killed: what it still runs cleans up, and nothing else
     paused: bool
     held: "list[asyncio.Handle]"
     steps_left: int  # below 0: nobody counts
@@ -71,6 +73,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         _numbers = itertools.count()
         super().__init__()
         self.set_task_factory(lambda loop, work, **given: NumberedTask(work, loop=loop, **given))
+        self._dying: deque[Any] = deque()
         self.now = 0.0
         self.steps = 0
         self.digest = 0
@@ -88,10 +91,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         """Run callbacks, one after the other in an order drawn from the seed, until none is ready."""
         ready: Any = self._ready  # type: ignore[attr-defined]
+        dying = self._dying
+        self._clean_up()
         if not ready:
             self._jump()
         draw, digest, steps = self._draw, self.digest, self.steps
         while ready and not self._stopping:  # type: ignore[attr-defined]
+            if dying:
+                self._clean_up()
             count = len(ready)
             if count > 1:
                 ready.rotate(-int(draw() * count))
@@ -99,6 +106,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if handle._cancelled:
                 continue
             steps += 1
+            if steps > self._max_steps:
+                raise Runaway(f"{steps} callbacks, and no end at {self.now:.1f} s")
             digest = (digest * 1_000_003 + count) & 0xFFFF_FFFF_FFFF
             owner = handle._context.get(OWNER)
             if owner is not None:
@@ -109,15 +118,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     owner.step()
             handle._run()
         self.digest, self.steps = digest, steps
-        if steps > self._max_steps:
-            raise Runaway(f"{steps} callbacks, and no end at {self.now:.1f} s")
+
+    def _clean_up(self) -> None:
+        """Run what dead processes still run, once through: it has no effect, and is no part of the order."""
+        for _ in range(len(self._dying)):
+            self._dying.popleft()._run()
 
     def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Queue a callback; the checks of a loop that others run in threads are left out."""
         handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)  # type: ignore[attr-defined]
+        owner = handle._context.get(OWNER)  # type: ignore[attr-defined]
+        if owner is not None and owner.dead:
+            self._dying.append(handle)
+        else:
+            self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 
     def _jump(self) -> None:

@@ -14,7 +14,7 @@ class Someone:
     """An owner of callbacks."""
 
     def __init__(self) -> None:
-        self.paused = False
+        self.dead = self.paused = False
         self.held: list[asyncio.Handle] = []
         self.steps_left = -1
         self.steps: list[int] = []
