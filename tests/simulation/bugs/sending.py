@@ -146,12 +146,10 @@ def send_while_frozen(patch: pytest.MonkeyPatch) -> None:
 
 
 def hear_people_once(patch: pytest.MonkeyPatch) -> None:
-    heard: set[int] = set()
-
     def make(right: Any) -> Any:
         def force(self: Any, overrides: Any) -> None:
-            if overrides and id(self) not in heard:
-                heard.add(id(self))
+            if overrides and not hasattr(self, "heard"):
+                self.heard = True
                 right(self, overrides)
 
         return force

@@ -52,7 +52,7 @@ def _execute(connection: Any, sql: str, bound: Any) -> None:
 
 def take_before_staging(patch: pytest.MonkeyPatch) -> None:
     """A tick marks in the store what it is about to stage; whoever comes after a crash finds it taken."""
-    ours: dict[int, str] = {}
+    readers: list[Any] = []
     end = "UPDATE disbursement SET hold = NULL, hold_detail = '' WHERE "
     give_back = statement(patch, end + "hold_detail = ?")
     take = statement(
@@ -63,7 +63,10 @@ def take_before_staging(patch: pytest.MonkeyPatch) -> None:
 
     def make(right: Any) -> Any:
         async def view_(self: Any, held: Any, *, at: Any, limit: int) -> Any:
-            mark = ours.setdefault(id(self), f"taken by reader {len(ours)}")
+            if not hasattr(self, "reads_as"):
+                readers.append(self)
+                self.reads_as = f"taken by reader {len(readers)}"
+            mark = self.reads_as
             await self._driver.write(_execute, give_back, (mark,))
             seen = await right(self, held, at=at, limit=limit)
             for item in seen.candidates:
