@@ -187,7 +187,9 @@ class Life(History):
             held += item.status not in DONE and item.hold is not None
             if item.status not in DONE and item.hold is None:
                 return False
-        return held <= self.scene.held and (await self.account()).state is AccountState.ACTIVE
+        account = await self.account()
+        works = account.state is AccountState.ACTIVE and account.baseline is not None
+        return works and held <= self.scene.held
 
     async def _told_of(self, item: DisbursementId) -> Any:
         found = await self.item(item)

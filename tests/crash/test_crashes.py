@@ -6,7 +6,7 @@ A sample, another one each day; `make crash` takes them all. What fails names th
 
 import datetime as dt
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from tests.crash.runs import Counted, Death, counted, dies
@@ -20,13 +20,18 @@ KINDS = [Evidence.HASH, Evidence.BALANCE]
 
 
 def _sample(points: Counted) -> list[Death]:
-    """An await, a statement and a pair: where something changes, and elsewhere tomorrow."""
-    edges, statements = points.await_edges, points.statement_edges
+    """Four awaits, three statements and two pairs: where something changes, and elsewhere tomorrow."""
+    awaits, statements = points.await_edges, points.statement_edges
     return [
-        Death(at_await=edges[(OFFSET * 7) % len(edges)]),
-        Death(at_statement=statements[(OFFSET * 5) % len(statements)]),
-        *points.pairs(1, offset=OFFSET),
+        *(Death(at_await=at) for at in _spread(awaits, 4)),
+        *(Death(at_statement=at) for at in _spread(statements, 3)),
+        *points.pairs(2, offset=OFFSET),
     ]
+
+
+def _spread(edges: Sequence[int], number: int) -> Sequence[int]:
+    apart = len(edges) // number
+    return edges[OFFSET % apart :: apart][:number]
 
 
 @pytest.mark.matrix(
