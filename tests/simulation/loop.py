@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any, Final, Protocol
 
+MAX_CLEANING: Final = 1_000  # rounds of what dead processes still run before time goes on
 MAX_STEPS: Final = 400_000  # callbacks of one run: some hundred times what a history takes
 
 
@@ -92,7 +93,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Run callbacks, one after the other in an order drawn from the seed, until none is ready."""
         ready: Any = self._ready  # type: ignore[attr-defined]
         dying = self._dying
-        self._clean_up()
+        for _ in range(MAX_CLEANING):
+            if ready or not dying:
+                break
+            self._clean_up()
         if not ready:
             self._jump()
         draw, digest, steps = self._draw, self.digest, self.steps
