@@ -93,12 +93,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Run callbacks, one after the other in an order drawn from the seed, until none is ready."""
         ready: Any = self._ready  # type: ignore[attr-defined]
         dying = self._dying
-        for _ in range(MAX_CLEANING):
-            if ready or not dying:
-                break
-            self._clean_up()
-        if not ready:
-            self._jump()
+        self._find_work()
         draw, digest, steps = self._draw, self.digest, self.steps
         while ready and not self._stopping:  # type: ignore[attr-defined]
             if dying:
@@ -122,6 +117,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     owner.step()
             handle._run()
         self.digest, self.steps = digest, steps
+
+    def _find_work(self) -> None:
+        """See that something is ready: let the dead clean up, then let time go on."""
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        for _ in range(MAX_CLEANING):
+            if ready or not self._dying:
+                break
+            self._clean_up()
+        if not ready:
+            self._jump()
 
     def _clean_up(self) -> None:
         """Run what dead processes still run, once through: it has no effect, and is no part of the order."""
