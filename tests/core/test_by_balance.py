@@ -17,6 +17,7 @@ from tests.core.chainlab import (
     of_type,
 )
 
+from treasuryd.core import restore
 from treasuryd.core.by_balance import LOOKUP_PATIENCE
 from treasuryd.core.changes import BaselineMoved, Booked, FrozenNow, Seen, Unproven
 from treasuryd.core.events import EventKind
@@ -254,6 +255,21 @@ def test_a_quarantined_account_keeps_its_baseline(lab: Lab) -> None:
     lab.accounts[TREASURY] = replace(lab.account(), state=AccountState.QUARANTINED)
     lab.mine(lab.tx(one))
     assert not lab.tick().changes
+
+
+def test_what_was_taken_up_after_a_restore_is_proved_by_balances_and_the_signer_is_asked_nothing(
+    lab: Lab,
+) -> None:
+    """§8: what the signer bound was adopted with its bytes; a staged row waits for a person."""
+    one, staged = intent(1), intent(2, state=State.STAGED)
+    lab.add(one)
+    lab.accounts[TREASURY] = replace(lab.account(), state=AccountState.QUARANTINED, cause=restore.TAKEN_UP)
+    lab.mine(lab.tx(one))
+    assert of_type(lab.tick(), Seen)
+    lab.add(staged)
+    lab.mine(stranger())
+    verdict = lab.tick()
+    assert (verdict.changes, verdict.ask_signer) == ((), ())
 
 
 def two_accounts() -> Lab:

@@ -16,6 +16,7 @@ from tests.core.chainlab import (
     of_type,
 )
 
+from treasuryd.core import restore
 from treasuryd.core.changes import BaselineMoved, Booked, Burned, FrozenNow, Seen
 from treasuryd.core.model import (
     Account,
@@ -251,6 +252,35 @@ def test_a_quarantined_account_sees_and_judges_nothing_else(lab: Lab) -> None:
     assert lab.tick() == replace(lab.tick(), changes=(), ask_signer=())
     lab.knows_intervals = False
     assert not lab.tick().changes
+
+
+def test_what_was_taken_up_after_a_restore_is_confirmed_and_nothing_of_it_is_voided(lab: Lab) -> None:
+    """§8: the payment is seen; what a stranger replaced is a person's to judge, and the signer is asked nothing."""
+    paid, replaced = intent(1), intent(2)
+    lab.add(paid, replaced)
+    lab.accounts[TREASURY] = replace(lab.account(), state=AccountState.QUARANTINED, cause=restore.TAKEN_UP)
+    lab.mine(lab.tx(paid))
+    assert of_type(lab.tick(), Seen)
+    lab.mine(stranger())
+    lab.tick()
+    for _ in range(DEPTH):
+        assert lab.state(2) is State.BROADCAST
+        lab.mine()
+        lab.tick()
+    assert lab.state(2) is State.AMBIGUOUS
+    lab.add(intent(3, state=State.STAGED))
+    lab.mine(stranger())
+    assert lab.tick().ask_signer == ()
+
+
+def test_a_filler_whose_nonce_a_stranger_used_is_void_whatever_the_balance_did(lab: Lab) -> None:
+    """R5 a: it pays nobody, so nobody has to judge whom it paid; a payment in its place would be ambiguous."""
+    lab.add(intent(1, cancel_fee=FEE, filler=True), intent(2))
+    lab.mine(stranger(9_000), stranger(9_000))
+    for _ in range(DEPTH + 1):
+        lab.tick()
+        lab.mine()
+    assert (lab.state(1), lab.state(2)) == (State.VOID, State.AMBIGUOUS)
 
 
 def test_thousands_of_consumed_intents_are_one_pass(lab: Lab) -> None:

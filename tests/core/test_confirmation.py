@@ -4,6 +4,8 @@ import pytest
 from tests.core.chainlab import (
     ALICE,
     DEPTH,
+    FEE,
+    OPENING,
     RULES,
     SINK,
     TREASURY,
@@ -32,7 +34,9 @@ from treasuryd.core.model import (
     FreezeCause,
     Height,
     Holding,
+    IntentId,
     Nonce,
+    Sighting,
     State,
     View,
 )
@@ -177,6 +181,63 @@ def test_a_fallen_nonce_under_unchanged_headers_is_a_lying_endpoint(evidence: Ev
     assert [(one.kind, one.severity) for one in verdict.events] == [
         (EventKind.ENDPOINT_CONTRADICTS, Severity.PAGE)
     ]
+
+
+def ahead_of_its_header(lab: Lab) -> Frame:
+    """A frame whose balances are those after our payment, over a header of a block that does not hold it."""
+    now = lab.frame()
+    held = {
+        Address(TREASURY): Holding(balance=BaseUnits(OPENING - 5_000 - FEE), nonce=Nonce(1)),
+        ALICE: Holding(balance=BaseUnits(5_000), nonce=Nonce(0)),
+    }
+    return replace(now, holdings={**now.holdings, **held})
+
+
+def test_a_verdict_that_rests_on_a_baseline_that_lied_is_withdrawn_at_depth() -> None:
+    """R9: the nonce stays fallen under unchanged headers for k blocks; then the same bytes go again."""
+    lab = adopted(Evidence.BALANCE, blocks=DEPTH + 1)
+    lab.add(intent(1))
+    lab.mine()
+    assert of_type(lab.tick(of=ahead_of_its_header(lab)), Seen)
+    for _ in range(DEPTH - 1):
+        lab.mine()
+        verdict = lab.tick()
+        assert not verdict.changes
+        assert [one.kind for one in verdict.events] == [EventKind.ENDPOINT_CONTRADICTS]
+    lab.mine()
+    (back,) = of_type(lab.tick(), Rewound)
+    assert isinstance(back, Rewound)
+    assert back.to.height == DEPTH + 1
+    assert lab.state(1) is State.BROADCAST
+
+
+def test_a_baseline_that_no_kept_frame_contradicts_is_not_left() -> None:
+    """R9: where every frame shows the higher nonce there is nothing to go back to; it goes on paging."""
+    lab = Lab(evidence=Evidence.BALANCE)
+    lab.mine()
+    lab.tick(of=ahead_of_its_header(lab))
+    for _ in range(DEPTH + 1):
+        lab.mine()
+        verdict = lab.tick()
+        assert not verdict.changes
+        assert [one.severity for one in verdict.events] == [Severity.PAGE]
+
+
+def test_headers_are_asked_for_the_blocks_that_a_look_up_named_and_no_others() -> None:
+    """R9: after what was asked for anyway, from the ground up to the frame, within the batch."""
+    lab = paid(Evidence.HASH)
+    at = moment(lab.frame(), proof=Evidence.HASH)
+    asked = confirmation.Asks(heights=(Height(5), Height(2)))
+    named = [
+        Sighting(
+            intent_id=IntentId(number), as_of=Height(5), height=None if height is None else Height(height)
+        )
+        for number, height in enumerate((4, 0, 3, 6, None, 2), start=1)
+    ]
+    assert confirmation.heights(asked, named, at, RULES) == (5, 2, 3, 4)
+    assert confirmation.heights(asked, named, at, replace(RULES, batch_max=3)) == (5, 2, 3)
+    assert confirmation.heights(asked, named, at, replace(RULES, batch_max=1)) == (5, 2)
+    assert confirmation.heights(confirmation.Asks(), named, moment(None), RULES) == ()
 
 
 @BOTH

@@ -11,7 +11,9 @@ from treasuryd.core.changes import (
     Adopted,
     Advanced,
     BaselineMoved,
+    Booked,
     Burned,
+    Change,
     FrozenNow,
     HoldSet,
     Rewound,
@@ -22,6 +24,7 @@ from treasuryd.core.model import (
     AccountId,
     AccountState,
     Address,
+    BalanceKind,
     BaseUnits,
     BlockHash,
     BootSeconds,
@@ -354,6 +357,19 @@ def test_without_look_up_a_first_send_needs_its_destination_in_the_baseline() ->
     assert going(again, moment(Evidence.BALANCE)) == [1, 2]
 
 
+def test_before_an_account_was_read_nothing_of_it_is_sent() -> None:
+    """§5.1, R14: after a thaw it has no baseline; what was sealed before waits for the next one."""
+    assert going(view(accounts=(account(baseline=None),), unsent=(intent(1),))) == []
+    assert going(view(unsent=(intent(1),))) == [1]
+
+
+def test_what_has_no_bytes_does_not_go_and_nothing_passes_it() -> None:
+    """R1, R8: a staged nonce is no pool's; what is sealed behind it waits for it."""
+    staged = intent(1, variant(sealed=False), state=State.STAGED)
+    assert going(view(), None, staged, intent(2)) == []
+    assert going(view(), None, intent(1), intent(2)) == [1, 2]
+
+
 def test_nothing_passes_a_nonce_that_no_pool_can_hold() -> None:
     """D4, R8: behind what never left, or was turned away, the endpoint would only find a gap."""
     assert going(view(unsent=(intent(2), intent(3)), unsealed=(intent(1, variant(sealed=False)),))) == []
@@ -498,6 +514,13 @@ def test_poison_is_held_and_replaced_in_one_plan() -> None:
 # --- fees --------------------------------------------------------------------------------------------------------
 
 
+def test_a_cancel_above_the_ceiling_waits_and_holds_nothing_up_elsewhere() -> None:
+    """R8, R6: no price, no variant; it is asked again in the next tick."""
+    asked = sent(1, cancel_requested=True)
+    assert plan(view(cancelling=(asked,)), price=None).changes == ()
+    assert len(plan(view(cancelling=(asked,))).changes) == 1
+
+
 def test_what_was_refused_for_its_fee_is_priced_anew_at_once_with_all_behind_it() -> None:
     """D5, N14: on its own nonce; what was priced with it and never left would be refused, too."""
     refused = sent(1, meaning=Meaning.FEE_TOO_LOW, ago=1.0)
@@ -557,6 +580,20 @@ def test_what_was_settled_leaves_the_lists_and_a_new_baseline_counts() -> None:
     assert carried.oldest_sent == {}
     assert going(seen, moment(Evidence.BALANCE)) == []
     assert going(carried, moment(Evidence.BALANCE)) == [2]
+
+
+def test_what_concerns_no_account_of_the_view_carries_nothing() -> None:
+    """A book entry changes no decision, and an account that was withdrawn does not come back."""
+    seen = view(unsent=(intent(1),))
+    entry = Booked(account=TREASURY, kind=BalanceKind.FUNDING, delta=5, height=Height(50))
+    assert carry(seen, [entry]) == seen
+    withdrawn: list[Change] = [
+        Rewound(account=TREASURY, to=BASELINE),
+        BaselineMoved(account=TREASURY, frame=BASELINE, keep_from=Height(1)),
+        Adopted(account=TREASURY, next_nonce=Nonce(1), baseline=BASELINE),
+        FrozenNow(account=TREASURY, cause=FreezeCause.DEEP_REORG, detail=""),
+    ]
+    assert carry(seen, withdrawn).accounts == ()
 
 
 def test_an_adopted_account_begins_in_the_same_tick() -> None:
