@@ -22,8 +22,9 @@ def test_every_offer_is_written_whatever_the_answer(tmp_path: Path) -> None:
 
 def test_a_file_is_continued_by_the_next_node(tmp_path: Path) -> None:
     """A killed and restarted chain forgets nothing of what it was offered."""
+    path = tmp_path / "offered.jsonl"
     for replay in (1, 2):
-        node, path = node_of(), tmp_path / "offered.jsonl"
+        node = node_of()
         node.told = OfferedFile(path)
         ask(node, "submit_tx", tx=signed().hex(), nonce=replay)
         node.told.close()

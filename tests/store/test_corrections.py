@@ -67,7 +67,7 @@ async def test_a_correction_falls_with_its_payment(bench: Bench) -> None:
 
 async def test_a_correction_falls_with_the_frame_that_made_it_necessary(bench: Bench) -> None:
     """The baseline goes back to before the nonce was consumed: there the payment itself explains the next fall."""
-    intent, before, _ = await found_late(bench)
+    _, before, _ = await found_late(bench)
     await bench.written(BlockBuried(account=PAYER, height=Height(LATE), block_hash=block(LATE)))
     whole = await booked(bench)
     lower = shown(bench, EARLY - 1, 0)
