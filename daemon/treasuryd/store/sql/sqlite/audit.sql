@@ -34,9 +34,11 @@ SELECT id, chain, seq, at, verb, body, hash FROM journal WHERE id > ?1 ORDER BY 
 SELECT account, nonce, count(*) FROM intent NOT INDEXED WHERE live = 1 GROUP BY account, nonce HAVING count(*) > 1;
 
 -- name: uncosted
--- Intents whose balance events do not come to what they took: id, account, disbursement, booked, cost.
+-- Intents whose balance events do not come to what they took: id, account, disbursement, booked, cost. A correction names
+-- its intent too, and takes back an earlier unexplained fall: it is no part of what the intent took.
 SELECT i.id, i.account, i.disbursement_id, coalesce(b.moved, 0), coalesce(i.cost, 0) FROM intent AS i
-LEFT JOIN (SELECT intent_id, sum(delta) AS moved FROM balance_event WHERE intent_id IS NOT NULL GROUP BY intent_id) AS b
+LEFT JOIN (SELECT intent_id, sum(delta) AS moved FROM balance_event WHERE intent_id IS NOT NULL
+    AND kind IN ('execution', 'cancellation', 'reversal') GROUP BY intent_id) AS b
     ON b.intent_id = i.id
 WHERE coalesce(b.moved, 0) <> -coalesce(i.cost, 0);
 
