@@ -25,9 +25,9 @@ from treasuryd.core.model import (
     UnixSeconds,
 )
 from treasuryd.core.staging import payload_digest
-from treasuryd.errors import Refusal, Rejected
+from treasuryd.errors import Corrupt, Refusal, Rejected
 from treasuryd.ports import Desk
-from treasuryd.store import batches, journal
+from treasuryd.store import batches, desk_control, desk_queries, journal, journal_copy
 
 
 @pytest.fixture(params=["inline", "threaded"])
@@ -153,7 +153,7 @@ async def test_a_submission_is_journalled_with_its_whole_content(world: DeskWorl
     rows = {name: rows for name, rows, _ in body["rows"]}
     assert "caf\u00e9" in rows["desk.put_disbursement"][0]
     assert (body["key"], body["first"], body["items"]) == ("k", 1, 1)
-    copied = list(journal.read_copy(world.path / "journal", journal.PEOPLE))
+    copied = list(journal_copy.read_copy(world.path / "journal", journal.PEOPLE))
     assert [entry.verb for entry in copied] == ["submit"]
     assert await world.driver.read(journal.verify, journal.PEOPLE) == 1
 
@@ -205,6 +205,77 @@ async def test_a_part_that_came_in_while_the_batch_was_read_is_not_overlooked(wo
     with pytest.raises(Rejected, match="changed while it was read"):
         await world.driver.write(batches.seal_batch, "may", early, parts=2, now=NOW, satisfied_by_final=False)
     assert len((await world.desk.seal_batch("may", parts=2, now=NOW)).items) == 2
+
+
+@pytest.mark.parametrize("name", ["", "a b", "mär", "a\n", "x" * 151])
+async def test_a_batch_has_a_name_that_a_log_can_hold(world: DeskWorld, name: str) -> None:
+    """Item keys are made of it: printable, without spaces, of bounded length."""
+    with pytest.raises(Rejected, match="1 to 150 printable ASCII"):
+        await world.desk.open_batch(name, now=NOW, expires_seconds=60)
+    await world.desk.open_batch("x" * 150, now=NOW, expires_seconds=60)
+
+
+async def test_a_batch_that_is_opened_again_goes_on_for_longer(world: DeskWorld) -> None:
+    """An interrupted upload is taken up: its parts are there, and its time begins anew."""
+    await world.desk.open_batch("may", now=NOW, expires_seconds=60)
+    await world.desk.add_part("may", 1, request(GOOD, key="may/1"), now=NOW)
+    await world.desk.open_batch("may", now=UnixSeconds(NOW + 50), expires_seconds=60)
+    late = UnixSeconds(NOW + 100)
+    assert await world.desk.add_part("may", 2, request(GOOD, key="may/2"), now=late) == 2
+    (opening,) = await world.journal("open_batch")
+    assert opening["batch"] == "may"
+
+
+async def test_batches_on_their_way_up_are_bounded_and_so_are_their_parts(
+    world: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each limit is named; what is under way stays as it was."""
+    monkeypatch.setattr(batches, "MAX_OPEN", 1)
+    monkeypatch.setattr(batches, "MAX_ITEMS", 2)
+    await world.desk.open_batch("may", now=NOW, expires_seconds=60)
+    with pytest.raises(Rejected, match="1 batches are on their way up already, the limit is 1") as full:
+        await world.desk.open_batch("june", now=NOW, expires_seconds=60)
+    assert full.value.kind is Refusal.CONFLICT
+    for number in (0, batches.MAX_PARTS + 1):
+        with pytest.raises(Rejected, match=f"must be 1 to {batches.MAX_PARTS}, got {number}"):
+            await world.desk.add_part("may", number, request(GOOD, key="k"), now=NOW)
+    assert await world.desk.add_part("may", batches.MAX_PARTS, request(GOOD, key="a"), now=NOW) == 1
+    with pytest.raises(Rejected, match="would hold 3 items, the limit is 2") as large:
+        await world.desk.add_part("may", 1, request(GOOD, GOOD, key="b"), now=NOW)
+    assert large.value.kind is Refusal.TOO_LARGE
+    assert await world.desk.add_part("may", 1, request(GOOD, key="b"), now=NOW) == 2
+
+
+async def test_a_sealed_batch_takes_no_further_part(world: DeskWorld) -> None:
+    """What was sealed is what was asked for; a part that it did not have is a conflict."""
+    await world.desk.open_batch("may", now=NOW, expires_seconds=60)
+    await world.desk.add_part("may", 1, request(GOOD, key="may/1"), now=NOW)
+    await world.desk.seal_batch("may", parts=1, now=NOW)
+    with pytest.raises(Rejected, match="sealed without a part 2") as caught:
+        await world.desk.add_part("may", 2, request(GOOD, key="may/2"), now=NOW)
+    assert caught.value.kind is Refusal.CONFLICT
+
+
+async def test_a_proposal_goes_through_a_batch_unchanged(world: DeskWorld) -> None:
+    """It lies there as text until the batch is sealed; what is voted on is what was sent."""
+    asked = request(
+        GOOD | {"proposal": PROPOSAL | {"attachments": [{"name": "bill", "uri": "ipfs://x"}]}}, key="may/1"
+    )
+    await world.desk.open_batch("may", now=NOW, expires_seconds=60)
+    await world.desk.add_part("may", 1, asked, now=NOW)
+    (item,) = (await world.desk.seal_batch("may", parts=1, now=NOW)).items
+    assert item.proposal == asked.items[0].proposal
+    assert item.proposal is not None
+    assert item.payload_digest == payload_digest(item)
+
+
+async def test_a_constraint_that_nobody_foresaw_stores_nothing(world: DeskWorld) -> None:
+    """It is our bug and no conflict of keys: the process stops instead of answering a reason that is not true."""
+    when = "BEFORE INSERT ON disbursement WHEN NEW.amount = 7 BEGIN SELECT RAISE(ABORT, 'no'); END"
+    await world.sql(f"CREATE TRIGGER nobody_foresaw {when}")
+    with pytest.raises(Corrupt, match="breaks a constraint of the store"):
+        await world.desk.submit(request(GOOD, GOOD | {"amount": 7}), now=NOW)
+    assert (await world.desk.find(Filter())).items == ()
 
 
 async def test_an_unsealed_batch_expires(world: DeskWorld) -> None:
@@ -260,6 +331,17 @@ async def test_votes_are_taken_while_voting_and_before_the_deadline(world: DeskW
     assert (await world.desk.take_vote(vote(item, seen=4), now=NOW)).kind is EventKind.VOTED
     with pytest.raises(Rejected, match="not found"):
         await world.desk.take_vote(vote(DisbursementId(77)), now=NOW)
+
+
+async def test_in_quarantine_no_vote_is_taken(world: DeskWorld) -> None:
+    """§8: the store may be older than the world, and what was voted on with it."""
+    (item,) = await world.submit(GOOD | {"proposal": PROPOSAL})
+    await world.voting(item, deadline=5)
+    await world.account(state="quarantined")
+    with pytest.raises(Rejected, match="in quarantine: no votes are taken") as caught:
+        await world.desk.take_vote(vote(item), now=NOW)
+    assert caught.value.kind is Refusal.UNAVAILABLE
+    assert list(await world.desk.votes(item)) == []
 
 
 # --- cancel, release, roll back -----------------------------------------------------------------------------------
@@ -359,6 +441,35 @@ async def test_a_held_item_with_a_live_intent_is_not_released(world: DeskWorld) 
     assert kinds(await world.desk.release([item], by=PERSON)) == ["in_flight"]
 
 
+async def test_an_id_that_does_not_exist_is_said_and_stops_no_other(world: DeskWorld) -> None:
+    """Every command answers row by row."""
+    (item,) = await world.submit(GOOD)
+    await world.sql("UPDATE disbursement SET hold = 'needs_release' WHERE id = ?", item)
+    ids = [DisbursementId(99), item]
+    assert kinds(await world.desk.release(ids, by=PERSON)) == ["missing", "disbursement_released"]
+    assert kinds(await world.desk.resolve(ids, paid=True, by=PERSON, believed=Height(99))) == [
+        "missing",
+        "not_ambiguous",
+    ]
+
+
+@pytest.mark.parametrize("state", [None, "broadcast"])
+async def test_what_changes_at_the_same_moment_is_not_written_over(
+    world: DeskWorld, state: str | None
+) -> None:
+    """R10: cancel and release write the row as they read it, or not at all; nothing is journalled of them."""
+    (item,) = await world.submit(GOOD)
+    await world.timelocked(item)
+    if state is not None:
+        await world.intent(item, state)
+    skip = "BEFORE UPDATE ON disbursement BEGIN SELECT RAISE(IGNORE); END"
+    await world.sql("UPDATE disbursement SET hold = 'needs_release' WHERE live_intent IS NULL")
+    await world.sql(f"CREATE TRIGGER another_writer {skip}")
+    assert kinds(await world.desk.cancel([item], by=PERSON)) == ["changed"]
+    assert kinds(await world.desk.release([item], by=PERSON)) == ["changed" if state is None else "not_held"]
+    assert (await world.journal("cancel"), await world.journal("release")) == ([], [])
+
+
 async def test_a_rollback_after_payment_moves_no_money(world: DeskWorld) -> None:
     """D22: the books keep their balance, `prior_tx` keeps the payment, dependents are held."""
     item, dependent = await world.submit(GOOD | {"ref": "a"}, GOOD | {"depends_on_refs": ["a"]})
@@ -426,6 +537,24 @@ async def test_an_ambiguous_intent_is_judged_paid_with_all_its_candidates(world:
     assert kinds(await world.desk.resolve([item], paid=True, by=PERSON, believed=Height(25))) == [
         "not_ambiguous"
     ]
+
+
+async def test_what_may_be_judged_is_told_by_the_rules_of_now(world: DeskWorld) -> None:
+    """The signer has to hear of it first, so it is asked before; another finality depth counts at once."""
+    deep, plain, young = await world.submit(GOOD, GOOD | {"amount": 2}, GOOD | {"amount": 3})
+    intent = await world.ambiguous(deep, first=20, second=22, fall=105)
+    await world.ambiguous(young, first=24, second=25, fall=5)
+    ids = [deep, plain, DisbursementId(99), young]
+
+    async def asked() -> list[object]:
+        rows = await world.desk.judgeable(ids, believed=Height(25))
+        return [row.reason if isinstance(row, NotWritten) else row for row in rows]
+
+    assert await asked() == [intent, "not_ambiguous", "missing", "not_deep"]
+    world.desk.retune(replace(RULES, finality_depth=4))
+    assert await asked() == ["not_deep", "not_ambiguous", "missing", "not_deep"]
+    world.desk.retune(replace(RULES, finality_depth=0))
+    assert (await asked())[3] == intent + 1
 
 
 async def test_the_remainder_waits_until_nothing_of_the_interval_is_undecided(world: DeskWorld) -> None:
@@ -544,6 +673,19 @@ async def test_thawing_waits_until_the_foreign_nonce_is_burned_or_gone(world: De
         await world.desk.thaw(OPS, by=PERSON, burned=Nonce(3))
 
 
+async def test_a_foreign_nonce_that_no_kept_frame_shows_waits_the_whole_depth(world: DeskWorld) -> None:
+    """R14: where it was consumed is not known, so the blocks are counted from now."""
+    await world.account(state="frozen", cause="foreign_nonce", thaw_above=6, chain_nonce=6)
+    for height, count in ((29, 4), (30, 5)):
+        await world.sql(
+            "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, ?, 'h', ?)",
+            *(OPS, height, f'{{"{OPS}": [5, {count}]}}'),
+        )
+    await world.chain(believed=31)
+    with pytest.raises(Rejected, match=f"not burned yet, in {RULES.finality_depth} blocks"):
+        await world.desk.thaw(OPS, by=PERSON, burned=Nonce(5))
+
+
 async def test_thawing_waits_until_nothing_lost_is_left(world: DeskWorld) -> None:
     """R9: a payment to reopen and a nonce to fill are named; a filler under way is not lost."""
     (item,) = await world.submit(GOOD)
@@ -603,6 +745,19 @@ async def test_an_announced_deposit_is_stored(world: DeskWorld) -> None:
     assert await world.sql("SELECT account, amount, who FROM announced") == [(OPS, 500, "ada")]
     with pytest.raises(Rejected, match="must be 1 to"):
         await world.desk.announce(OPS, BaseUnits(2**63), by=PERSON)
+
+
+async def test_expected_deposits_are_bounded(world: DeskWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each tick reads them: the one too many is refused until others have arrived."""
+    monkeypatch.setattr(desk_control, "MAX_ANNOUNCED", 2)
+    await world.account()
+    for _ in range(2):
+        await world.desk.announce(OPS, BaseUnits(500), by=PERSON)
+    with pytest.raises(Rejected, match="2 announced deposits of tb1ops are expected already") as caught:
+        await world.desk.announce(OPS, BaseUnits(500), by=PERSON)
+    assert caught.value.kind is Refusal.CONFLICT
+    await world.sql("UPDATE announced SET used_height = 9 WHERE id = 1")
+    await world.desk.announce(OPS, BaseUnits(500), by=PERSON)
 
 
 async def test_a_word_on_every_endpoint_replaces_all_words_on_its_class(world: DeskWorld) -> None:
@@ -699,6 +854,17 @@ async def test_what_waits_for_a_person_is_listed_in_pages(world: DeskWorld) -> N
     assert b not in {item.id for item in (*page.items, *rest.items)}
     with pytest.raises(Rejected, match="limit"):
         await world.desk.waiting(cursor=None, limit=0)
+
+
+async def test_one_reading_is_bounded(world: DeskWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id that can be none is merely not there."""
+    monkeypatch.setattr(desk_queries, "MAX_GET", 2)
+    (item,) = await world.submit(GOOD)
+    found = await world.desk.get([DisbursementId(2**70), item])
+    assert [one and one.id for one in found] == [None, item]
+    with pytest.raises(Rejected, match="3 ids, the limit is 2") as caught:
+        await world.desk.get([item, DisbursementId(2), DisbursementId(3)])
+    assert caught.value.kind is Refusal.TOO_LARGE
 
 
 async def test_commands_name_each_item_once_and_not_too_many(world: DeskWorld) -> None:

@@ -30,6 +30,7 @@ from treasuryd.core.changes import (
     Booked,
     Burned,
     ChainMoved,
+    Change,
     FrozenNow,
     HoldSet,
     QuarantinedNow,
@@ -64,6 +65,7 @@ from treasuryd.core.model import (
     UnixSeconds,
     VariantKind,
 )
+from treasuryd.errors import Corrupt
 from treasuryd.ports import Store, written
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.sqlite.threaded import ThreadedDriver
@@ -96,6 +98,17 @@ async def test_leases_are_made_where_missing_and_come_in_the_order_asked(bench: 
     """A row that nobody took yet reads as released, with term 0."""
     rows = await bench.store.leases([PAYER, OTHER])
     assert [(row.account, row.term, row.released) for row in rows] == [(PAYER, 0, True), (OTHER, 0, True)]
+
+
+async def test_an_account_that_is_added_later_gets_rows_of_its_own(bench: Bench) -> None:
+    """The known one keeps its lease; its birth is journalled once, and so is the new one's."""
+    await bench.claim(PAYER)
+    rows = await bench.store.leases([PAYER, OTHER])
+    assert [(row.account, row.term, row.released) for row in rows] == [(PAYER, 1, False), (OTHER, 0, True)]
+    assert await bench.sql("SELECT chain FROM journal WHERE verb = 'create' ORDER BY id") == [
+        (f"account:{PAYER}",),
+        (f"account:{OTHER}",),
+    ]
 
 
 async def test_a_claim_raises_the_term_above_store_and_signer(bench: Bench) -> None:
@@ -268,6 +281,27 @@ async def test_the_transfer_limit_is_checked_inside(payer: Bench) -> None:
     assert answer.reason == "held:over_transfer_limit"
 
 
+async def test_other_rules_count_from_the_next_verb_on(payer: Bench) -> None:
+    """SIGHUP: a cap that was lowered holds what was affordable a moment ago, and raised again lets it through."""
+    drafts = await payer.drafts(await payer.insert())
+    payer.store.retune(replace(RULES, max_transfer=BaseUnits(10)))
+    [held] = await payer.store.stage(drafts, payer.held, at=payer.at())
+    assert isinstance(held, NotWritten)
+    assert held.reason == "held:over_transfer_limit"
+    payer.store.retune(RULES)
+    [bound] = await payer.store.stage(drafts, payer.held, at=payer.at())
+    assert not isinstance(bound, NotWritten)
+
+
+async def test_a_quarantined_account_stages_nothing(payer: Bench) -> None:
+    """§8: checked inside the transaction, whatever the plan knew."""
+    ids = await payer.insert()
+    await payer.written(QuarantinedNow(account=PAYER, detail="older"))
+    [answer] = await payer.store.stage(await payer.drafts(ids), payer.held, at=payer.at())
+    assert isinstance(answer, NotWritten)
+    assert answer.reason == "held:account_quarantined"
+
+
 async def test_a_frozen_account_stages_nothing(payer: Bench) -> None:
     """Frozen is stored and found inside the transaction."""
     await payer.written(FrozenNow(account=PAYER, cause=FreezeCause.PERSON, detail="why"))
@@ -380,6 +414,30 @@ async def test_a_cycle_in_stored_data_is_held_and_what_waits_for_it_is_not(payer
     assert (await _candidates(payer)) == []
 
 
+async def test_whoever_takes_an_account_over_holds_what_waits_for_ever(payer: Bench) -> None:
+    """D9, D10, D38: rows written by hand; each is held alone and visibly, and what merely waits goes on waiting."""
+    missing, failed, waiting, first, lost = await payer.insert(5)
+    await payer.driver.write(depend, missing, 999)
+    await payer.driver.write(depend, failed, lost)
+    await payer.driver.write(depend, waiting, first)
+    await payer.sql("UPDATE disbursement SET status = 'rolled_back' WHERE id = ?", lost)
+    await payer.claim(PAYER)
+    assert [(await payer.item(item)).hold for item in (missing, failed, waiting)] == [
+        Hold.DEPENDENCY_MISSING,
+        Hold.DEPENDENCY_FAILED,
+        None,
+    ]
+
+
+async def test_a_takeover_counts_the_votes_anew(payer: Bench) -> None:
+    """§2: the configuration may know other keys now, so a lost approval is looked at again; a person's hold stays."""
+    [lost], [refused] = await payer.insert(hold="approval_lost"), await payer.insert(hold="refused")
+    await payer.claim(PAYER)
+    assert [(await payer.item(item)).hold for item in (lost, refused)] == [None, Hold.REFUSED]
+    [(body,)] = await payer.sql("SELECT body FROM journal WHERE verb = 'claim' ORDER BY id DESC LIMIT 1")
+    assert '"released"' in body
+
+
 async def _candidates(bench: Bench) -> list[DisbursementId]:
     view = await bench.store.view(bench.held, at=bench.at(), limit=100)
     return [item.id for item in view.candidates]
@@ -416,6 +474,19 @@ async def test_a_nonce_with_something_live_behind_it_is_not_returned(payer: Benc
     assert [row.reason for row in recorded.unwritten] == ["not_last"]
     assert await payer.sql("SELECT state FROM intent ORDER BY id") == [("staged",), ("staged",)]
     assert two.nonce == 2
+
+
+async def test_a_filler_that_the_signer_refuses_returns_no_nonce(payer: Bench) -> None:
+    """It stands in the midst of the sequence: its nonce is open again, and a person's to fill."""
+    one, two = await payer.stage(await payer.insert(2))
+    await payer.sql("UPDATE disbursement SET live_intent = NULL WHERE live_intent = ?", one.id)
+    await payer.sql("UPDATE intent SET disbursement_id = NULL WHERE id = ?", one.id)
+    recorded = await payer.store.unstage(
+        [Refused(row=0, reason="policy", intent_id=one.id, final=True, first=True)], payer.held
+    )
+    assert recorded.unwritten == ()
+    assert await payer.sql("SELECT state FROM intent ORDER BY id") == [("void",), ("staged",)]
+    assert await payer.sql("SELECT next_nonce FROM account") == [(two.nonce + 1,)]
 
 
 async def test_what_is_sealed_is_never_unstaged(payer: Bench) -> None:
@@ -457,6 +528,19 @@ async def test_sealing_twice_is_harmless_and_other_bytes_are_refused(payer: Benc
     [other] = await payer.store.seal([replace(row, tx_bytes=b"forged")], payer.held)
     assert isinstance(other, NotWritten)
     assert other.reason == "other_bytes"
+
+
+async def test_bytes_that_nobody_asked_for_are_not_stored(payer: Bench) -> None:
+    """Of an intent or a variant that does not exist; what was asked for beside them is sealed."""
+    [intent] = await payer.stage(await payer.insert())
+    [bytes_] = signed([intent])
+    answers = await payer.store.seal(
+        [replace(bytes_, intent_id=IntentId(99)), replace(bytes_, variant=7), bytes_], payer.held
+    )
+    assert [row.reason for row in answers if isinstance(row, NotWritten)] == ["missing", "missing"]
+    assert await payer.sql("SELECT intent_id, number FROM variant WHERE tx_bytes IS NOT NULL") == [
+        (intent.id, 1)
+    ]
 
 
 async def test_the_marks_name_the_highest_that_was_sealed(payer: Bench) -> None:
@@ -502,6 +586,15 @@ async def test_a_reply_changes_no_status(payer: Bench) -> None:
         await payer.written(sent(intent, meaning))
     assert await payer.sql("SELECT DISTINCT state FROM intent") == [("broadcast",)]
     assert await payer.sql("SELECT DISTINCT status FROM disbursement") == [("timelocked",)]
+
+
+async def test_a_reply_to_the_older_bytes_leaves_the_new_ones_to_be_signed(payer: Bench) -> None:
+    """R6, R7: a variant was ordered while the older one was under way; its word does not end the order."""
+    [intent] = await payer.pay(await payer.insert())
+    await payer.written(_cancel(intent.id))
+    await payer.send([intent])
+    assert await payer.sql("SELECT step FROM intent") == [("sign",)]
+    assert len((await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed) == 1
 
 
 async def test_content_refusals_are_counted_in_a_row(payer: Bench) -> None:
@@ -639,6 +732,44 @@ async def test_an_ambiguous_intent_keeps_its_two_frames(payer: Bench) -> None:
     assert (await payer.item(item)).status is Status.TIMELOCKED
 
 
+async def test_a_ground_that_was_never_a_baseline_takes_the_books_along(payer: Bench) -> None:
+    """R9: no kept frame is on the chain any more; what it shows otherwise than the books is unexplained."""
+    payer.balance = BaseUnits(payer.balance - 70)
+    ground = payer.frame(height=1_049)
+    await payer.written(Rewound(account=PAYER, to=ground))
+    assert await payer.sql("SELECT booked FROM account WHERE id = ?", PAYER) == [(payer.balance,)]
+    assert await payer.sql("SELECT kind, delta, height FROM balance_event ORDER BY id DESC LIMIT 1") == [
+        ("unexplained", -70, None)
+    ]
+
+
+async def test_over_such_a_ground_the_books_wait_for_what_a_person_has_to_judge(payer: Bench) -> None:
+    """§5.1: an ambiguous intent's cost is booked with the judgement, not twice."""
+    payer.nonce = Nonce(1)
+    [intent] = await payer.pay(await payer.insert())
+    first, second = payer.frame(height=1_050), payer.frame(height=1_052)
+    await payer.written(Unproven(account=PAYER, intent_id=intent.id, first=first, second=first))
+    before = await payer.sql("SELECT booked FROM account WHERE id = ?", PAYER)
+    payer.balance = BaseUnits(payer.balance - 70)
+    await payer.written(BaselineMoved(account=PAYER, frame=second, keep_from=Height(0)))
+    await payer.written(Rewound(account=PAYER, to=payer.frame(height=1_051)))
+    assert await payer.sql("SELECT state FROM intent") == [("ambiguous",)]
+    assert await payer.sql("SELECT booked FROM account WHERE id = ?", PAYER) == before
+
+
+async def test_a_frame_that_does_not_show_the_account_is_no_baseline_of_it(payer: Bench) -> None:
+    """R14: nothing could be held against it; to take it for an empty account would free every nonce."""
+    blind = payer.frame(OTHER, height=1_060)
+    for change in (
+        BaselineMoved(account=PAYER, frame=blind, keep_from=Height(0)),
+        Rewound(account=PAYER, to=blind),
+    ):
+        with pytest.raises(Corrupt, match="does not show the account treasury"):
+            await payer.record([change])
+    [account] = (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
+    assert account.baseline == payer.frame()
+
+
 async def test_a_bump_keeps_nonce_and_content(payer: Bench) -> None:
     """R6: one more payment variant; both are kept, the newest goes out, what it may cost is promised."""
     [intent] = await payer.pay(await payer.insert())
@@ -661,15 +792,16 @@ async def test_lifecycle_changes_are_compare_and_set(payer: Bench) -> None:
     [plain] = await payer.insert(status="draft")
     [voted] = await payer.insert(status="draft")
     await payer.sql("INSERT INTO proposal VALUES (?, 't', 's', '[]', '[]', 1, 1, 1, 1, 1)", voted)
-    wrong = [
+    wrong: list[Change] = [
         Advanced(account=PAYER, disbursement_id=voted, was=Status.DRAFT, to=Status.TIMELOCKED),
         Advanced(account=PAYER, disbursement_id=plain, was=Status.QUEUED, to=Status.TIMELOCKED),
         Advanced(account=PAYER, disbursement_id=plain, was=Status.DRAFT, to=Status.EXECUTED),
         Advanced(account=OTHER, disbursement_id=plain, was=Status.DRAFT, to=Status.TIMELOCKED),
         Advanced(account=PAYER, disbursement_id=DisbursementId(99), was=Status.DRAFT, to=Status.TIMELOCKED),
+        HoldSet(account=PAYER, disbursement_id=DisbursementId(99), hold=Hold.POISONED),
     ]
     reasons = [row.reason for row in (await payer.record(wrong)).unwritten]
-    assert sorted(reasons) == ["changed", "changed", "changed", "fenced", "missing"]
+    assert sorted(reasons) == ["changed", "changed", "changed", "fenced", "missing", "missing"]
     await payer.written(
         Advanced(
             account=PAYER,
@@ -725,9 +857,18 @@ async def test_the_first_freeze_counts_and_a_quarantine_is_stronger(payer: Bench
     assert (account.state, account.cause, account.thaw_above) == (AccountState.FROZEN, "foreign_nonce", 6)
     assert events == ()
     await payer.written(QuarantinedNow(account=PAYER, detail="older"))
+    assert (await payer.written(QuarantinedNow(account=PAYER, detail="older still"))).events == ()
     await payer.written(FrozenNow(account=PAYER, cause=FreezeCause.PERSON, detail="3"))
     [account] = (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
-    assert account.state is AccountState.QUARANTINED
+    assert (account.state, account.detail) == (AccountState.QUARANTINED, "older")
+
+
+async def test_an_empty_account_is_adopted_without_a_movement(bench: Bench) -> None:
+    """Nothing came in, so nothing is booked; its sequence begins all the same."""
+    bench.balance = BaseUnits(0)
+    await bench.adopt(PAYER)
+    assert await bench.sql("SELECT * FROM balance_event") == []
+    assert await bench.sql("SELECT next_nonce, booked FROM account") == [(1, 0)]
 
 
 async def test_an_adopted_account_is_not_adopted_again(payer: Bench) -> None:
@@ -776,6 +917,8 @@ async def test_settled_never_falls_and_the_pinned_genesis_stays(payer: Bench) ->
     low = replace(high, believed=Height(50), settled_height=Height(47), settled=Epoch(4), genesis=None)
     await payer.written(ChainMoved(account=PAYER, chain=low))
     assert await payer.store.chain_state() == replace(high, believed=Height(50))
+    again = await payer.written(ChainMoved(account=PAYER, chain=await payer.store.chain_state()))
+    assert again.events == (), "what is known already is not written once more"
     for other in (replace(high, genesis=BlockHash("h")), replace(high, chain_id=8)):
         recorded = await payer.record([ChainMoved(account=PAYER, chain=other)])
         assert [row.reason for row in recorded.unwritten] == ["changed"]

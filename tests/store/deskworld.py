@@ -26,7 +26,7 @@ from treasuryd.sqlite.connect import Connection, Database, Driver
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.sqlite.threaded import ThreadedDriver
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.journal import JournalCopy
+from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
 
 T = TypeVar("T")
@@ -167,11 +167,11 @@ class DeskWorld:
     async def ambiguous(
         self, item: DisbursementId, *, first: int, second: int, fall: int, hashes: tuple[str, ...] = ("a1",)
     ) -> int:
-        """An ambiguous intent between two frames in which the account's balance fell by `fall`."""
+        """An ambiguous intent between two frames in which the balance fell by `fall`; of one height, one frame."""
         intent = await self.intent(item, "ambiguous", hashes=hashes)
         frames = [
             json.dumps({"base_fee": 1, "holdings": {OPS: [balance, nonce]}})
-            for balance, nonce in ((1_000, 0), (1_000 - fall, 99))
+            for balance, nonce in ((1_000, 99 if first == second else 0), (1_000 - fall, 99))
         ]
         await self.sql(
             "INSERT INTO ambiguity VALUES (?, ?, 'h1', ?, 'h2', ?, ?, ?)", intent, first, second, *frames, NOW

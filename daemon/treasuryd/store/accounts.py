@@ -18,6 +18,7 @@ from treasuryd.core.model import (
     Height,
     IntentId,
 )
+from treasuryd.errors import Corrupt
 from treasuryd.store.items import SQL
 from treasuryd.store.rows import SHARED, chain_state, holdings_json, ids_json
 from treasuryd.store.work import Work
@@ -104,16 +105,29 @@ def move_baseline(work: Work, changes: Sequence[BaselineMoved]) -> list[str | No
 
 
 def set_baseline(work: Work, account: AccountId, frame: Frame, *, drop_above: bool = False) -> None:
-    """Make a frame the newest one of an account."""
+    """
+    Make a frame the newest one of an account.
+
+    Raises: Corrupt for a frame that does not show the account: nothing could be held against it (R14).
+    """
+    if Address(account) not in frame.holdings:
+        raise Corrupt(
+            f"the frame at height {frame.height} does not show the account {account}, whose baseline it is to be",
+            hint="This is our bug.",
+        )
     if drop_above:
         work.connection.execute(SQL["drop_frames_above"], (account, frame.height))
     work.connection.execute(SQL["drop_frame"], (account, frame.height))
     row = (account, frame.height, frame.block_hash, frame.base_fee, holdings_json(frame.holdings))
     work.connection.execute(SQL["insert_frame"], row)
-    if Address(account) in frame.holdings:
-        holding = frame.holdings[Address(account)]
-        balance, nonce = (0, 0) if holding is None else (holding.balance, holding.nonce)
-        work.many(SQL["show_baseline"], [(balance, nonce, account)])
+    balance, nonce = _held(frame, account)
+    work.many(SQL["show_baseline"], [(balance, nonce, account)])
+
+
+def _held(frame: Frame, account: AccountId) -> tuple[int, int]:
+    """What a frame that shows an account says of it: balance and nonce; an absent one holds nothing."""
+    holding = frame.holdings[Address(account)]
+    return (0, 0) if holding is None else (holding.balance, holding.nonce)
 
 
 def follow_ground(work: Work, account: AccountId, ground: Frame) -> None:
@@ -126,8 +140,7 @@ def follow_ground(work: Work, account: AccountId, ground: Frame) -> None:
     """
     if work.connection.execute(SQL["any_ambiguous"], (account,)).fetchone()[0]:
         return
-    holding = ground.holdings.get(Address(account))
-    balance, nonce = (holding.balance, holding.nonce) if holding else (0, 0)
+    balance, nonce = _held(ground, account)
     booked = work.connection.execute(SQL["booked"], (account,)).fetchone()[0]
     placed = work.connection.execute(SQL["placed_above"], (account, nonce)).fetchone()[0]
     delta = balance - placed - booked
@@ -153,8 +166,7 @@ def adopt(work: Work, changes: Sequence[Adopted]) -> list[str | None]:
         set_baseline(work, change.account, change.baseline, drop_above=True)
         work.connection.execute(SQL["drop_frames_below"], (change.account, change.baseline.height))
         work.many(SQL["adopt"], [(change.next_nonce, change.account)])
-        holding = change.baseline.holdings.get(Address(change.account))
-        delta = (holding.balance if holding else 0) - row[3]
+        delta = _held(change.baseline, change.account)[0] - row[3]
         if delta:
             kind = BalanceKind.FUNDING if known is None and delta > 0 else BalanceKind.UNEXPLAINED
             # without a height: what was there before we looked is never withdrawn with a block

@@ -253,8 +253,8 @@ def _make_final(work: Work, change: BlockBuried, paid: Sequence[Any]) -> None:
     ids = [row[0] for row in paid]
     changed = work.connection.execute(SQL["make_final"], (ids_json(ids),)).rowcount
     assert changed == len(ids), f"{changed} of {len(ids)} intents became final"
-    items = [row[1] for row in paid if row[1] is not None]
-    if work.rules.dependency_satisfied_by_final and items:
+    items = [row[1] for row in paid]  # a filler has no payment, so each of these has a disbursement
+    if work.rules.dependency_satisfied_by_final:
         dependencies.recount_dependents(work.connection, items, work.rules)
     work.note(change.account, "final", (change.height, change.block_hash, ids))
     work.facts(EventKind.FINAL, change.account, "", items)

@@ -40,16 +40,14 @@ class Recorder:
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """As the connection does it."""
-        cursor = self.connection.execute(sql, parameters)
-        name = writes(sql)
-        if name is not None and name not in NOT_REPLAYED:
-            self._written.append((name, [parameters], cursor))
-        return cursor
+        return self._keep(sql, [parameters], self.connection.execute(sql, parameters))
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
         """As the connection does it."""
         rows = list(parameters)
-        cursor = self.connection.executemany(sql, rows)
+        return self._keep(sql, rows, self.connection.executemany(sql, rows))
+
+    def _keep(self, sql: str, rows: list[Any], cursor: Any) -> Any:
         name = writes(sql)
         if name is not None and name not in NOT_REPLAYED:
             self._written.append((name, rows, cursor))

@@ -42,7 +42,6 @@ class Work:
         self.rules = rules
         self.now = now
         self._facts: dict[tuple[EventKind, AccountId | None, str], Tally] = {}
-        self._events: list[Event] = []
         self._notes: dict[AccountId, dict[str, list[Any]]] = {}
         self._counts: dict[AccountId, dict[str, int]] = {}
 
@@ -59,8 +58,7 @@ class Work:
 
     def notes(self, account: AccountId, what: str, rows: Sequence[Any]) -> None:
         """Remember many rows for the account's journal entry."""
-        if rows:
-            self._notes.setdefault(account, {}).setdefault(what, []).extend(rows)
+        self._notes.setdefault(account, {}).setdefault(what, []).extend(rows)
 
     def counted(self, account: AccountId, what: str) -> None:
         """Count one row for the account's journal entry."""
@@ -93,23 +91,18 @@ class Work:
     def facts(
         self, kind: EventKind, account: AccountId, reason: str, items: Sequence[DisbursementId]
     ) -> None:
-        """Many rows of one fact."""
-        if items:
-            self.fact(kind, account, reason, item=items[0])
-            tally = self._facts[(kind, account, reason)]
-            tally.count += len(items) - 1
-            tally.ids += items[1 : 1 + MAX_IDS - len(tally.ids)]
-
-    def tell(self, event: Event) -> None:
-        """One whole event."""
-        self._events.append(event)
+        """Many rows of one fact, at least one."""
+        self.fact(kind, account, reason, item=items[0])
+        tally = self._facts[(kind, account, reason)]
+        tally.count += len(items) - 1
+        tally.ids += items[1 : 1 + MAX_IDS - len(tally.ids)]
 
     def finish(self, verb: str) -> tuple[Event, ...]:
         """Write the journal entries; answers the events, in the order in which their facts were first found."""
         for account in dict.fromkeys((*self._notes, *self._counts)):
             body = {**self._notes.get(account, {}), **self._counts.get(account, {})}
             journal.append(self.connection, journal.chain_of(account), verb, body, self.now)
-        counted = tuple(
+        return tuple(
             Event(
                 kind=kind,
                 severity=tally.severity,
@@ -123,7 +116,6 @@ class Work:
             )
             for (kind, account, reason), tally in self._facts.items()
         )
-        return (*counted, *self._events)
 
 
 def ours(connection: Connection, held: Held) -> frozenset[AccountId]:
