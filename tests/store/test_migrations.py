@@ -69,3 +69,11 @@ def test_a_script_is_cut_at_its_semicolons_alone() -> None:
         "-- one; two\nCREATE TABLE a (x); -- end",
         "INSERT INTO a VALUES ('p;q');",
     ]
+
+
+def test_the_last_statement_needs_no_semicolon() -> None:
+    """It is run like the others; to drop it in silence would leave half a schema."""
+    assert list(statements("CREATE TABLE a (x);\nCREATE TABLE b (y)\n")) == [
+        "CREATE TABLE a (x);",
+        "CREATE TABLE b (y)",
+    ]

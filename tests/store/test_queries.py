@@ -1,6 +1,9 @@
 import re
 from itertools import pairwise
 
+import pytest
+
+from treasuryd.errors import Corrupt
 from treasuryd.store import dependencies, items, queries, standing, view, voiding, work
 
 
@@ -18,3 +21,20 @@ def test_no_fragment_is_left_open() -> None:
     for module in (view, items, standing, dependencies, voiding):
         assert not [name for name, sql in module.SQL.items() if "{" in sql]
     assert not [name for name, sql in work.OWNERSHIP.items() if "{" in sql]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("-- name: a\nSELECT {nowhere};", id="a fragment that is not there"),
+        pytest.param("-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;", id="one name, two queries"),
+        pytest.param("-- fragment: a\nx\n-- name: a\nSELECT 2;", id="a fragment and a query of one name"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_found_at_import(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No statement is run that nobody meant."""
+    monkeypatch.setattr(queries, "read_text", lambda _: text)
+    with pytest.raises(Corrupt, match="a: unknown fragment, or the name stands twice"):
+        queries.load("trial.sql")
