@@ -16,7 +16,7 @@ from tests.chaos.fleet import FUNDS, PAYER, SINK, Fleet
 from tests.matrix import Row
 
 from treasuryd.core.model import AccountId
-from treasuryd.store import journal
+from treasuryd.store import journal, journal_copy
 
 CHAINS = (journal.PEOPLE, journal.chain_of(AccountId(PAYER)))
 ENDED = frozenset({"finalized", "rolled_back"})
@@ -263,9 +263,11 @@ class Witness:
             for chain in CHAINS:
                 journal.verify(link, chain)
                 for folder in (self.fleet.shared / "journal", self.fleet.folder / "C" / "journal"):
-                    sum(1 for _ in journal.read_copy(folder, chain))  # reading verifies
-                    if journal.set_aside(folder):
-                        return [f"{folder}: a copy went on beyond the store: {journal.set_aside(folder)}"]
+                    sum(1 for _ in journal_copy.read_copy(folder, chain))  # reading verifies
+                    if journal_copy.set_aside(folder):
+                        return [
+                            f"{folder}: a copy went on beyond the store: {journal_copy.set_aside(folder)}"
+                        ]
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is a finding
             return [f"the journal: {problem}"]
         finally:

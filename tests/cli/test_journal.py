@@ -13,7 +13,8 @@ from tests.cli.conftest import Told
 from tests.world import History, new
 
 from treasuryd.core.model import Evidence
-from treasuryd.store.journal import PEOPLE, JournalCopy, path_of
+from treasuryd.store.journal import PEOPLE
+from treasuryd.store.journal_copy import JournalCopy, path_of
 
 
 @dataclass

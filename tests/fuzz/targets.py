@@ -33,7 +33,7 @@ from treasuryd.settings.layers import load as load_settings
 from treasuryd.settings.root import Settings
 from treasuryd.signer.keys import load as load_key
 from treasuryd.signer.keys import read_secret
-from treasuryd.store.journal import entry_of, read_file
+from treasuryd.store.journal_copy import entry_of, read_file
 from treasuryd.web.envelope import BODY, OFFICE, OPTIONS
 from treasuryd.web.rpc import rpc
 from treasuryd.wire.theblock import readings

@@ -44,7 +44,7 @@ from treasuryd.signer.keys import Key
 from treasuryd.signer.local import LocalSigner
 from treasuryd.signer.policy import Policy
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.journal import JournalCopy
+from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.migrations import prepare
 
 THIRD: Final = AccountId("grants")

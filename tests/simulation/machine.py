@@ -40,7 +40,7 @@ from treasuryd.ports import World
 from treasuryd.signer.local import LocalSigner
 from treasuryd.sqlite.inline import COMMITTED
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.journal import JournalCopy
+from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.reopening import reopen
 from treasuryd.store.sqlite_store import SqliteStore
 

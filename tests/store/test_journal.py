@@ -11,21 +11,25 @@ from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import MEMORY, Connection, Driver
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store.journal import (
+    COPY_ROWS,
     GENESIS,
     PEOPLE,
     Entry,
-    JournalCopy,
     append,
     chain_of,
-    copy_head,
     entries,
+    link,
+    recorded,
+    verify,
+)
+from treasuryd.store.journal_copy import (
+    JournalCopy,
+    copy_head,
     entry_of,
     line_of,
-    link,
     path_of,
     read_copy,
     set_aside,
-    verify,
 )
 
 AT = UnixSeconds(1.0)
@@ -97,6 +101,46 @@ async def test_the_copy_follows_every_commit(tmp_path: Path) -> None:
     for chain in (PEOPLE, "account:we/ird"):
         assert list(read_copy(tmp_path / "journal", chain)) == await driver.read(entries, chain)
     await driver.close()
+
+
+async def test_a_copy_follows_a_commit_of_any_length(tmp_path: Path) -> None:
+    """Page by page: as many entries as a page holds, and one more."""
+    driver = await _copied(tmp_path / "journal")
+    for count in (COPY_ROWS, 2 * COPY_ROWS + 1):
+        await driver.write(_say, *map(str, range(count)))
+        copied = list(read_copy(tmp_path / "journal", PEOPLE))
+        assert len(copied) == await driver.read(verify, PEOPLE)
+    await driver.close()
+
+
+async def test_what_json_cannot_say_is_not_half_written() -> None:
+    """A body that cannot be kept takes its change with it: nothing happens that no journal tells."""
+    driver = await opened(InlineDriver)
+    with pytest.raises(TypeError):
+        await driver.write(append, PEOPLE, "said", {"word": object()}, AT)
+    assert await driver.read(entries, PEOPLE) == []
+    await driver.close()
+
+
+async def test_a_word_that_changed_nothing_is_kept_without_rows() -> None:
+    """A command may end in "nothing to do": who asked for it is journalled all the same."""
+    driver = await opened(InlineDriver)
+    await driver.write(recorded, AT, _say, "nothing to do")
+    [entry] = await driver.read(entries, PEOPLE)
+    assert entry.content["word"] == "nothing to do"
+    assert "rows" not in entry.content
+    await driver.close()
+
+
+async def test_a_copy_is_read_up_to_its_torn_end(tmp_path: Path) -> None:
+    """The process may be writing it at this moment; a chain without a file has no entries."""
+    driver = await _copied(tmp_path)
+    await driver.write(_say, "a", "b")
+    await driver.close()
+    path = path_of(tmp_path, PEOPLE)
+    path.write_bytes(path.read_bytes()[:-3])
+    assert [entry.content["word"] for entry in read_copy(tmp_path, PEOPLE)] == ["a"]
+    assert list(read_copy(tmp_path, "account:nobody")) == []
 
 
 async def test_what_a_crash_left_out_is_caught_up(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from treasuryd.core.model import AccountId, Rules, UnixSeconds
 from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import journal, ownership, reopening
-from treasuryd.store.journal import JournalCopy, path_of
+from treasuryd.store.journal_copy import JournalCopy, path_of
 from treasuryd.store.quarantine import report
 
 AT = UnixSeconds(1.0)
@@ -146,3 +146,43 @@ async def test_another_file_waits_for_a_person(tmp_path: Path) -> None:
     said = await shop.lives(place="there")
     assert [one["sign"] for one in said["found"]] == ["moved"]
     assert await shop.lives(place="there") == said
+
+
+async def test_one_chain_that_went_on_in_two_ways_is_not_believed(tmp_path: Path) -> None:
+    """The copy and the store have another entry at the same place of the same chain: nothing of the copy is done."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    await shop.lives("b")
+    shop.restore()
+    kept = shop.journal.rename(tmp_path / "aside")
+    await shop.lives("x", "b", place="")
+    shutil.rmtree(shop.journal)
+    kept.rename(shop.journal)
+
+    said = await shop.lives()
+
+    assert [one["sign"] for one in said["found"]] == ["journal_lost"]
+    assert "account:b: entry 1 is another one here than in its copy" in said["found"][0]["detail"]
+    assert set(shop.states.values()) == {"quarantined"}
+
+
+async def test_half_a_transaction_is_not_done_again(tmp_path: Path) -> None:
+    """A power cut took one of its two entries: the other alone would be a state that never was."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    copy = JournalCopy(shop.journal)
+    driver = await opened(InlineDriver, shop.file, committed=copy)
+    both = [AccountId("b"), AccountId("c")]
+    await driver.write(journal.recorded, AT, ownership.create, both, AT)
+    await driver.close()
+    copy.close()
+    shop.edit("account:c", lambda _lines: [])
+    shop.restore()
+
+    said = await shop.lives()
+
+    assert [one["sign"] for one in said["found"]] == ["journal_lost"]
+    assert "1 of 2 entries of a transaction are missing" in said["found"][0]["detail"]
+    assert shop.known == ["a"]

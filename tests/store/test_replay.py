@@ -13,7 +13,8 @@ from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import MEMORY, Connection, open_writer, transaction
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import replay
-from treasuryd.store.journal import PEOPLE, ROWS, STORE, Entry, JournalCopy, _write, recorded
+from treasuryd.store.journal import PEOPLE, ROWS, STORE, Entry, _write, recorded
+from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.queries import load_all, writes
 from treasuryd.store.recorder import NOT_REPLAYED
 
@@ -221,6 +222,17 @@ async def test_with_gaps_what_cannot_be_done_again_is_told(tmp_path: Path) -> No
     assert "desk.request_cancel changed 1 rows then, 0 now" in told[0]
     assert into.execute("SELECT count(*) FROM announced").fetchone()[0] == 1
     into.close()
+
+
+async def test_a_journal_of_any_length_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page, also where the last page is full."""
+    driver = await opened(InlineDriver)
+    for _ in range(3):
+        await driver.write(_say)
+    for rows in (1, 2, 3, 4, 5):
+        monkeypatch.setattr(replay, "COPY_ROWS", rows)
+        assert [entry.number for entry in await driver.read(_entries)] == [1, 2, 3, 4]
+    await driver.close()
 
 
 # --- what is recorded ---------------------------------------------------------------------------------------------

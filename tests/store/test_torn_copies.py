@@ -9,8 +9,9 @@ from treasuryd.core.model import UnixSeconds
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
-from treasuryd.store import journal
-from treasuryd.store.journal import JournalCopy, append, copy_tail, entries, path_of, read_copy, set_aside
+from treasuryd.store import journal, journal_copy
+from treasuryd.store.journal import append, entries
+from treasuryd.store.journal_copy import JournalCopy, copy_tail, path_of, read_copy, set_aside
 
 CHAIN = "account:a"
 AT = UnixSeconds(1.0)
@@ -71,7 +72,7 @@ async def test_an_entry_behind_a_hole_still_tells_of_a_restore(tmp_path: Path) -
 
 async def test_what_waits_to_be_synced_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start looks through a megabyte of each chain, not through its years: so no more may be torn."""
-    monkeypatch.setattr(journal, "UNSYNCED_BYTES", 1_000)
+    monkeypatch.setattr(journal_copy, "UNSYNCED_BYTES", 1_000)
     synced: list[int] = []
     copy = JournalCopy(tmp_path / "journal", sync=lambda _: synced.append(size()))
 
@@ -90,7 +91,7 @@ async def test_what_waits_to_be_synced_is_bounded(tmp_path: Path, monkeypatch: p
 
 async def test_what_is_not_looked_through_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The window begins at a line; what lies before it was synced, and `read_copy` verifies it when it is needed."""
-    monkeypatch.setattr(journal, "UNSYNCED_BYTES", 200)
+    monkeypatch.setattr(journal_copy, "UNSYNCED_BYTES", 200)
     folder, file = tmp_path / "journal", tmp_path / "a.db"
     await _written(folder, file, *"abcdefgh")
     copy = path_of(folder, CHAIN)
@@ -115,23 +116,23 @@ async def test_what_another_process_adds_meanwhile_stays(
     standby = await opened(InlineDriver, file)
     assert isinstance(leader, InlineDriver)
     assert isinstance(standby, InlineDriver)
-    look = journal.copy_tail
+    look = journal_copy.copy_tail
 
-    def while_the_leader_writes(folder: Path, chain: str) -> journal.Tail:
+    def while_the_leader_writes(folder: Path, chain: str) -> journal_copy.Tail:
         found = look(folder, chain)
         if chain == CHAIN:
-            monkeypatch.setattr(journal, "copy_tail", look)
+            monkeypatch.setattr(journal_copy, "copy_tail", look)
             leader._writer.execute("BEGIN IMMEDIATE")
             _say(leader._writer, "b")
             leader._writer.execute("COMMIT")
             leading(leader._writer)
         return found
 
-    monkeypatch.setattr(journal, "copy_tail", while_the_leader_writes)
+    monkeypatch.setattr(journal_copy, "copy_tail", while_the_leader_writes)
     sizes: list[int] = []
     write_anew = JournalCopy._write_anew
 
-    def then_measured(copy: JournalCopy, chain: str, tail: journal.Tail) -> None:
+    def then_measured(copy: JournalCopy, chain: str, tail: journal_copy.Tail) -> None:
         before = path_of(folder, chain).stat().st_size
         write_anew(copy, chain, tail)
         sizes.append(path_of(folder, chain).stat().st_size - before)

@@ -36,7 +36,7 @@ from treasuryd.signer.policy import NO_LIMIT, Policy
 from treasuryd.sqlite.connect import Database
 from treasuryd.sqlite.threaded import ThreadedDriver
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.journal import JournalCopy
+from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
 from treasuryd.store.reopening import reopen
 from treasuryd.store.sqlite_store import SqliteStore

@@ -15,16 +15,8 @@ from blake3 import blake3
 
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store.journal import (
-    GENESIS,
-    CopyHead,
-    Entry,
-    copied_chains,
-    entries,
-    link,
-    read_copy,
-    set_aside,
-)
+from treasuryd.store.journal import GENESIS, Entry, entries, link
+from treasuryd.store.journal_copy import CopyHead, copied_chains, read_copy, set_aside
 from treasuryd.store.replay import stored
 from treasuryd.store.rows import SHARED
 

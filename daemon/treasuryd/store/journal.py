@@ -3,19 +3,15 @@ The journal: append-only, hash-chained; a chain per account, one of people's com
 
 One entry per verb and chain, in the transaction of the change itself. Its body says what happened, in words; its `tx` where
 it stands among all entries of all chains; and one entry of each transaction carries `rows`: every statement that changed
-something, with its parameters, from which `replay.py` rebuilds the store. `JournalCopy` writes each entry once more
-outside the store.
+something, with its parameters, from which `replay.py` rebuilds the store. `journal_copy.py` writes each entry once
+more outside the store.
 """
 
-import os
 from binascii import b2a_base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, BinaryIO, Concatenate, Final, NoReturn, ParamSpec, TypeVar, cast
-from urllib.parse import quote, unquote
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 import orjson
 from blake3 import blake3
@@ -34,8 +30,6 @@ STORE: Final = "store"  # the chain of what befell the store itself: birth, migr
 ROWS: Final = 4_000  # parameters of statements in one entry: 32 MiB where each carries the longest memo
 GENESIS: Final = "0" * 64  # what the first entry of a chain is chained to
 COPY_ROWS: Final = 1_000  # entries read at once
-TAIL_BYTES: Final = 64 * 2**20  # the longest entry that is looked for at the end of a copy
-UNSYNCED_BYTES: Final = 2**20  # of a chain's copy, or one longer entry: what a power cut may tear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +156,7 @@ def link(before: str, chain: str, seq: int, at: float, verb: str, body: bytes) -
 def entries(connection: Connection, chain: str, *, after: int = 0, limit: int = COPY_ROWS) -> list[Entry]:
     """Read entries of a chain, oldest first."""
     rows = connection.execute(SHARED["journal_of"], (chain, after, limit))
-    return [_entry(row) for row in rows.fetchall()]
+    return [read_row(row) for row in rows.fetchall()]
 
 
 def verify(connection: Connection, chain: str) -> int:
@@ -186,320 +180,6 @@ def verify(connection: Connection, chain: str) -> int:
             before, seq = entry.hash, entry.seq
 
 
-def _entry(row: Any) -> Entry:
+def read_row(row: Any) -> Entry:
+    """An entry from its stored row."""
     return Entry(chain=row[1], seq=row[2], at=row[3], verb=row[4], body=row[5], hash=row[6])
-
-
-# --- the copy outside the store -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyHead:
-    """The last whole entry of a chain's copy."""
-
-    seq: int
-    hash: str
-
-
-class JournalCopy:
-    """
-    Appends each committed entry to `<folder>/<chain>.log`; called after every commit, on the writing thread.
-
-    Guarantees: people's entries are synced before the call returns, all others handed to the system, and synced before
-    more than `UNSYNCED_BYTES` of a chain wait; what a crash or a power cut left out or tore is written anew by the next
-    start; a failure raises Corrupt, never silence.
-    Does not guarantee: that an entry stands there once only, where several processes share a folder; readers drop
-    repeats. A copy that goes on beyond the store (an old store was restored) is set aside, never written over:
-    `ahead` names such chains.
-    """
-
-    def __init__(self, folder: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
-        self._folder = folder
-        self._sync = sync  # makes a file (by its descriptor) durable
-        self._files: dict[str, BinaryIO] = {}
-        self._waiting: dict[str, int] = {}  # bytes of each chain's copy that are not synced yet
-        self._failed = False
-        self._copied: int | None = None  # id of the last entry copied; None before the first call
-        self.ahead: Mapping[str, CopyHead] = {}
-
-    def __call__(self, connection: Connection) -> None:
-        """Copy what is new."""
-        try:
-            if self._copied is None:
-                self._copied = self._catch_up(connection)
-            self._copied = self._write(connection, self._copied)
-        except OSError as error:
-            self._failed = True
-            raise Corrupt(
-                f"the journal's copy in {self._folder} failed: {error}",
-                hint="Make room on that disk, or correct the setting; the store itself is intact.",
-            ) from error
-
-    def close(self) -> None:
-        """Sync and close all files; after a failure nothing more is said of them, the next start writes what is missing."""
-        for file in self._files.values():
-            with suppress(OSError) if self._failed else nullcontext():
-                file.flush()
-                self._sync(file.fileno())
-            with suppress(OSError) if self._failed else nullcontext():
-                file.close()
-        self._files.clear()
-
-    def _write(self, connection: Connection, after: int) -> int:
-        touched: set[str] = set()
-        while True:
-            rows = connection.execute(SHARED["journal_since"], (after, COPY_ROWS)).fetchall()
-            for row in rows:
-                self._add(row[1], line_of(_entry(row)))
-                touched.add(row[1])
-                after = row[0]
-            if len(rows) < COPY_ROWS:
-                break
-        for chain in touched:
-            self._files[chain].flush()
-        if PEOPLE in touched:
-            self._synced(PEOPLE)
-        return after
-
-    def _add(self, chain: str, line: bytes) -> None:
-        """Append a line; what waits to be synced stays so short that the next start can look through all of it."""
-        file, waiting = self._file(chain), self._waiting.get(chain, 0)
-        if waiting and waiting + len(line) > UNSYNCED_BYTES:
-            self._synced(chain)
-            waiting = 0
-        file.write(line)
-        self._waiting[chain] = waiting + len(line)
-
-    def _synced(self, chain: str) -> None:
-        self._files[chain].flush()
-        self._sync(self._files[chain].fileno())
-        self._waiting[chain] = 0
-
-    def _catch_up(self, connection: Connection) -> int:
-        """Bring every chain's file to its head in the store; answers the highest id of an entry then copied."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        highest = 0
-        ahead: dict[str, CopyHead] = {}
-        stored = {row[0]: (row[1], row[2]) for row in connection.execute(SHARED["journal_heads"]).fetchall()}
-        for chain in copied_chains(self._folder):
-            tail = copy_tail(self._folder, chain)
-            for head in (tail.beyond, tail.head):
-                if head is not None and not self._known(connection, chain, head):
-                    ahead[chain] = head
-                    self._set_aside(chain, head)
-                    break
-            else:
-                self._write_anew(chain, tail)
-        for chain, (last, last_id) in stored.items():
-            self._append_from(connection, chain, last)
-            highest = max(highest, last_id)
-        self.ahead = ahead
-        return highest
-
-    def _append_from(self, connection: Connection, chain: str, last: int) -> None:
-        head = copy_tail(self._folder, chain).head
-        seq = 0 if head is None else head.seq
-        self._file(chain)
-        while seq < last:
-            for entry in entries(connection, chain, after=seq):
-                self._add(chain, line_of(entry))
-                seq = entry.seq
-        self._synced(chain)
-
-    def _write_anew(self, chain: str, tail: "Tail") -> None:
-        """Cut off what is torn, and write once more what may not be synced: after a failed sync no other sync does it."""
-        with path_of(self._folder, chain).open("r+b") as file:
-            file.seek(tail.checked)
-            text = file.read(tail.size - tail.checked)
-            file.seek(tail.checked)
-            file.write(text)
-            if tail.torn:  # whole, it may have grown meanwhile: another process shares the folder
-                file.truncate(tail.size)
-
-    @staticmethod
-    def _known(connection: Connection, chain: str, head: CopyHead) -> bool:
-        """Whether the store has the very entry that the copy ends with."""
-        found = entries(connection, chain, after=head.seq - 1, limit=1)
-        return bool(found) and found[0].hash == head.hash
-
-    def _set_aside(self, chain: str, head: CopyHead) -> None:
-        path = path_of(self._folder, chain)
-        path.rename(path.with_suffix(f".{head.seq}-{head.hash[:8]}.ahead"))
-        _sync_folder(self._folder)
-
-    def _file(self, chain: str) -> BinaryIO:
-        if chain not in self._files:
-            path = path_of(self._folder, chain)
-            new = not path.exists()
-            self._files[chain] = path.open("ab")
-            if new:
-                _sync_folder(self._folder)
-        return self._files[chain]
-
-
-def line_of(entry: Entry) -> bytes:
-    """One entry as a line: a JSON array of number, time, verb, hash and body, the body as it was hashed."""
-    head = orjson.dumps([entry.seq, float(entry.at), entry.verb, entry.hash])
-    return head[:-1] + b"," + entry.body.encode() + b"]\n"
-
-
-def entry_of(chain: str, line: bytes) -> Entry:
-    """
-    Read a line back, its body byte for byte.
-
-    Raises: Corrupt when it is not a whole line of ours.
-    """
-    try:
-        seq, at, verb, digest, _ = orjson.loads(line)
-        if [type(seq), type(at), type(verb), type(digest)] != _TYPES:
-            return _refuse(chain, "an entry is number, time, verb, hash and body")
-        head = orjson.dumps([seq, at, verb, digest])
-        return Entry(
-            chain=chain,
-            seq=seq,
-            at=at,
-            verb=verb,
-            hash=digest,
-            body=line[len(head) :].rstrip(b"\n")[:-1].decode(),
-        )
-    except (ValueError, TypeError) as error:
-        return _refuse(chain, str(error), error)
-
-
-_TYPES: Final = [int, float, str, str]  # of number, time, verb and hash
-
-
-def _refuse(chain: str, why: str, cause: Exception | None = None) -> NoReturn:
-    raise Corrupt(f"the journal's copy of {chain} holds a line that is none of ours: {why}") from cause
-
-
-def read_copy(folder: Path, chain: str) -> Iterator[Entry]:
-    """Read a chain's copy from the first entry on, verified, repeats dropped; ends before a torn last line."""
-    path = path_of(folder, chain)
-    if path.exists():
-        yield from read_file(path, chain)
-
-
-def read_file(path: Path, chain: str) -> Iterator[Entry]:
-    """The same of one file, which may be a copy that was set aside."""
-    before, seq = GENESIS, 0
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            entry = entry_of(chain, line)
-            if entry.seq <= seq:
-                continue
-            if entry.hash != link(before, chain, seq + 1, entry.at, entry.verb, entry.body.encode()):
-                raise Corrupt(f"the journal's copy of {chain}: entry {entry.seq} does not follow from {seq}")
-            before, seq = entry.hash, entry.seq
-            yield entry
-
-
-def path_of(folder: Path, chain: str) -> Path:
-    """Where a chain's copy lies; the name of an account may hold anything."""
-    return folder / f"{quote(chain, safe='')}.log"
-
-
-def copied_chains(folder: Path) -> list[str]:
-    """Chains that have a copy."""
-    return sorted(unquote(path.stem) for path in folder.glob("*.log"))
-
-
-def set_aside(folder: Path) -> list[str]:
-    """
-    Name the copies in a folder that went on beyond the store: it was restored, and what they hold was lost in it (§8).
-
-    Guarantees: told at every start until a person has taken the file away, so that no crash forgets it.
-    """
-    return sorted(unquote(path.stem) for path in folder.glob("*.ahead"))
-
-
-def aside(folder: Path) -> dict[str, Path]:
-    """The copies that were set aside, by chain: of several the longest."""
-    found: dict[str, tuple[int, Path]] = {}
-    for path in folder.glob("*.ahead"):
-        name, head, _ = path.name.rsplit(".", 2)
-        chain, seq = unquote(name), int(head.partition("-")[0])
-        found[chain] = max(found.get(chain, (0, path)), (seq, path))
-    return {chain: path for chain, (_, path) in found.items()}
-
-
-def take_aside(folder: Path) -> None:
-    """Nothing waits in the copies that were set aside any more; the files are kept, under another name."""
-    for path in sorted(folder.glob("*.ahead")):
-        path.rename(path.with_suffix(".taken"))
-    _sync_folder(folder)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tail:
-    """
-    The end of a chain's copy: its last entry, where that ends in the file, and the last entry that is readable beyond.
-
-    A power cut may keep what was written last and lose what was written before it, as long as neither was synced.
-    """
-
-    head: CopyHead | None
-    size: int
-    beyond: CopyHead | None
-    checked: int = 0  # where in the file the looking began
-    torn: bool = False  # whether anything stands behind `size`
-
-
-def copy_head(folder: Path, chain: str) -> CopyHead | None:
-    """Find the last entry of a chain's copy up to which all of it is whole."""
-    return copy_tail(folder, chain).head
-
-
-def copy_tail(folder: Path, chain: str) -> Tail:
-    """Look through what may not have been synced, at least `UNSYNCED_BYTES` or the last entry, for what is torn."""
-    path = path_of(folder, chain)
-    if not path.exists():
-        return Tail(head=None, size=0, beyond=None)
-    with path.open("rb") as file:
-        start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
-        file.seek(start)
-        text = file.read()
-    # synced, or read from the first byte on: a line begins here, and the one before it is whole
-    at = text.rfind(b"\n", 0, max(0, len(text) - UNSYNCED_BYTES)) + 1
-    last = (
-        None if start + at else Entry(chain=chain, seq=0, at=UnixSeconds(0.0), verb="", body="", hash=GENESIS)
-    )
-    size, torn, beyond = start + at, False, None
-    for line in text[at:].splitlines(keepends=True):
-        entry = _readable(chain, line)
-        torn = torn or entry is None or not (last is None or _follows(last, entry))
-        if torn:  # a hole is zeros, which no entry holds: the next one may stand right behind it
-            entry = _readable(chain, line.rpartition(b"\0")[2])
-        if not torn and entry is not None:
-            last = entry if last is None or entry.seq > last.seq else last  # a repeat is no news
-            size += len(line)
-        elif entry is not None:
-            beyond = CopyHead(seq=entry.seq, hash=entry.hash)
-    head = CopyHead(seq=last.seq, hash=last.hash) if last and last.seq else None
-    return Tail(head=head, size=size, beyond=beyond, checked=start + at, torn=torn)
-
-
-def _readable(chain: str, line: bytes) -> Entry | None:
-    try:
-        return entry_of(chain, line) if line.endswith(b"\n") else None
-    except Corrupt:
-        return None
-
-
-def _follows(before: Entry, entry: Entry) -> bool:
-    """Whether it is the next entry, or one that stands there already."""
-    body = entry.body.encode()
-    return entry.seq <= before.seq or entry.hash == link(
-        before.hash, entry.chain, before.seq + 1, entry.at, entry.verb, body
-    )
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new name is durable once its folder is synced."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,7 +19,7 @@ from treasuryd.core.model import Rules, UnixSeconds
 from treasuryd.core.restore import Reason, Sign
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection, Driver
-from treasuryd.store import journal, replay
+from treasuryd.store import journal, journal_copy, replay
 from treasuryd.store.journal import Entry
 from treasuryd.store.quarantine import LISTED, PLACE, SQL, find, meta
 from treasuryd.store.rows import SHARED
@@ -45,10 +45,10 @@ async def reopen(
         names the file that this store is (machine and inode); empty: unknown. Guarantees: a crash at any point is
         answered by the next opening.
     """
-    copies = {} if folder is None else journal.aside(folder)
+    copies = {} if folder is None else journal_copy.aside(folder)
     events = await driver.write(look, rules, copies, place, now)
     if folder is not None and copies:
-        journal.take_aside(folder)
+        journal_copy.take_aside(folder)
     return events
 
 
@@ -125,7 +125,7 @@ def _beyond(connection: Connection, chain: str, path: Path) -> Iterator[Entry]:
     """
     row = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
     last, digest = (0, journal.GENESIS) if row is None else (row[0], row[1])
-    for entry in journal.read_file(path, chain):
+    for entry in journal_copy.read_file(path, chain):
         if entry.seq == last and entry.hash != digest:
             raise Corrupt(f"journal {chain}: entry {last} is another one here than in its copy")
         if entry.seq > last:

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store.journal import COPY_ROWS, GENESIS, Entry, copied_chains, link, read_copy
+from treasuryd.store.journal import COPY_ROWS, GENESIS, Entry, link
+from treasuryd.store.journal_copy import copied_chains, read_copy
 from treasuryd.store.migrations import BIRTH, prepare
 from treasuryd.store.queries import load_all, writing
 from treasuryd.store.rows import SHARED

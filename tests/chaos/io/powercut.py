@@ -35,7 +35,7 @@ from treasuryd.signer.ledger import APPLICATION_ID as LEDGER_ID
 from treasuryd.sqlite import connect
 from treasuryd.sqlite.connect import Connection, Database, open_writer
 from treasuryd.sqlite.inline import InlineDriver
-from treasuryd.store import journal
+from treasuryd.store import journal, journal_copy
 from treasuryd.store.migrations import STORE_APPLICATION_ID
 
 P = ParamSpec("P")
@@ -104,13 +104,13 @@ class Powered(History):
         self.sent: set[str] = set()
         assert self.journal is not None
         self.outside = self.journal
-        self.copies: list[journal.JournalCopy] = []
+        self.copies: list[journal_copy.JournalCopy] = []
 
     async def _driver(self, name: str, application_id: int) -> InlineDriver:
         before = self.sworn.get(name)
         committed = None
         if application_id == STORE_APPLICATION_ID:
-            committed = journal.JournalCopy(self.outside)
+            committed = journal_copy.JournalCopy(self.outside)
             self.copies.append(committed)
         driver = await Sworn.open(
             Database(path=self.folder / name, application_id=application_id), committed=committed
@@ -193,7 +193,7 @@ class Powered(History):
     def look_at_the_copy(self) -> None:
         """Each command of a person that was answered stands in the outside copy."""
         store = self.sworn.get("treasuryd.db")
-        head = journal.copy_head(self.outside, journal.PEOPLE)
+        head = journal_copy.copy_head(self.outside, journal.PEOPLE)
         copied = 0 if head is None else head.seq
         if store is not None and copied < store.people:
             raise Broken(f"the copy holds {copied} of {store.people} answered commands")
@@ -206,11 +206,11 @@ class Powered(History):
             ).fetchall()
         )
         for chain, last in heads:
-            copied = [entry.seq for entry in journal.read_copy(self.outside, chain)]
+            copied = [entry.seq for entry in journal_copy.read_copy(self.outside, chain)]
             if copied[-1:] != [last]:
                 raise Broken(f"the copy of {chain} ends at {copied[-1:]}, the journal at {last}")
-        if journal.set_aside(self.outside):
-            raise Broken(f"the copy was set aside: {journal.set_aside(self.outside)}")
+        if journal_copy.set_aside(self.outside):
+            raise Broken(f"the copy was set aside: {journal_copy.set_aside(self.outside)}")
 
 
 class Story:
