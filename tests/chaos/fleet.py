@@ -297,7 +297,8 @@ class Fleet:
         return [
             *(sys.executable, "-u", "-m", "treasuryd", "devnet", "--port", str(port), "--seed", "1"),
             *("--block-interval", str(block_seconds), "--state-folder", str(self.folder / "chain")),
-            *("--fund", f"{PAYER}={FUNDS}", "--offered", str(self.offered)),
+            # a reorg that drops a nonce but not those behind it keeps the pool shut until they leave it
+            *("--fund", f"{PAYER}={FUNDS}", "--offered", str(self.offered), "--pool-ttl", "5"),
             *(() if self.lookup else ("--bare",)),
         ]
 

@@ -64,7 +64,9 @@ class Marathon:
         try:
             tally = campaign.run()
             self.tallies.append(tally)
-            self.failures += [f"{seed}: {violation}" for violation in tally.violations]
+            found = [f"{seed}: {violation}" for violation in tally.violations]
+            self.failures += found
+            print("\n".join(found[:5]), flush=True) if found else None
         except Exception as problem:  # noqa: BLE001 - a stint that broke is a failure, and the others go on
             self.failures.append(f"{seed}: {type(problem).__name__}: {problem}")
         finally:

@@ -118,6 +118,9 @@ def run(*, config: Path | None, submit: Path | None, **chosen: Any) -> int:
     "--offered", type=click.Path(path_type=Path), help="Write every transaction that is offered to this file."
 )
 @click.option("--block-interval", type=click.FloatRange(0.005, 600), help="Seconds between two blocks.")
+@click.option(
+    "--pool-ttl", type=click.FloatRange(1, 86_400), help="Seconds until the pool drops a transaction (1800)."
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Makes random faults repeatable.")
 @click.option(
     "--fund", "funds", multiple=True, metavar="NAME=AMOUNT", help="Base units that an account starts with."
@@ -138,6 +141,7 @@ def devnet(
     found = replace(
         base,
         abilities=NO_ABILITIES if bare else base.abilities,
+        rules=replace(base.rules, ttl_seconds=chosen["pool_ttl"] or base.rules.ttl_seconds),
         port=chosen["port"],
         state_folder=chosen["state_folder"],
         offered=chosen["offered"],
