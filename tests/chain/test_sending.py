@@ -359,6 +359,42 @@ async def test_a_content_is_refused_only_when_every_endpoint_refuses_it(config: 
     assert second.meaning in {M.NOT_SENT, M.CONTENT_REFUSED, M.ACCEPTED}
 
 
+@pytest.mark.parametrize("config", KINDS)
+@pytest.mark.parametrize("trouble", [Lost("gone"), Unreachable("down")], ids=["lost", "unreachable"])
+@pytest.mark.parametrize("first", [True, False], ids=["refused first", "refused last"])
+async def test_an_endpoint_that_did_not_answer_has_refused_no_content(
+    config: DevnetConfig, trouble: Exception, first: bool
+) -> None:
+    """R8: one refused, the other was not heard: that is no refusal by every endpoint, and some pool may hold it."""
+    stage = Stage(config, config)
+    stage.mine()
+    await stage.chain.start()
+    words: list[Exception | None] = [None, trouble] if first else [trouble, None]
+    left = iter(words)
+
+    def answers(body: bytes) -> Answer | Exception | None:
+        if not submits(body):
+            return None
+        return next(left) or result(body, {"error": "BalanceOverflow"})
+
+    stage.transport.before = answers
+    (reply,) = await stage.chain.broadcast(intents(1), until=FOREVER)
+    assert reply.meaning is M.UNKNOWN
+
+
+@pytest.mark.parametrize("config", KINDS)
+async def test_what_one_endpoint_may_have_taken_stays_so_when_another_refuses(config: DevnetConfig) -> None:
+    """R4, R6: lost at the first, too cheap for the second: the first one's pool may hold it."""
+    stage = Stage(config, config)
+    stage.mine()
+    await stage.chain.start()
+    first = iter([Lost("gone")])
+    stage.transport.before = lambda body: next(first, None) if submits(body) else None
+    (reply,) = await stage.chain.broadcast(intents(1, fee=1), until=FOREVER)
+    assert reply.meaning is M.UNKNOWN
+    assert "node-1" in reply.detail
+
+
 async def test_a_batch_that_the_endpoint_no_longer_knows_goes_one_by_one() -> None:
     """N17: -32700 as a whole means that nothing was read; nothing is lost and no failure is counted."""
     stage = Stage(DEV)

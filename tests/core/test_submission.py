@@ -160,3 +160,26 @@ def test_a_head_of_line_that_waits_too_long_pages() -> None:
         (EventKind.HEAD_WAITS, 1),
         (EventKind.HEAD_WAITS, 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "joined"),
+    [
+        (Meaning.UNKNOWN, Meaning.FEE_TOO_LOW, Meaning.UNKNOWN),
+        (Meaning.NODE_BROKEN, Meaning.CONTENT_REFUSED, Meaning.UNKNOWN),
+        (Meaning.UNKNOWN, Meaning.ACCEPTED, Meaning.ACCEPTED),
+        (Meaning.UNKNOWN, Meaning.NOT_SENT, Meaning.UNKNOWN),
+        (Meaning.CONTENT_REFUSED, Meaning.NOT_SENT, Meaning.CONTENT_REFUSED),
+        (Meaning.RATE_LIMITED, Meaning.FEE_TOO_LOW, Meaning.FEE_TOO_LOW),
+        (Meaning.NOT_SENT, Meaning.FEE_TOO_LOW, Meaning.FEE_TOO_LOW),
+        (None, Meaning.FEE_TOO_LOW, Meaning.FEE_TOO_LOW),
+    ],
+)
+def test_what_an_endpoint_may_have_taken_no_refusal_takes_back(
+    before: Meaning | None, after: Meaning, joined: Meaning
+) -> None:
+    """R4: two endpoints were offered the same bytes; a refusal by the second says nothing of the first one's pool."""
+    said = submission.joined(None if before is None else reply(before), reply(after))
+    assert said.meaning is joined
+    if joined not in {before, after}:
+        assert str(after) in said.detail

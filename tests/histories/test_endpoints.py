@@ -108,6 +108,26 @@ async def test_a_first_endpoint_that_cannot_send_is_passed_over(begin: Begin, ev
     assert history.paid("rent") == 1
 
 
+async def test_a_content_is_poison_only_when_every_endpoint_refuses_it(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R8: one refuses the content, the other is broken: nothing is replaced or held, and once it works it pays."""
+    history, other = await two(begin, evidence)
+    history.node.faults.add(Wrong.REFUSE, verdict="BalanceOverflow", times=None)
+    other.faults.add(Wrong.REFUSE, code=-32603, message="internal", times=None)
+    (item,) = await history.submit(new("rent"))
+    refusals = history.rules.poison_refusals
+    await history.run(int(history.rules.resend_seconds) * (refusals + 2))
+    assert history.node.faults.struck[Wrong.REFUSE] > refusals
+    assert ((await history.item(item)).hold, (await history.intent(item)).refusals) == (None, 0)
+
+    other.faults.clear()
+    await history.finalized([item], seconds=300)  # past the open time of its send breaker
+
+    assert history.paid("rent") == 1
+    assert len((await history.intent(item)).variants) == 1
+
+
 async def test_two_executors_on_one_store_pay_once(begin: Begin, evidence: Evidence) -> None:
     """§6, §10: the lease goes back and forth between two processes that both believe in themselves; paid once."""
     history = await begin(evidence)

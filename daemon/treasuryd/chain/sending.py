@@ -9,14 +9,16 @@ the same, so any number of nodes may have them (R3).
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import anyio
 
 from treasuryd.chain.endpoint import Node, hash_mismatch, named_hash, refused_as_a_whole
 from treasuryd.chain.transport import HttpRefused, NotMade, TooLate, Unreachable
+from treasuryd.core import submission
 from treasuryd.core.breaker import Outcome
 from treasuryd.core.model import (
     AccountId,
@@ -84,6 +86,7 @@ class Broadcast:
         self._rows = _outgoing(sealed)
         self._replies: list[Reply | None] = [None] * len(sealed)
         self._open = {row.place for row in self._rows}  # what the next endpoint may still take
+        self._refused = Counter[int]()  # by how many endpoints a row was refused for its content
         self._too_late = False
 
     async def through(self, nodes: Sequence[Node]) -> list[Reply]:
@@ -93,7 +96,18 @@ class Broadcast:
                 break
             await self._by(node)
         unsent = Reply(meaning=Meaning.NOT_SENT, endpoint=nodes[0].name, detail="not reached in this round")
-        return [reply or unsent for reply in self._replies]
+        return [
+            unsent if reply is None else self._counted(place, reply, len(nodes))
+            for place, reply in enumerate(self._replies)
+        ]
+
+    def _counted(self, place: int, reply: Reply, nodes: int) -> Reply:
+        """Say that a content is refused only where every endpoint said so; one that was not heard may take it (R8)."""
+        refused = self._refused[place]
+        if reply.meaning is not Meaning.CONTENT_REFUSED or refused == nodes:
+            return reply
+        detail = f"{refused} of {nodes} endpoints refused its content: {reply.detail}"
+        return replace(reply, meaning=Meaning.UNKNOWN, detail=detail[: words.MAX_DETAIL_CHARS])
 
     async def _by(self, node: Node) -> None:
         if not node.probed:
@@ -270,9 +284,9 @@ class Broadcast:
         node.heed(said)
         if said.meaning is Meaning.FEE_TOO_LOW:
             self._fee_too_low(node.name)
-        self._replies[row.place] = Reply(
-            meaning=said.meaning, endpoint=node.name, detail=said.detail, tx_hash=named
-        )
+        if said.meaning is Meaning.CONTENT_REFUSED:
+            self._refused[row.place] += 1
+        self._keep(row, Reply(meaning=said.meaning, endpoint=node.name, detail=said.detail, tx_hash=named))
         if said.meaning not in _ELSEWHERE:
             self._open.discard(row.place)
 
@@ -291,19 +305,21 @@ class Broadcast:
             if isinstance(error, (NotMade, Unreachable)):
                 self._not_sent(node, row, error.message)
             else:
-                self._replies[row.place] = Reply(
+                reply = Reply(
                     meaning=meaning,
                     endpoint=node.name,
                     detail=error.message[: words.MAX_DETAIL_CHARS],
                     retry_after_seconds=retry_after,
                 )
+                self._keep(row, reply)
 
     def _not_sent(self, node: Node, row: Outgoing, detail: str) -> None:
-        """Say NOT_SENT, unless an endpoint before this one may have taken the row."""
-        if self._replies[row.place] is None:
-            self._replies[row.place] = Reply(
-                meaning=Meaning.NOT_SENT, endpoint=node.name, detail=detail[: words.MAX_DETAIL_CHARS]
-            )
+        """Say NOT_SENT, unless an endpoint before this one was offered the row."""
+        detail = detail[: words.MAX_DETAIL_CHARS]
+        self._keep(row, Reply(meaning=Meaning.NOT_SENT, endpoint=node.name, detail=detail))
+
+    def _keep(self, row: Outgoing, reply: Reply) -> None:
+        self._replies[row.place] = submission.joined(self._replies[row.place], reply)
 
 
 def stops(row: Outgoing, meaning: Meaning) -> bool:

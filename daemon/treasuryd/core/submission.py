@@ -5,7 +5,7 @@ No reply decides whether a payment counts as made. All that one can do is make u
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from treasuryd.core import fees
@@ -66,6 +66,22 @@ STEPS: Final[Mapping[Meaning, Step]] = {
 def may_be_pooled(meaning: Meaning) -> bool:
     """Whether after this reply some pool may hold the bytes; `Variant.pooled` remembers if it ever was so."""
     return STEPS[meaning].may_be_pooled
+
+
+def joined(before: Reply | None, after: Reply) -> Reply:
+    """
+    Join what two endpoints said of one broadcast: what the first may have taken stays so when the next one refuses (R4).
+
+    NOT_SENT is no word on what was said before it.
+    """
+    if before is None:
+        return after
+    if after.meaning is Meaning.NOT_SENT:
+        return before
+    if not may_be_pooled(before.meaning) or may_be_pooled(after.meaning):
+        return after
+    said = f"{before.endpoint}: {before.detail}"[:200]
+    return replace(after, meaning=Meaning.UNKNOWN, detail=f"{said}; {after.endpoint}: {after.meaning}")
 
 
 def recorded(intents: Sequence[Intent], replies: Sequence[Reply]) -> tuple[list[Sent], list[Event]]:
