@@ -6,10 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.store.deskworld import GOOD, NOW, OPS, PERSON, PROPOSAL, RULES, DeskWorld, opened, request, vote
+from tests.store.deskworld import (
+    GOOD,
+    GRANTS,
+    NOW,
+    OPS,
+    PERSON,
+    PROPOSAL,
+    RULES,
+    DeskWorld,
+    opened,
+    request,
+    vote,
+)
 
 from treasuryd.core.events import EventKind
 from treasuryd.core.model import (
+    AccountId,
     BaseUnits,
     BreakerMode,
     BreakerOverride,
@@ -27,7 +40,7 @@ from treasuryd.core.model import (
 from treasuryd.core.staging import payload_digest
 from treasuryd.errors import Corrupt, Refusal, Rejected
 from treasuryd.ports import Desk
-from treasuryd.store import batches, desk_control, desk_queries, journal, journal_copy
+from treasuryd.store import batches, desk_control, desk_queries, fillers, journal, journal_copy
 
 
 @pytest.fixture(params=["inline", "threaded"])
@@ -710,6 +723,66 @@ async def test_thawing_waits_until_nothing_lost_is_left(world: DeskWorld) -> Non
     ]
     assert (await world.desk.fill(OPS, [Nonce(nonce + 1)], fee=BaseUnits(9), by=PERSON)).count == 0
     assert (await world.desk.thaw(OPS, by=PERSON, burned=Nonce(0))).kind is EventKind.ACCOUNT_THAWED
+
+
+async def test_a_lost_payment_whose_books_were_rolled_back_is_given_up_for_a_filler(world: DeskWorld) -> None:
+    """R9, §2: nobody wants it any more, so its nonce is open; what it had cost is booked back, once."""
+    back, wanted, final = await world.submit(GOOD, GOOD | {"amount": 20}, GOOD | {"amount": 30})
+    intents = [await world.paid(item) for item in (back, wanted, final)]
+    first = intents[0]
+    await world.sql("UPDATE disbursement SET status = 'rolled_back' WHERE id IN (?, ?)", back, final)
+    await world.account(
+        state="frozen", cause="deep_reorg", chain_nonce=first - 1, next_nonce=first + 5, high_water=first + 4
+    )
+    (account,) = await world.desk.accounts()
+    assert account.lost_payments == (wanted,)
+    assert account.lost_nonces == (first, first + 2, first + 3, first + 4)
+    with pytest.raises(Rejected, match=f"bound to disbursement {wanted}, whose own bytes go out under it"):
+        await world.desk.fill(OPS, [Nonce(first + 1)], fee=BaseUnits(9), by=PERSON)
+    await world.desk.fill(OPS, [Nonce(first)], fee=BaseUnits(9), by=PERSON)
+    assert await world.sql("SELECT state, proof FROM intent WHERE id = ?", first) == [("void", "filled")]
+    assert (await world.item(back)).live_intent is None
+    assert await world.sql("SELECT kind, delta, intent_id FROM balance_event") == [("reversal", 107, first)]
+    assert (await world.item(final)).live_intent == intents[2], "another one's nonce was not filled"
+
+
+async def test_open_nonces_are_named_up_to_a_bound(world: DeskWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the gap between the chain and us: one answer stays readable, the next one names the rest."""
+    monkeypatch.setattr(fillers, "MAX_FILLED", 3)
+    await world.account(state="frozen", cause="deep_reorg", chain_nonce=4, next_nonce=10**9)
+    (account,) = await world.desk.accounts()
+    assert account.lost_nonces == (5, 6, 7)
+
+
+async def test_an_account_is_left_in_quarantine_until_the_last_one_leaves_too(world: DeskWorld) -> None:
+    """§8.6: the store gets another lineage with the last; who is not in quarantine, or not there, has none to leave."""
+    await world.chain(believed=40)
+    await world.sql("UPDATE chain SET settled_height = 37")
+    for account in (OPS, GRANTS):
+        await world.account(account, state="quarantined", cause="taken_up")
+        await world.sql(
+            "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 30, 'h', ?)",
+            *(account, f'{{"{account}": [1000, 4]}}'),
+        )
+
+    async def leave(account: AccountId) -> None:
+        await world.desk.leave_quarantine(
+            account, by=PERSON, signer=Nonce(0), signer_lost=False, lineage="l2"
+        )
+
+    async def lineage() -> list[Any]:
+        return await world.sql("SELECT value FROM meta WHERE name = 'lineage'")
+
+    assert (await world.desk.fill_unknown(OPS, fee=BaseUnits(9), by=PERSON)).count == 0
+    assert await world.journal("fill_unknown") == []
+    await leave(OPS)
+    assert await lineage() == [("l1",)]
+    with pytest.raises(Rejected, match="tb1ops is active, not in quarantine"):
+        await leave(OPS)
+    with pytest.raises(Rejected, match="there is no account 'who'"):
+        await leave(AccountId("who"))
+    await leave(GRANTS)
+    assert await lineage() == [("l2",)]
 
 
 @pytest.mark.parametrize(

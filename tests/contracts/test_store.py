@@ -1036,6 +1036,29 @@ async def test_claims_name_what_else_may_have_paid_a_destination(bench: Bench) -
     ]
 
 
+async def test_claims_of_an_account_that_the_baseline_does_not_show_follow_its_own_frame(
+    bench: Bench,
+) -> None:
+    """§5.1 item 1: what its own newest frame shows as consumed is no claim; without a frame everything is one."""
+    await bench.adopt(PAYER)
+    await bench.pay(await bench.insert())
+    lease = bench.held.leases[PAYER]
+    await bench.adopt(OTHER)
+    await bench.pay(await bench.insert(2, account=OTHER, amount=77))
+    bench.nonce = Nonce(1)
+    shown = bench.frame(OTHER)
+    await bench.written(BaselineMoved(account=OTHER, frame=shown, keep_from=Height(0)))
+    bench.held = Held(leases={PAYER: lease}, until=bench.held.until)
+
+    async def claimed() -> list[int]:
+        view = await bench.store.view(bench.held, at=bench.at(bench.frame(), Evidence.BALANCE), limit=10)
+        return [claim.nonce for claim in view.claims if claim.account == OTHER]
+
+    assert await claimed() == [2]
+    await bench.sql("DELETE FROM frame WHERE account = ?", OTHER)
+    assert await claimed() == [1, 2]
+
+
 async def test_intervals_say_what_was_placed_above_the_baseline(payer: Bench) -> None:
     """Included, burned and open nonces between the baseline's count and the frame's."""
     one, two, three = await payer.pay(await payer.insert(3))

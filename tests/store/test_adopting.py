@@ -1,0 +1,200 @@
+"""What a restored store does with each row that the signer bound, one at a time (protocol.md §8)."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.store.kit import OTHER, PAYER, RIVAL, Bench, opened, signed
+
+from treasuryd.core.changes import QuarantinedNow, Unproven, VariantStaged
+from treasuryd.core.model import (
+    AccountState,
+    BaseUnits,
+    Binding,
+    DisbursementId,
+    Hold,
+    Intent,
+    IntentId,
+    Marks,
+    Nonce,
+    SignRequest,
+    Status,
+    Term,
+    TxHash,
+    VariantKind,
+)
+from treasuryd.sqlite.inline import InlineDriver
+from treasuryd.store.quarantine import report
+
+
+@pytest.fixture
+async def payer() -> AsyncIterator[Bench]:
+    driver = await opened(InlineDriver)
+    bench = Bench(driver)
+    await bench.adopt(PAYER)
+    yield bench
+    await driver.close()
+
+
+def bound(intent: Intent, **request: Any) -> list[Binding]:
+    """What the signer says of an intent: a binding for each of its variants, with the bytes that it always gives."""
+    bytes_of = {one.variant: one for one in signed([_without_bytes(intent)])}
+    return [
+        Binding(
+            request=replace(
+                SignRequest(
+                    intent_id=intent.id,
+                    variant=variant.number,
+                    kind=variant.kind,
+                    account=intent.account,
+                    nonce=intent.nonce,
+                    disbursement_id=intent.disbursement_id,
+                    destination=intent.destination,
+                    amount=intent.amount,
+                    memo=intent.memo,
+                    fee=variant.fee,
+                    payload_digest=intent.payload_digest,
+                    idempotency_key=intent.idempotency_key,
+                    term=intent.term,
+                ),
+                **request,
+            ),
+            tx_bytes=bytes_of[variant.number].tx_bytes,
+            tx_hash=bytes_of[variant.number].tx_hash,
+        )
+        for variant in intent.variants
+    ]
+
+
+def _without_bytes(intent: Intent) -> Intent:
+    bare = tuple(replace(one, tx_hash=None, tx_bytes=None) for one in intent.variants)
+    return replace(intent, variants=bare)
+
+
+async def contradictions(bench: Bench) -> list[str]:
+    said = await bench.driver.read(report)
+    found: list[str] = said["accounts"][PAYER]["contradictions"]
+    return found
+
+
+async def states(bench: Bench) -> list[Any]:
+    return [row[0] for row in await bench.sql("SELECT state FROM intent ORDER BY id")]
+
+
+async def test_what_was_never_signed_is_taken_back_and_nothing_else(payer: Bench) -> None:
+    """§8.4: a staged row above the signer's mark; sealed ones stay, and so does everything under an old lease."""
+    ids = await payer.insert(2)
+    sealed, staged = await payer.stage(ids)
+    await payer.seal([sealed])
+    stale = payer.held
+    await Bench(payer.driver, me=RIVAL).claim(PAYER)
+    await payer.store.take_back([staged.id], stale)
+    assert await states(payer) == ["signed", "staged"]
+    await payer.claim(PAYER)
+    await payer.store.take_back([sealed.id, staged.id], payer.held)
+    assert await states(payer) == ["signed", "void"]
+    after = await payer.item(ids[1])
+    assert (after.status, after.live_intent, after.hold) == (Status.TIMELOCKED, None, None)
+
+
+async def test_the_bytes_of_what_was_staged_come_from_the_signer(payer: Bench) -> None:
+    """They may be out, so the intent is broadcast; a variant that was staged and never signed is dropped."""
+    [intent] = await payer.stage(await payer.insert())
+    more = VariantStaged(
+        account=PAYER, intent_id=intent.id, number=2, kind=VariantKind.PAYMENT, fee=BaseUnits(300)
+    )
+    await payer.written(more)
+    await payer.store.adopt(bound(intent), frozenset(), payer.held)
+    assert await states(payer) == ["broadcast"]
+    assert await payer.sql("SELECT number, tx_bytes IS NULL FROM variant") == [(1, 0)]
+
+
+async def test_a_variant_that_the_store_forgot_is_taken_in_with_the_known_one(payer: Bench) -> None:
+    """A bump after the backup: both may be out, and the dearer fee is what may be charged."""
+    [intent] = await payer.pay(await payer.insert())
+    first = intent.variants[0]
+    bumped = replace(intent, variants=(first, replace(first, number=2, fee=BaseUnits(900))))
+    for _ in range(2):
+        await payer.store.adopt(bound(bumped), frozenset(), payer.held)
+    assert await payer.sql("SELECT number, fee FROM variant ORDER BY number") == [(1, first.fee), (2, 900)]
+    assert await payer.sql("SELECT fee FROM intent") == [(900,)]
+    assert await contradictions(payer) == []
+
+
+async def test_other_bytes_under_one_variant_are_named_and_not_taken(payer: Bench) -> None:
+    """Two payloads under one number: one of both histories is not this store's."""
+    [intent] = await payer.pay(await payer.insert())
+    [binding] = bound(intent)
+    await payer.store.adopt([replace(binding, tx_hash=TxHash("f" * 64))], frozenset(), payer.held)
+    assert await contradictions(payer) == [f"intent {intent.id}: other bytes here than the signer gave"]
+    assert await payer.sql("SELECT tx_hash FROM variant") == [(intent.variants[0].tx_hash,)]
+
+
+async def test_what_a_person_judged_void_after_the_backup_is_void(payer: Bench) -> None:
+    """The judgement is in the signer's memory; here the intent was still open, and its item waits for a person."""
+    ids = await payer.insert(2)
+    out, unclear = await payer.pay(ids)
+    first, second = payer.frame(), payer.frame(height=1_052)
+    await payer.written(Unproven(account=PAYER, intent_id=unclear.id, first=first, second=second))
+    bindings = [*bound(out), *bound(unclear)]
+    await payer.store.adopt(bindings, {out.id, unclear.id}, payer.held)
+    assert await states(payer) == ["void", "void"]
+    assert [(await payer.item(item)).hold for item in ids] == [Hold.NEEDS_RELEASE] * 2
+    assert await contradictions(payer) == []
+
+
+async def test_what_counts_as_never_signed_here_and_was_signed_is_named(payer: Bench) -> None:
+    """Its bytes may be out: a person has to look, the account stays in quarantine."""
+    [intent] = await payer.stage(await payer.insert())
+    await payer.store.take_back([intent.id], payer.held)
+    await payer.store.adopt(bound(intent), frozenset(), payer.held)
+    assert await contradictions(payer) == [
+        f"intent {intent.id} counts as never signed here, and the signer signed it"
+    ]
+    assert await states(payer) == ["void"]
+
+
+async def test_a_filler_is_taken_in_and_completed_without_a_disbursement(payer: Bench) -> None:
+    """It fills a nonce and pays nobody: no item is imported for it."""
+    [pattern] = await payer.stage(await payer.insert())
+    filler = replace(
+        pattern,
+        id=IntentId(40),
+        nonce=Nonce(9),
+        disbursement_id=None,
+        variants=(replace(pattern.variants[0], kind=VariantKind.CANCEL),),
+    )
+    await payer.store.adopt(bound(filler), frozenset(), payer.held)
+    await payer.sql("UPDATE variant SET tx_bytes = NULL, tx_hash = NULL WHERE intent_id = 40")
+    await payer.sql("UPDATE intent SET state = 'staged', step = 'sign' WHERE id = 40")
+    await payer.store.adopt(bound(filler), frozenset(), payer.held)
+    assert await payer.sql("SELECT nonce, state, disbursement_id FROM intent WHERE id = 40") == [
+        (9, "broadcast", None)
+    ]
+    assert await payer.sql("SELECT count(*) FROM disbursement") == [(1,)]
+
+
+async def test_a_page_without_bindings_says_nothing(payer: Bench) -> None:
+    """The signer bound nothing more: the report is not begun for it."""
+    await payer.store.adopt([], frozenset(), payer.held)
+    assert await payer.driver.read(report) == {}
+
+
+async def test_the_repair_ends_under_the_lease_and_in_quarantine_alone(payer: Bench) -> None:
+    """R13: neither a stale holder nor a late word ends it; where it ended, numbering goes on above the marks."""
+    marks = Marks(nonce=Nonce(7), disbursement_id=DisbursementId(20), term=Term(3))
+    await payer.store.taken_up(PAYER, marks, payer.held)
+    assert await payer.sql("SELECT cause, next_nonce FROM account") == [("", 1)], "it is in no quarantine"
+    await payer.written(QuarantinedNow(account=PAYER, detail="older"))
+    stale = payer.held
+    await payer.claim(PAYER, OTHER)
+    await payer.store.taken_up(PAYER, marks, stale)
+    assert await payer.sql("SELECT cause FROM account WHERE id = ?", PAYER) != [("taken_up",)]
+    await payer.store.taken_up(PAYER, marks, payer.held)
+    [account] = [
+        one
+        for one in (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
+        if one.id == PAYER
+    ]
+    assert (account.state, account.cause, account.next_nonce) == (AccountState.QUARANTINED, "taken_up", 8)
