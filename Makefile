@@ -14,7 +14,7 @@ TIME ?= 60
 TARGETS ?=
 ROUNDS ?= 14
 
-.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults chaos bench bugs evidence evidence-matrix mutation model fuzz lock clean
+.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults chaos bench bugs evidence evidence-matrix coverage mutation model fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ chaos: $(STAMP) ## real processes: 1,000 kills, 30 pauses, judged from outside, 
 
 bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
 	$(BIN)/python tools/bench.py $(ARGS)
+
+coverage: $(STAMP) ## every line and branch of the code that guards money is run by its own tests, or this fails; recorded
+	$(BIN)/python tools/coverage_gate.py $(ARGS)
 
 mutation: $(STAMP) ## change the code that guards money a little at a time: which tests notice? ARGS="--only lease"
 	$(BIN)/python tools/mutation.py --json docs/evidence/mutation.json $(ARGS)

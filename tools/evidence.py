@@ -35,7 +35,7 @@ SECTIONS = (
     Section("io-faults", "Failing disks, power cuts, clocks and descriptors", "make io-faults"),
     Section("model", "The model", "make model"),
     Section("fuzz", "Fuzzing", "make fuzz"),
-    Section("coverage", "Branch coverage", "make test"),
+    Section("coverage", "Branch coverage", "make coverage"),
     Section("mutation", "Mutation", "make mutation"),
 )
 
