@@ -1,16 +1,17 @@
 """What a store looks at when it is opened: the journal's copy, and which file it is (protocol.md §8)."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.store.kit import opened
 
 from treasuryd.core.model import AccountId, Rules, UnixSeconds
 from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
-from treasuryd.store import journal, ownership, reopening
+from treasuryd.store import journal, journal_copy, ownership, reopening
 from treasuryd.store.journal_copy import JournalCopy, path_of
 from treasuryd.store.quarantine import report
 
@@ -186,3 +187,53 @@ async def test_half_a_transaction_is_not_done_again(tmp_path: Path) -> None:
     assert [one["sign"] for one in said["found"]] == ["journal_lost"]
     assert "1 of 2 entries of a transaction are missing" in said["found"][0]["detail"]
     assert shop.known == ["a"]
+
+
+async def test_two_that_start_take_up_one_restored_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§8: while one has yet to read what was set aside, the other replays it and takes the files away."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    await shop.lives("b", "c")
+    lost = shop.heads
+    shop.restore()
+    other = Shop(tmp_path)
+    copy = JournalCopy(shop.journal)
+    driver = await opened(InlineDriver, shop.file, committed=copy)
+    write = driver.write
+
+    async def after_the_other(*args: Any, **kwargs: Any) -> Any:
+        await other.lives()
+        return await write(*args, **kwargs)
+
+    monkeypatch.setattr(driver, "write", after_the_other)
+
+    assert await reopening.reopen(driver, Rules(), folder=shop.journal, place="here", now=AT) == ()
+
+    said = await driver.read(report)
+    assert [one["sign"] for one in said["found"]] == ["journal_replayed"]
+    assert (await driver.read(_heads))[: len(lost)] == lost
+    await driver.close()
+    copy.close()
+
+
+async def test_a_copy_that_vanishes_was_taken_by_another_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is renamed after the other's commit: listed, and gone when it is opened."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    gone = shop.journal / "account%3Ax.4-00000000.ahead"
+    gone.touch()
+    listed = journal_copy.longest
+
+    def and_gone(copies: Iterable[Path]) -> dict[str, Path]:
+        found = listed(copies)
+        gone.unlink()
+        return found
+
+    monkeypatch.setattr(journal_copy, "longest", and_gone)
+    assert await shop.lives() == {}
+    assert shop.states == {"a": "active"}

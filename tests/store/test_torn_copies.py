@@ -1,6 +1,8 @@
 """What a power cut leaves of the journal's outside copy: holes, torn lines, lines behind a hole."""
 
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.store.kit import opened
@@ -11,7 +13,7 @@ from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import journal, journal_copy
 from treasuryd.store.journal import append, entries
-from treasuryd.store.journal_copy import JournalCopy, copy_tail, path_of, read_copy, set_aside
+from treasuryd.store.journal_copy import JournalCopy, copy_tail, line_of, path_of, read_copy, set_aside
 
 CHAIN = "account:a"
 AT = UnixSeconds(1.0)
@@ -147,6 +149,133 @@ async def test_what_another_process_adds_meanwhile_stays(
         await one.close()
     leading.close()
     copy.close()
+
+
+async def test_what_a_killed_process_tore_is_made_good_by_the_other(tmp_path: Path) -> None:
+    """Two daemons share the folder: one dies within a line, and the other's next line stands behind it."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    living = JournalCopy(folder)
+    driver = await opened(InlineDriver, file, committed=living)
+    await driver.write(_say, "a")
+    dying = await opened(InlineDriver, file)  # committed, and died while it copied
+    await dying.write(_say, "b")
+    [line] = [line_of(entry) for entry in await dying.read(entries, CHAIN, after=1)]
+    await dying.close()
+    with path_of(folder, CHAIN).open("ab") as copy:
+        copy.write(line[: len(line) // 2])
+
+    await driver.write(_say, "c")
+
+    stored = await driver.read(entries, CHAIN)
+    assert list(read_copy(folder, CHAIN)) == stored
+    tail = copy_tail(folder, CHAIN)
+    assert (tail.head is not None and tail.head.hash, tail.beyond) == (stored[-1].hash, None)
+    await driver.close()
+    living.close()
+    size = path_of(folder, CHAIN).stat().st_size
+    await _written(folder, file)
+    assert path_of(folder, CHAIN).stat().st_size == size  # what is made good is not written again
+
+
+async def test_a_start_cuts_nothing_off_that_another_process_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds a torn line; while it looks, the leader writes behind it."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    leading = JournalCopy(folder)
+    leader = await opened(InlineDriver, file, committed=leading)
+    await leader.write(_say, "a")
+    with path_of(folder, CHAIN).open("ab") as copy:
+        copy.write(b"[2,1.0,")
+    standby = await opened(InlineDriver, file)
+    assert isinstance(standby, InlineDriver)
+    look = journal_copy.copy_tail
+
+    def while_the_leader_writes(folder: Path, chain: str) -> journal_copy.Tail:
+        found = look(folder, chain)
+        if chain == CHAIN:
+            monkeypatch.setattr(journal_copy, "copy_tail", look)
+            writer = leader._writer  # type: ignore[attr-defined]  # the inline one
+            writer.execute("BEGIN IMMEDIATE")
+            _say(writer, "b")
+            writer.execute("COMMIT")
+            leading(writer)
+        return found
+
+    monkeypatch.setattr(journal_copy, "copy_tail", while_the_leader_writes)
+    starting = JournalCopy(folder)
+    starting(standby._writer)
+
+    assert list(read_copy(folder, CHAIN)) == await leader.read(entries, CHAIN)
+    for one in (leader, standby):
+        await one.close()
+    leading.close()
+    starting.close()
+
+
+async def test_a_disk_that_takes_only_parts_of_lines_is_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that comes back short is done again, a few times; then the process ends, and the next start mends it."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    copy = JournalCopy(folder)
+    driver = await opened(InlineDriver, file, committed=copy)
+    await driver.write(_say, "a")
+
+    class Short:
+        """Takes half of whatever it is given."""
+
+        name = "short"
+
+        def __init__(self, file: FileIO) -> None:
+            self.file = file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+        def write(self, text: bytes) -> int:
+            return self.file.write(text[: len(text) // 2])
+
+    monkeypatch.setitem(copy._files, CHAIN, Short(copy._files[CHAIN]))
+    with pytest.raises(Corrupt, match="cut short"):
+        await driver.write(_say, "b")
+    await driver.close()
+    copy.close()
+    with pytest.raises(Corrupt, match="none of ours"):
+        list(read_copy(folder, CHAIN))
+
+    await _written(folder, file, "c")
+
+    assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1, 2, 3]
+
+
+async def test_of_two_that_start_one_sets_an_old_copy_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§8: both see a copy that goes on beyond the restored store; the second would put the new one in its place."""
+    folder, file = tmp_path / "journal", tmp_path / "restored.db"
+    await _written(folder, tmp_path / "lost.db", "a", "b", "c", "d")
+    evidence = path_of(folder, CHAIN).read_bytes()
+    drivers = [await opened(InlineDriver, file) for _ in range(2)]
+    first, second = (driver._writer for driver in drivers if isinstance(driver, InlineDriver))
+    copies = [JournalCopy(folder), JournalCopy(folder)]
+    look = journal_copy.copy_tail
+
+    def while_the_first_starts(folder: Path, chain: str) -> journal_copy.Tail:
+        found = look(folder, chain)
+        if chain == CHAIN:
+            monkeypatch.setattr(journal_copy, "copy_tail", look)
+            copies[0](first)
+        return found
+
+    monkeypatch.setattr(journal_copy, "copy_tail", while_the_first_starts)
+    copies[1](second)
+
+    [aside] = folder.glob("account*.ahead")
+    assert aside.read_bytes() == evidence
+    for driver, copy in zip(drivers, copies, strict=True):
+        await driver.close()
+        copy.close()
 
 
 async def test_a_copy_that_failed_ends_without_a_second_error(tmp_path: Path) -> None:

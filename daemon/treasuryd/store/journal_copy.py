@@ -1,26 +1,33 @@
 """
 The journal's copy outside the store: a file per chain, which each commit appends to, and which a restore reads (§3, §8).
 
-One line per entry, its body as it was hashed. Readers drop repeats, and verify what they read.
+One line per entry, its body as it was hashed. Several processes may append to one file, and any of them may die within a
+line. So nothing is ever cut off: what may be missing is written once more behind it, and readers drop repeats, pass over
+what is torn, and verify what they read.
 """
 
+import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import Final, NoReturn
 from urllib.parse import quote, unquote
 
 import orjson
 
 from treasuryd.core.model import UnixSeconds
 from treasuryd.errors import Corrupt
-from treasuryd.sqlite.connect import Connection
+from treasuryd.sqlite.connect import Connection, transaction
 from treasuryd.store.journal import COPY_ROWS, GENESIS, PEOPLE, Entry, entries, link, read_row
 from treasuryd.store.rows import SHARED
 
 TAIL_BYTES: Final = 64 * 2**20  # the longest entry that is looked for at the end of a copy
+WRITES: Final = (
+    4  # of the same lines, each torn by another process's death or by a disk that takes only part of them
+)
 UNSYNCED_BYTES: Final = 2**20  # of a chain's copy, or one longer entry: what a power cut may tear
 
 
@@ -47,7 +54,8 @@ class JournalCopy:
     def __init__(self, folder: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
         self._folder = folder
         self._sync = sync  # makes a file (by its descriptor) durable
-        self._files: dict[str, BinaryIO] = {}
+        self._files: dict[str, FileIO] = {}
+        self._lines: dict[str, list[bytes]] = {}  # of each chain, to be written at once
         self._waiting: dict[str, int] = {}  # bytes of each chain's copy that are not synced yet
         self._failed = False
         self._copied: int | None = None  # id of the last entry copied; None before the first call
@@ -70,7 +78,6 @@ class JournalCopy:
         """Sync and close all files; after a failure nothing more is said of them, the next start writes what is missing."""
         for file in self._files.values():
             with suppress(OSError) if self._failed else nullcontext():
-                file.flush()
                 self._sync(file.fileno())
             with suppress(OSError) if self._failed else nullcontext():
                 file.close()
@@ -87,22 +94,39 @@ class JournalCopy:
             if len(rows) < COPY_ROWS:
                 break
         for chain in touched:
-            self._files[chain].flush()
+            self._flush(chain)
         if PEOPLE in touched:
             self._synced(PEOPLE)
         return after
 
     def _add(self, chain: str, line: bytes) -> None:
         """Append a line; what waits to be synced stays so short that the next start can look through all of it."""
-        file, waiting = self._file(chain), self._waiting.get(chain, 0)
+        waiting = self._waiting.get(chain, 0)
         if waiting and waiting + len(line) > UNSYNCED_BYTES:
             self._synced(chain)
             waiting = 0
-        file.write(line)
+        self._lines.setdefault(chain, []).append(line)
         self._waiting[chain] = waiting + len(line)
 
+    def _flush(self, chain: str) -> None:
+        """
+        Write a chain's lines, each as a line of its own.
+
+        Somebody else's torn line may stand before them, at any moment: that is seen afterwards, and then they are
+        written once more, behind a line end.
+        """
+        text, file = b"".join(self._lines.pop(chain, ())), self._file(chain)
+        for again in range(WRITES if text else 0):
+            whole = b"\n" + text if again else text
+            size = file.write(whole)
+            start = file.tell() - size
+            if size == len(whole) and (again or not start or os.pread(file.fileno(), 1, start - 1) == b"\n"):
+                return
+        if text:
+            raise OSError(errno.EIO, f"{file.name}: {WRITES} writes were cut short")
+
     def _synced(self, chain: str) -> None:
-        self._files[chain].flush()
+        self._flush(chain)
         self._sync(self._files[chain].fileno())
         self._waiting[chain] = 0
 
@@ -114,12 +138,11 @@ class JournalCopy:
         stored = {row[0]: (row[1], row[2]) for row in connection.execute(SHARED["journal_heads"]).fetchall()}
         for chain in copied_chains(self._folder):
             tail = copy_tail(self._folder, chain)
-            for head in (tail.beyond, tail.head):
-                if head is not None and not self._known(connection, chain, head):
+            if self._ahead(connection, chain, tail) is not None:
+                head = transaction(connection, self._set_aside, chain)
+                if head is not None:
                     ahead[chain] = head
-                    self._set_aside(chain, head)
-                    break
-            else:
+            elif tail.size > tail.checked:
                 self._write_anew(chain, tail)
         for chain, (last, last_id) in stored.items():
             self._append_from(connection, chain, last)
@@ -128,8 +151,7 @@ class JournalCopy:
         return highest
 
     def _append_from(self, connection: Connection, chain: str, last: int) -> None:
-        head = copy_tail(self._folder, chain).head
-        seq = 0 if head is None else head.seq
+        seq = self._head_seq(chain)
         self._file(chain)
         while seq < last:
             for entry in entries(connection, chain, after=seq):
@@ -137,15 +159,22 @@ class JournalCopy:
                 seq = entry.seq
         self._synced(chain)
 
+    def _head_seq(self, chain: str) -> int:
+        head = copy_tail(self._folder, chain).head
+        return 0 if head is None else head.seq
+
     def _write_anew(self, chain: str, tail: "Tail") -> None:
-        """Cut off what is torn, and write once more what may not be synced: after a failed sync no other sync does it."""
-        with path_of(self._folder, chain).open("r+b") as file:
+        """Write once more what may not be synced, where it stands: after a failed sync no other sync does it."""
+        with suppress(FileNotFoundError), path_of(self._folder, chain).open("r+b") as file:
             file.seek(tail.checked)
             text = file.read(tail.size - tail.checked)
             file.seek(tail.checked)
             file.write(text)
-            if tail.torn:  # whole, it may have grown meanwhile: another process shares the folder
-                file.truncate(tail.size)
+
+    def _ahead(self, connection: Connection, chain: str, tail: "Tail") -> CopyHead | None:
+        """What the copy ends with that the store does not know."""
+        heads = [head for head in (tail.beyond, tail.head) if head is not None]
+        return next((head for head in heads if not self._known(connection, chain, head)), None)
 
     @staticmethod
     def _known(connection: Connection, chain: str, head: CopyHead) -> bool:
@@ -153,16 +182,24 @@ class JournalCopy:
         found = entries(connection, chain, after=head.seq - 1, limit=1)
         return bool(found) and found[0].hash == head.hash
 
-    def _set_aside(self, chain: str, head: CopyHead) -> None:
-        path = path_of(self._folder, chain)
-        path.rename(path.with_suffix(f".{head.seq}-{head.hash[:8]}.ahead"))
-        _sync_folder(self._folder)
+    def _set_aside(self, connection: Connection, chain: str) -> CopyHead | None:
+        """
+        Set a copy aside that goes on beyond the store; a verb, so that of two processes that start only one does.
 
-    def _file(self, chain: str) -> BinaryIO:
+        The other one would put the copy that was begun anew in its place.
+        """
+        head = self._ahead(connection, chain, copy_tail(self._folder, chain))
+        if head is not None:
+            path = path_of(self._folder, chain)
+            path.rename(path.with_suffix(f".{head.seq}-{head.hash[:8]}.ahead"))
+            _sync_folder(self._folder)
+        return head
+
+    def _file(self, chain: str) -> FileIO:
         if chain not in self._files:
             path = path_of(self._folder, chain)
             new = not path.exists()
-            self._files[chain] = path.open("ab")
+            self._files[chain] = path.open("a+b", buffering=0)
             if new:
                 _sync_folder(self._folder)
         return self._files[chain]
@@ -205,7 +242,11 @@ def _refuse(chain: str, why: str, cause: Exception | None = None) -> NoReturn:
 
 
 def read_copy(folder: Path, chain: str) -> Iterator[Entry]:
-    """Read a chain's copy from the first entry on, verified, repeats dropped; ends before a torn last line."""
+    """
+    Read a chain's copy from the first entry on, verified, repeats dropped; ends before a torn last line.
+
+    Raises: Corrupt, at its end, where something stands in it that nothing behind it makes good.
+    """
     path = path_of(folder, chain)
     if path.exists():
         yield from read_file(path, chain)
@@ -213,18 +254,36 @@ def read_copy(folder: Path, chain: str) -> Iterator[Entry]:
 
 def read_file(path: Path, chain: str) -> Iterator[Entry]:
     """The same of one file, which may be a copy that was set aside."""
-    before, seq = GENESIS, 0
     with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
+        yield from read_lines(file, chain)
+
+
+def read_lines(file: Iterable[bytes], chain: str) -> Iterator[Entry]:
+    """The same of its lines."""
+    last, beyond, wrong = before_the_first(chain), 0, Corrupt("")
+    for line in file:
+        if not line.endswith(b"\n"):
+            break
+        try:
             entry = entry_of(chain, line)
-            if entry.seq <= seq:
-                continue
-            if entry.hash != link(before, chain, seq + 1, entry.at, entry.verb, entry.body.encode()):
-                raise Corrupt(f"the journal's copy of {chain}: entry {entry.seq} does not follow from {seq}")
-            before, seq = entry.hash, entry.seq
+        except Corrupt as problem:
+            wrong = wrong if beyond > last.seq else problem
+            beyond = max(beyond, last.seq + 1)  # whatever it was: something after it has to follow
+            continue
+        if entry.seq > last.seq and _follows(last, entry):
+            last = entry
             yield entry
+        elif entry.seq > last.seq:
+            said = f"the journal's copy of {chain}: entry {entry.seq} does not follow from {last.seq}"
+            wrong = wrong if beyond > last.seq else Corrupt(said)
+            beyond = max(beyond, entry.seq)
+    if beyond > last.seq:
+        raise wrong
+
+
+def before_the_first(chain: str) -> Entry:
+    """What the first entry of a chain follows."""
+    return Entry(chain=chain, seq=0, at=UnixSeconds(0.0), verb="", body="", hash=GENESIS)
 
 
 def path_of(folder: Path, chain: str) -> Path:
@@ -246,20 +305,21 @@ def set_aside(folder: Path) -> list[str]:
     return sorted(unquote(path.stem) for path in folder.glob("*.ahead"))
 
 
-def aside(folder: Path) -> dict[str, Path]:
-    """The copies that were set aside, by chain: of several the longest."""
+def longest(copies: Iterable[Path]) -> dict[str, Path]:
+    """Of copies that were set aside the one that goes furthest, by chain."""
     found: dict[str, tuple[int, Path]] = {}
-    for path in folder.glob("*.ahead"):
+    for path in copies:
         name, head, _ = path.name.rsplit(".", 2)
         chain, seq = unquote(name), int(head.partition("-")[0])
         found[chain] = max(found.get(chain, (0, path)), (seq, path))
     return {chain: path for chain, (_, path) in found.items()}
 
 
-def take_aside(folder: Path) -> None:
-    """Nothing waits in the copies that were set aside any more; the files are kept, under another name."""
-    for path in sorted(folder.glob("*.ahead")):
-        path.rename(path.with_suffix(".taken"))
+def take_aside(folder: Path, copies: Iterable[Path]) -> None:
+    """Nothing waits in these copies that were set aside any more; they are kept, under another name."""
+    for path in copies:
+        with suppress(FileNotFoundError):  # another process that started took it
+            path.rename(path.with_suffix(".taken"))
     _sync_folder(folder)
 
 
@@ -275,7 +335,6 @@ class Tail:
     size: int
     beyond: CopyHead | None
     checked: int = 0  # where in the file the looking began
-    torn: bool = False  # whether anything stands behind `size`
 
 
 def copy_head(folder: Path, chain: str) -> CopyHead | None:
@@ -294,22 +353,23 @@ def copy_tail(folder: Path, chain: str) -> Tail:
         text = file.read()
     # synced, or read from the first byte on: a line begins here, and the one before it is whole
     at = text.rfind(b"\n", 0, max(0, len(text) - UNSYNCED_BYTES)) + 1
-    last = (
-        None if start + at else Entry(chain=chain, seq=0, at=UnixSeconds(0.0), verb="", body="", hash=GENESIS)
-    )
-    size, torn, beyond = start + at, False, None
+    last = None if start + at else before_the_first(chain)
+    size, end, beyond = start + at, start + at, None
     for line in text[at:].splitlines(keepends=True):
+        end += len(line)
         entry = _readable(chain, line)
-        torn = torn or entry is None or not (last is None or _follows(last, entry))
-        if torn:  # a hole is zeros, which no entry holds: the next one may stand right behind it
-            entry = _readable(chain, line.rpartition(b"\0")[2])
-        if not torn and entry is not None:
+        if entry is not None and (last is None or _follows(last, entry)):
             last = entry if last is None or entry.seq > last.seq else last  # a repeat is no news
-            size += len(line)
-        elif entry is not None:
+            size = end
+            continue
+        # a hole is zeros, which no entry holds: the next one may stand right behind it
+        entry = _readable(chain, line.rpartition(b"\0")[2])
+        if entry is not None:
             beyond = CopyHead(seq=entry.seq, hash=entry.hash)
+    if beyond is not None and last is not None and beyond.seq <= last.seq:
+        beyond = None  # it was written once more behind what is torn
     head = CopyHead(seq=last.seq, hash=last.hash) if last and last.seq else None
-    return Tail(head=head, size=size, beyond=beyond, checked=start + at, torn=torn)
+    return Tail(head=head, size=size, beyond=beyond, checked=start + at)
 
 
 def _readable(chain: str, line: bytes) -> Entry | None:

@@ -9,10 +9,11 @@ import heapq
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from treasuryd.core.events import Event
 from treasuryd.core.model import Rules, UnixSeconds
@@ -45,17 +46,33 @@ async def reopen(
         names the file that this store is (machine and inode); empty: unknown. Guarantees: a crash at any point is
         answered by the next opening.
     """
-    copies = {} if folder is None else journal_copy.aside(folder)
-    events = await driver.write(look, rules, copies, place, now)
-    if folder is not None and copies:
-        journal_copy.take_aside(folder)
+    events, taken = await driver.write(look, rules, folder, place, now)
+    if folder is not None and taken:
+        journal_copy.take_aside(folder, taken)
     return events
 
 
 def look(
-    connection: Connection, rules: Rules, copies: Mapping[str, Path], place: str, now: UnixSeconds
+    connection: Connection, rules: Rules, folder: Path | None, place: str, now: UnixSeconds
+) -> tuple[tuple[Event, ...], list[Path]]:
+    """
+    Replay what was lost, compare the file, and quarantine the store where it is another one: one transaction.
+
+    Returns: the events, and the copies that nothing waits in any more. Those that another process took before this
+    transaction began are in the store; it may take the others at any moment, so that all are opened before they are read.
+    """
+    waiting = [] if folder is None else sorted(folder.glob("*.ahead"))
+    with ExitStack() as opened:
+        files: dict[str, BinaryIO] = {}
+        for chain, path in journal_copy.longest(waiting).items():
+            with suppress(FileNotFoundError):
+                files[chain] = opened.enter_context(path.open("rb"))
+        return _look(connection, rules, files, place, now), waiting
+
+
+def _look(
+    connection: Connection, rules: Rules, copies: Mapping[str, BinaryIO], place: str, now: UnixSeconds
 ) -> tuple[Event, ...]:
-    """Replay what was lost, compare the file, and quarantine the store where it is another one: one transaction."""
     reasons: list[Reason] = []
     more: dict[str, Any] = {}
     if copies:
@@ -66,7 +83,7 @@ def look(
             "verbs": dict(sorted(done.verbs.items())),
             "not_replayed": done.lost[:LISTED],
             "problem": done.problem,
-            "copies": sorted(path.with_suffix(".taken").name for path in copies.values()),
+            "copies": sorted(Path(file.name).with_suffix(".taken").name for file in copies.values()),
         }
     before = meta(connection, PLACE)
     if place and before not in (None, place):
@@ -88,7 +105,7 @@ def _written(
     return find(connection, rules, reasons, now, more=more) if reasons else ()
 
 
-def _said(done: Replayed, copies: Mapping[str, Path]) -> Reason:
+def _said(done: Replayed, copies: Mapping[str, BinaryIO]) -> Reason:
     names = ", ".join(sorted(copies))
     if not done.problem:
         detail = (
@@ -102,10 +119,10 @@ def _said(done: Replayed, copies: Mapping[str, Path]) -> Reason:
     return Reason(sign=Sign.JOURNAL_LOST, detail=detail)
 
 
-def _replay(connection: Connection, copies: Mapping[str, Path]) -> Replayed:
+def _replay(connection: Connection, copies: Mapping[str, BinaryIO]) -> Replayed:
     done = Replayed()
     pending = heapq.merge(
-        *(_beyond(connection, chain, path) for chain, path in copies.items()), key=lambda entry: entry.number
+        *(_beyond(connection, chain, file) for chain, file in copies.items()), key=lambda entry: entry.number
     )
     try:
         for _, group in groupby(pending, key=lambda entry: entry.content["tx"][0]):
@@ -117,7 +134,7 @@ def _replay(connection: Connection, copies: Mapping[str, Path]) -> Replayed:
     return done
 
 
-def _beyond(connection: Connection, chain: str, path: Path) -> Iterator[Entry]:
+def _beyond(connection: Connection, chain: str, file: BinaryIO) -> Iterator[Entry]:
     """
     What a copy holds beyond the store's own entries of that chain.
 
@@ -125,7 +142,7 @@ def _beyond(connection: Connection, chain: str, path: Path) -> Iterator[Entry]:
     """
     row = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
     last, digest = (0, journal.GENESIS) if row is None else (row[0], row[1])
-    for entry in journal_copy.read_file(path, chain):
+    for entry in journal_copy.read_lines(file, chain):
         if entry.seq == last and entry.hash != digest:
             raise Corrupt(f"journal {chain}: entry {last} is another one here than in its copy")
         if entry.seq > last:
