@@ -55,6 +55,7 @@ class Tally:
     repeats: int = 0
     rolled_back: int = 0
     seconds: float = 0.0
+    judged: int = 0
     calm_seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
 
@@ -70,6 +71,7 @@ class Campaign:
         self.client = Client(self.fleet, seed, waiting=self.witness.waiting)
         self.weather = Weather(self.fleet, seed)
         self.tally = Tally()
+        self.judged: set[int] = set()  # items whose outcome a person had to tell
         self._draw = random.Random(f"killer {seed}")
         self._later: list[tuple[float, Program]] = []  # who is started again, and when
 
@@ -270,7 +272,19 @@ class Campaign:
     def _ended(self) -> bool:
         self.witness.look()
         time.sleep(0.1)
-        return self.witness.ended()
+        if self.witness.ended():
+            return True
+        self._decide()
+        return False
+
+    def _decide(self) -> None:
+        """People do what is theirs: a reorg may leave an intent whose outcome balances do not tell (protocol.md §5.1)."""
+        doubtful, held = self.witness.for_people()
+        if doubtful:
+            self.judged |= doubtful.keys()
+            self.client.judge(doubtful)
+        if held:
+            self.client.release(held)
 
     def _judge(self) -> None:
         tally = self.tally
@@ -298,6 +312,7 @@ class Campaign:
             "SELECT count(*) FROM disbursement WHERE status = 'rolled_back'"
         )[0][0]
         tally.repeats = self.client.repeats
+        tally.judged = len(self.judged)
 
 
 MAY_END: Final = frozenset({69, 75})  # no chain at the start; the watchdog of a lease that ran out

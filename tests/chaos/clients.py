@@ -1,8 +1,9 @@
 """Whoever wants payments: submits with idempotency keys until answered, sometimes twice, and cancels some."""
 
+import contextlib
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -74,6 +75,27 @@ class Client:
             self.cancelled.add(item)  # before it is asked for: the answer may get lost
             self._ask(f"/treasury/disbursements/{item}/cancel", {"reason": "changed our mind"})
 
+    def judge(self, outcomes: Mapping[int, bool]) -> None:
+        """
+        A person says what balances cannot: who was paid, by the chain itself; what was not may be paid anew.
+
+        It is said again until it is taken: below finality depth it is refused.
+        """
+        for verdict, wanted in (("paid", True), ("void", False)):
+            items = [item for item, paid in outcomes.items() if paid is wanted]
+            if items:
+                self._say("resolve", {"ids": items, "verdict": verdict, "reason": "looked at the chain"})
+
+    def release(self, items: Sequence[int]) -> None:
+        """A person lets these be paid anew."""
+        self._say("release", {"ids": list(items), "reason": "looked at the chain"})
+
+    def _say(self, verb: str, order: dict[str, Any]) -> None:
+        there = list(self.fleet.anyone())
+        if there:
+            with contextlib.suppress(UNREACHED):
+                ask(there[0].port, "POST", f"/treasury/disbursements/{verb}", order)
+
     def _run(self) -> None:
         while not self._over.wait(self._draw.uniform(*self._seconds)):
             waiting = self.unanswered
@@ -106,7 +128,7 @@ class Client:
         Choose who is paid: with look-up some again and again, without it everybody once.
 
         Balances that several payments and a cancellation of one interval move together may leave an intent ambiguous
-        (protocol.md §5.1), which waits for a person; there is none here.
+        (protocol.md §5.1), which waits for a person: rarely is what the campaign wants.
         """
         return f"tb1payee{self._draw.randrange(PAYEES) if self.fleet.lookup else own}"
 

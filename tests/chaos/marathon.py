@@ -23,7 +23,7 @@ from tests.evidence import record
 STINT: Final = 50  # deaths in the life of one fleet
 PAUSES_OF_FLEET: Final = 15
 COUNTS: Final = ("how", "grounds", "lost", "exits", "weather", "struck")
-SUMS: Final = ("kills", "terms", "payments", "items", "rolled_back", "repeats")
+SUMS: Final = ("kills", "terms", "payments", "items", "rolled_back", "judged", "repeats")
 
 
 class Marathon:

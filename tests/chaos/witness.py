@@ -140,6 +140,21 @@ class Witness:
             return []
         return [int(row[0]) for row in rows]
 
+    def for_people(self) -> tuple[dict[int, bool], list[int]]:
+        """What waits for a person: ambiguous items with whether the chain paid them, and items to be released."""
+        try:
+            doubtful = self.read(
+                "SELECT d.id, d.memo FROM disbursement AS d JOIN intent AS i ON i.id = d.live_intent"
+                " WHERE i.state = 'ambiguous'"
+            )
+            held = self.read(
+                "SELECT id FROM disbursement WHERE hold = 'needs_release' AND live_intent IS NULL"
+            )
+        except sqlite3.Error:
+            return {}, []
+        paid = {row["memo"] for row in self.mined() if row["to"] != SINK} if doubtful else set()
+        return {item: memo in paid for item, memo in doubtful}, [row[0] for row in held]
+
     def ended(self) -> bool:
         """Whether every disbursement of the store has come to its end."""
         try:
