@@ -240,6 +240,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.wakes = 0
+        self.halted: set[AccountId] = set()
         self.at: Moment | None = AT
         self.state: Vitals = HEALTHY
         self.held: dict[AccountId, Lease] = {
@@ -252,6 +253,9 @@ class FakeEngine:
         self.wakes += 1
         if self.on_wake is not None:
             self.on_wake()
+
+    def halt(self, account: AccountId) -> None:
+        self.halted.add(account)
 
     def moment(self) -> Moment | None:
         return self.at

@@ -499,6 +499,10 @@ class Engine(Protocol):
         """Tick now: something was submitted, or the head moved."""
         ...
 
+    def halt(self, account: AccountId) -> None:
+        """Sign and send nothing more of an account in the tick under way: it was just frozen."""
+        ...
+
     def moment(self) -> Moment | None:
         """The epochs and heights of the last tick that read the chain; None before the first."""
         ...

@@ -377,6 +377,9 @@ class Console:
         for mind in self._minds():
             mind.wake()
 
+    def halt(self, account: AccountId) -> None:
+        """The people's process is not the one that sends: that one hears of it when it next reads the store."""
+
     def moment(self) -> Moment | None:
         return next((mind.at for mind in self._minds() if mind.at), None)
 

@@ -33,9 +33,16 @@ MODES: Final = {
 
 
 async def freeze(office: Office, account: AccountId, by: Person) -> Event:
-    """Stop staging, signing and sending for an account; stored, survives restarts."""
+    """
+    Stop staging, signing and sending for an account; stored, survives restarts.
+
+    Guarantees: once it returns, this process begins no staging, no signing and no broadcast of the account; a broadcast
+    under way ends. Another process that holds the lease hears of it when its next tick reads the store: bytes that its tick
+    under way has sealed may leave until then.
+    """
     await one_account(office, account)
     event = await office.world.desk.freeze(account, by=office.approval(who=by.who, reason=by.reason))
+    office.engine.halt(account)
     office.told(event)
     return event
 

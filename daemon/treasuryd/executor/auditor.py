@@ -103,4 +103,5 @@ class Auditor(Generic[C]):
         unwritten = {row.row for row in recorded.unwritten}
         for place, change in enumerate(changes):
             if place not in unwritten:
+                self.mind.halt(change.account)
                 del self._to_freeze[change.account]

@@ -53,9 +53,9 @@ class Grip:
         return held
 
     def mine(self, rows: Iterable[T], account: Callable[[T], AccountId]) -> list[T]:
-        """Keep the rows of accounts that are still held; those of a lost one fall out alone."""
-        held = self.held().leases
-        return [row for row in rows if account(row) in held]
+        """Keep the rows of accounts that are still held and not halted; those of any other fall out alone."""
+        acting = self.held().leases.keys() - self.mind.halted
+        return [row for row in rows if account(row) in acting]
 
     def tell(self, *events: Event) -> None:
         """Tell the observer, and remember for the tick's own line."""

@@ -97,7 +97,11 @@ class Keeper:
         """Hold the store against the signer's memory at every beat, and repair what a quarantine found (§8)."""
         held = self.mind.held
         if held.valid(self.world.clock.boot_seconds()):
-            await quarantine.watch(self.world, held)
+            await quarantine.watch(self.world, held, stop=self._stop_all)
+
+    def _stop_all(self) -> None:
+        for account in self.mind.held.leases:
+            self.mind.halt(account)
 
     async def _claim(self, wanted: Sequence[AccountId]) -> None:
         rows = await self.world.store.leases(wanted)
@@ -132,7 +136,7 @@ class Keeper:
         if not claimed:
             return
         new = lease.claimed(Held(), claimed, asked_at=asked_at, timing=self.timing)
-        await reconcile(self.world, tuple(new.leases), new, found=found)
+        await reconcile(self.world, tuple(new.leases), new, found=found, stop=self._stop_all)
         self.mind.held = lease.claimed(self.mind.held, claimed, asked_at=asked_at, timing=self.timing)
         self._tell(EventKind.LEASE_CLAIMED, claimed, grounds=grounds)
         self.mind.wake()

@@ -45,6 +45,8 @@ class Mind:
     paged: dict[AccountId, tuple[IntentId, BootSeconds]] = field(
         default_factory=dict
     )  # the late head, and when
+    # frozen since the tick under way read the store: it signs and sends nothing more of these (R14, §8)
+    halted: set[AccountId] = field(default_factory=set)
     signer_waits: str = ""  # why the signer signs nothing though it refused nothing for good (R11)
     started: bool = False
     stopping: bool = False
@@ -60,6 +62,10 @@ class Mind:
     def wake(self) -> None:
         """Tick now; several wake-ups before the next tick are one."""
         self._wake.set()
+
+    def halt(self, account: AccountId) -> None:
+        """The freeze is stored; the tick under way, which decided before it, leaves the account alone from here on."""
+        self.halted.add(account)
 
     def moment(self) -> Moment | None:
         """Epochs, heights and frame of the last tick that read the chain."""

@@ -5,7 +5,7 @@ At every claim, every renewal and every signing reply. What is found stops every
 bindings are adopted, and a person decides the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from treasuryd.core import restore
@@ -30,15 +30,23 @@ async def compare(world: World) -> list[Reason]:
     return restore.reasons(await world.store.past(told), marks, told)
 
 
-async def watch(world: World, held: Held, *, found: Sequence[Reason] = ()) -> None:
+def nobody() -> None:
+    """Nothing is under way that would have to stop."""
+
+
+async def watch(
+    world: World, held: Held, *, found: Sequence[Reason] = (), stop: Callable[[], None] = nobody
+) -> None:
     """
     Compare; quarantine what was found; take up accounts that we hold; tell the signer the newest heads.
 
-    Args: found is what somebody else has found already. Guarantees: repeating it is harmless, wherever it was cut off.
+    Args: found is what somebody else has found already; stop is called as soon as the quarantine is stored: a tick under
+    way decided before it. Guarantees: repeating it is harmless, wherever it was cut off.
     """
     reasons = [*found, *await compare(world)]
     if reasons:
         await world.store.quarantine(reasons)
+        stop()
     told = await world.signer.told()
     past = await world.store.past(told)
     waiting = [account for account in past.found if account in held.leases]

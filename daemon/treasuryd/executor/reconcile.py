@@ -1,6 +1,6 @@
 """When a lease is claimed: hold the store against the signer before anything is signed (protocol.md R11, R12, §8)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from treasuryd.core import epochs
 from treasuryd.core.events import Event, EventKind, Severity
@@ -33,15 +33,20 @@ async def check_chain(world: World) -> None:
 
 
 async def reconcile(
-    world: World, accounts: Sequence[AccountId], held: Held, *, found: Sequence[Reason] = ()
+    world: World,
+    accounts: Sequence[AccountId],
+    held: Held,
+    *,
+    found: Sequence[Reason] = (),
+    stop: Callable[[], None] = quarantine.nobody,
 ) -> None:
     """
     Quarantine a store that is older than what the signer knows of it, and tell the signer what was sealed.
 
     The reverse, a signer that knows less than was sealed, is the signer's to refuse (R11); it is told the marks so that
-    it can. Args: found is what shows already that the store is an old one.
+    it can. Args: found is what shows already that the store is an old one; stop is called when it is quarantined.
     """
-    await quarantine.watch(world, held, found=found)
+    await quarantine.watch(world, held, found=found, stop=stop)
     forgetful = await world.signer.recall(await world.store.sealed_marks(accounts))
     world.observer.saw(*(_forgetful(account) for account in forgetful))
 

@@ -73,6 +73,7 @@ async def tick(world: World, rules: Rules, trade: Trade, mind: Mind, held: Held)
         account that was lost in between falls out alone.
     """
     grip = Grip(world=world, mind=mind, began_with=held)
+    mind.halted.clear()  # before the store is read: whatever was frozen until now, the view shows
     at, view, changes = await look(grip, rules)
     mind.at = at
     settled, sure = await settle(grip, rules, trade, view, at)
