@@ -93,7 +93,7 @@ class Client:
     def _say(self, verb: str, order: dict[str, Any]) -> None:
         there = list(self.fleet.anyone())
         if there:
-            with contextlib.suppress(UNREACHED):
+            with contextlib.suppress(*UNREACHED):
                 ask(there[0].port, "POST", f"/treasury/disbursements/{verb}", order)
 
     def _run(self) -> None:
