@@ -728,22 +728,25 @@ async def test_thawing_waits_until_nothing_lost_is_left(world: DeskWorld) -> Non
 async def test_a_lost_payment_whose_books_were_rolled_back_is_given_up_for_a_filler(world: DeskWorld) -> None:
     """R9, §2: nobody wants it any more, so its nonce is open; what it had cost is booked back, once."""
     back, wanted, final = await world.submit(GOOD, GOOD | {"amount": 20}, GOOD | {"amount": 30})
+    await world.sql("UPDATE counter SET next = 6 WHERE name = 'intent'")
     intents = [await world.paid(item) for item in (back, wanted, final)]
     first = intents[0]
     await world.sql("UPDATE disbursement SET status = 'rolled_back' WHERE id IN (?, ?)", back, final)
     await world.account(
-        state="frozen", cause="deep_reorg", chain_nonce=first - 1, next_nonce=first + 5, high_water=first + 4
+        state="frozen", cause="deep_reorg", chain_nonce=first - 2, next_nonce=first + 5, high_water=first + 4
     )
     (account,) = await world.desk.accounts()
     assert account.lost_payments == (wanted,)
-    assert account.lost_nonces == (first, first + 2, first + 3, first + 4)
+    assert account.lost_nonces == (first - 1, first, first + 2, first + 3, first + 4)
     with pytest.raises(Rejected, match=f"bound to disbursement {wanted}, whose own bytes go out under it"):
         await world.desk.fill(OPS, [Nonce(first + 1)], fee=BaseUnits(9), by=PERSON)
+    await world.desk.fill(OPS, [Nonce(first - 1)], fee=BaseUnits(9), by=PERSON)
+    assert await world.sql("SELECT * FROM balance_event") == [], "another one's nonce was filled"
     await world.desk.fill(OPS, [Nonce(first)], fee=BaseUnits(9), by=PERSON)
     assert await world.sql("SELECT state, proof FROM intent WHERE id = ?", first) == [("void", "filled")]
     assert (await world.item(back)).live_intent is None
     assert await world.sql("SELECT kind, delta, intent_id FROM balance_event") == [("reversal", 107, first)]
-    assert (await world.item(final)).live_intent == intents[2], "another one's nonce was not filled"
+    assert (await world.item(final)).live_intent == intents[2]
 
 
 async def test_open_nonces_are_named_up_to_a_bound(world: DeskWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -752,6 +755,56 @@ async def test_open_nonces_are_named_up_to_a_bound(world: DeskWorld, monkeypatch
     await world.account(state="frozen", cause="deep_reorg", chain_nonce=4, next_nonce=10**9)
     (account,) = await world.desk.accounts()
     assert account.lost_nonces == (5, 6, 7)
+    await world.account(next_nonce=None)
+    (account,) = await world.desk.accounts()
+    assert account.lost_nonces == (), "before its sequence begins nothing of it can be lost"
+
+
+async def test_a_store_that_a_person_declares_restored_is_quarantined_once(world: DeskWorld) -> None:
+    """§8: with the kill switch on, as it may have been before; what was frozen is frozen again when it is over."""
+    await world.account(state="frozen", cause="person", detail="audit")
+    stop = BreakerOverride(
+        endpoint=Endpoint("*"),
+        call_class=CallClass.SEND,
+        mode=BreakerMode.FORCED_OPEN,
+        reason="mine",
+        who="ada",
+        at=NOW,
+    )
+    await world.desk.force_breaker(stop)
+    assert len(await world.desk.declare_restored(by=PERSON)) == 1
+    assert list(await world.desk.declare_restored(by=PERSON)) == [], "the same word again"
+    assert await world.sql("SELECT reason FROM breaker_override") == [("mine",)]
+    await world.chain(believed=40)
+    await world.sql("UPDATE chain SET settled_height = 37")
+    await world.sql("UPDATE account SET cause = 'taken_up', high_water = 6, chain_nonce = 4")
+    await world.sql(
+        "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 30, 'h', ?)",
+        *(OPS, f'{{"{OPS}": [1000, 4]}}'),
+    )
+    assert (await world.desk.fill_unknown(OPS, fee=BaseUnits(9), by=PERSON)).count == 2
+    assert len(await world.journal("fill_unknown")) == 1
+    await world.sql("UPDATE intent SET state = 'void', live = NULL, step = NULL, proof = 'cancelled'")
+    await world.desk.leave_quarantine(OPS, by=PERSON, signer=Nonce(6), signer_lost=False, lineage="l2")
+    (account,) = await world.desk.accounts()
+    assert (account.state, account.cause, account.detail) == ("frozen", "person", "audit")
+
+
+async def test_payments_that_nobody_remembers_hold_every_item_when_quarantine_ends(world: DeskWorld) -> None:
+    """§8: the chain shows more nonces used than store, journal and signer know: perhaps we paid these very items."""
+    (item,) = await world.submit(GOOD)
+    await world.timelocked(item)
+    await world.chain(believed=40)
+    await world.sql("UPDATE chain SET settled_height = 37")
+    await world.account(state="quarantined", cause="taken_up", high_water=4, chain_nonce=6)
+    await world.sql(
+        "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 30, 'h', ?)",
+        *(OPS, f'{{"{OPS}": [1000, 6]}}'),
+    )
+    await world.desk.leave_quarantine(OPS, by=PERSON, signer=Nonce(4), signer_lost=False, lineage="l2")
+    assert (await world.item(item)).hold is Hold.RESTORED
+    (account,) = await world.desk.accounts()
+    assert account.next_nonce == 7
 
 
 async def test_an_account_is_left_in_quarantine_until_the_last_one_leaves_too(world: DeskWorld) -> None:

@@ -241,6 +241,20 @@ def test_headers_are_asked_for_the_blocks_that_a_look_up_named_and_no_others() -
 
 
 @BOTH
+def test_a_block_becomes_final_though_the_frame_says_nothing_of_the_account(evidence: Evidence) -> None:
+    """R9: only a frame that takes the nonce back would keep it from that; one without a word of it does not."""
+    lab = paid(evidence)
+    for _ in range(DEPTH):
+        lab.mine()
+    now = lab.frame()
+    silent = replace(
+        now, holdings={name: held for name, held in now.holdings.items() if name != Address(TREASURY)}
+    )
+    assert of_type(lab.tick(of=silent), BlockBuried)
+    assert lab.state(1) is State.FINAL
+
+
+@BOTH
 def test_a_reorg_deeper_than_finality_freezes_every_account(evidence: Evidence) -> None:
     """R9: all accounts of the chain stop and a person is paged; it is said once."""
     lab = paid(evidence)

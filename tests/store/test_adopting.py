@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.store.kit import OTHER, PAYER, RIVAL, Bench, opened, signed
+from tests.store.kit import OTHER, PAYER, RIVAL, RULES, Bench, digest, opened, signed
 
-from treasuryd.core.changes import QuarantinedNow, Unproven, VariantStaged
+from treasuryd.core.changes import Burned, QuarantinedNow, Unproven, VariantStaged
 from treasuryd.core.model import (
     AccountState,
+    Approval,
     BaseUnits,
     Binding,
     DisbursementId,
@@ -25,6 +26,7 @@ from treasuryd.core.model import (
     VariantKind,
 )
 from treasuryd.sqlite.inline import InlineDriver
+from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.quarantine import report
 
 
@@ -155,6 +157,25 @@ async def test_what_counts_as_never_signed_here_and_was_signed_is_named(payer: B
     assert await states(payer) == ["void"]
 
 
+async def test_an_item_that_waits_here_is_bound_to_what_the_signer_bound_it_to(payer: Bench) -> None:
+    """The backup is from before it was staged: the intent is taken in, the item is not imported a second time."""
+    other, item = await payer.insert(2)
+    [pattern] = await payer.stage([other])
+    later = replace(
+        pattern,
+        id=IntentId(40),
+        nonce=Nonce(9),
+        disbursement_id=item,
+        payload_digest=digest(item),
+        idempotency_key=f"key-{item}",
+    )
+    await payer.store.adopt(bound(later), frozenset(), payer.held)
+    assert (await payer.item(item)).live_intent == 40
+    said = await payer.driver.read(report)
+    assert [(row["id"], row["imported"]) for row in said["accounts"][PAYER]["adopted"]] == [(item, False)]
+    assert await payer.sql("SELECT count(*) FROM disbursement") == [(2,)]
+
+
 async def test_a_filler_is_taken_in_and_completed_without_a_disbursement(payer: Bench) -> None:
     """It fills a nonce and pays nobody: no item is imported for it."""
     [pattern] = await payer.stage(await payer.insert())
@@ -198,3 +219,32 @@ async def test_the_repair_ends_under_the_lease_and_in_quarantine_alone(payer: Be
         if one.id == PAYER
     ]
     assert (account.state, account.cause, account.next_nonce) == (AccountState.QUARANTINED, "taken_up", 8)
+
+
+# --- the other way round: a signer that lost its memory --------------------------------------------------------
+
+
+async def test_the_store_gives_everything_that_was_ever_sealed_page_by_page(payer: Bench) -> None:
+    """R11: a signer that lost its memory takes it in: what was bound to what, with the very bytes."""
+    sealed = await payer.seal(await payer.stage(await payer.insert(3)))
+    await payer.stage(await payer.insert())
+    desk = SqliteDesk(payer.driver, RULES)
+    first = await desk.sealed(PAYER, IntentId(0), limit=2)
+    assert first.bindings == tuple(one for intent in sealed[:2] for one in bound(intent))
+    assert first.last == sealed[1].id
+    rest = await desk.sealed(PAYER, sealed[1].id, limit=2)
+    assert rest.bindings == tuple(bound(sealed[2]))
+    assert (await desk.sealed(PAYER, IntentId(99), limit=2)).last is None
+    assert (await desk.sealed(OTHER, IntentId(0), limit=2)).bindings == ()
+
+
+async def test_it_names_the_void_intents_whose_items_may_be_bound_anew(payer: Bench) -> None:
+    """R11: a second intent of a disbursement is signed only once the signer knows that a person released the first."""
+    ids = await payer.insert(2)
+    intents = await payer.pay(ids)
+    burned = [Burned(account=PAYER, intent_id=one.id, detail="a stranger's") for one in intents]
+    await payer.written(*burned)
+    desk = SqliteDesk(payer.driver, RULES)
+    assert list(await desk.released_void(PAYER)) == []
+    await desk.release([ids[1]], by=Approval(who="ada", reason="looked", at=payer.unix))
+    assert list(await desk.released_void(PAYER)) == [intents[1].id]

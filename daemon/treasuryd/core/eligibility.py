@@ -39,42 +39,34 @@ class Item(Protocol):
     @property
     def id(self) -> DisbursementId:
         """Its id."""
-        ...
 
     @property
     def amount(self) -> BaseUnits:
         """Base units."""
-        ...
 
     @property
     def scheduled_epoch(self) -> Epoch:
         """The earliest epoch of payment."""
-        ...
 
     @property
     def depends_on(self) -> tuple[DisbursementId, ...]:
         """What it waits for."""
-        ...
 
     @property
     def status(self) -> Status:
         """Where it stands."""
-        ...
 
     @property
     def live_intent(self) -> IntentId | None:
         """The intent that pays it, if one does."""
-        ...
 
     @property
     def cancel_requested(self) -> str | None:
         """Why it is to be cancelled, if so."""
-        ...
 
     @property
     def hold(self) -> Hold | None:
         """Its stored hold, if any."""
-        ...
 
 
 def reason_to_hold(
