@@ -45,6 +45,7 @@ RELEASED: Final = {Hold.NEEDS_RELEASE, Hold.REFUSED, Hold.POISONED, Hold.APPROVA
 VOTERS: Final = [Ed25519PrivateKey.from_private_bytes(bytes([40 + place]) * 32) for place in range(4)]
 
 
+_IN_QUARANTINE: Final = "SELECT 1 FROM account WHERE state = 'quarantined' LIMIT 1"
 _FOR_PEOPLE: Final = (
     "SELECT 1 FROM account WHERE state = 'frozen' UNION ALL SELECT 1 FROM disbursement WHERE hold IS NOT NULL "
     "UNION ALL SELECT 1 FROM intent WHERE state = 'ambiguous' LIMIT 1"
@@ -242,6 +243,8 @@ class People:
     async def leave_quarantine(self) -> None:
         """Have the signer import what it lost, fill what nobody knows, judge, and let the accounts act again (§8)."""
         history, office = self.history, self.history.office
+        if not history.settings.fragile and not history.rows(_IN_QUARANTINE):
+            return  # nothing was lost
         states = {account.id: account.state for account in await history.desk.accounts()}
         sealed = await office.world.desk.sealed_marks(list(states))
         for account in await office.world.signer.recall(sealed):
@@ -273,10 +276,24 @@ class People:
         history.trace(f"{account} leaves its quarantine")
 
     async def _release_restored(self) -> None:
-        """What came out of a restore and was never paid is read by a person, and paid after all."""
+        """
+        What came out of a restore is read by a person: paid after all, or cancelled where the chain shows that it was paid.
+
+        The latter happens where the store and the signer's ledger were lost both, and the journal's copy forked.
+        """
         paid = self.history.watchman.paid()
         for item in await self.items():
-            if item.hold is Hold.RESTORED and not item.live_intent and not paid[item.memo]:
+            if item.hold is not Hold.RESTORED or item.live_intent:
+                continue
+            if paid[item.memo]:
+                if self.history.lost_ledger is None:
+                    continue  # its signature was adopted, or will be: it never gets to people
+                rows = await disbursements.cancel(self.history.office, (item.id,), EDWARD)
+                if rows[0].done:
+                    self.history.watchman.known_as_paid(item.id)
+                    self.history.met["cancel restored"] += 1
+                self.history.trace(f"cancel {item.id}, which was paid before the restore: {rows[0].what}")
+            else:
                 approval = self.history.office.approval(who=EDWARD.who, reason=EDWARD.reason)
                 ids = [intent.id for intent in await self.history.desk.intents(item.id)]
                 await self.history.office.world.signer.confirm_void(ids, by=approval)

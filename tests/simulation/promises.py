@@ -25,7 +25,6 @@ from treasuryd.core.model import (
     NewDisbursement,
     Nonce,
     SignRequest,
-    Status,
     Term,
 )
 from treasuryd.signer import ledger, memory
@@ -55,6 +54,7 @@ class Promises(Watchman):
         self.holders: dict[str, tuple[int, str]] = {}
         self.sample: SignRequest | None = None  # something that was signed once
         self.repeats: Counter[tuple[str, str, int]] = Counter()
+        self.judged: dict[int, Any] = {}  # by guard: its half-open breaker that was asked twice already
 
     def submitted(self, item: DisbursementId, row: NewDisbursement) -> None:
         super().submitted(item, row)
@@ -136,8 +136,9 @@ class Promises(Watchman):
         """Nothing but a failed vote or a person ever rolls back, and what a person cancelled is not begun anew (§2)."""
         if self.restored:
             return
+        # the word and no parameter: SQLite would compile a statement anew that may fit the word of a partial index
         for item, reason in self.history.rows(
-            "SELECT id, reason FROM disbursement WHERE status = ?", Status.ROLLED_BACK
+            "SELECT id, reason FROM disbursement WHERE status = 'rolled_back'"
         ):
             assert item in self.wanted or reason == "quorum_not_reached", (
                 f"{item} is rolled back, and nobody asked"
@@ -181,15 +182,20 @@ class Promises(Watchman):
         for machine in self.history.machines:
             chain = getattr(machine.process, "chain", None)
             for node in getattr(chain, "_nodes", ()):
-                for kind in CallClass:
-                    now, found = machine.clock.boot_seconds(), node.guards[kind]._breaker
-                    if found.mode is not BreakerMode.AUTO or found.state is BreakerState.CLOSED:
+                for guard in node.guards.values():
+                    found = guard._breaker
+                    if found.state is BreakerState.CLOSED or found.mode is not BreakerMode.AUTO:
                         continue
+                    if self.judged.get(id(guard)) is found:
+                        continue  # it answers the same at any time
+                    now = machine.clock.boot_seconds()
                     after, first = breaker.ask(found, now=now)
                     _, second = breaker.ask(after, now=now)
                     assert first is None or second is None, (
                         f"{node.name}: a half-open breaker lets two calls through"
                     )
+                    if found.state is BreakerState.HALF_OPEN and found.probe is None:
+                        self.judged[id(guard)] = found
 
     def _signer(self) -> None:
         """The signer refuses a second payload, a stale term, and everything once it has lost its memory (R11)."""

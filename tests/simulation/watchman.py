@@ -55,6 +55,7 @@ class Watchman:
         self.deep = self.bent = self.robbed = self.restored = False
         self.senders: dict[str, str] = {}
         self.adopted: set[str] = set()  # hashes that the signer had bound when the store was restored
+        self.lost: set[DisbursementId] = set()  # paid, as people read on the chain, and nothing else knows it
         self.tallest = 0
         self.terms: dict[str, int] = {}
         self.settled = 0
@@ -84,6 +85,10 @@ class Watchman:
         self.terms.clear()
         self.settled = 0
         self.changed = True
+
+    def known_as_paid(self, item: DisbursementId) -> None:
+        """Be told that a person cancelled it because the chain shows it paid, by what nobody remembers."""
+        self.lost.add(item)
 
     def died(self, where: str) -> None:
         """What a crash left behind: the rows of the failure matrix that it injected (protocol.md §9)."""
@@ -314,7 +319,7 @@ class Watchman:
             f"never final: {stuck} {[self._intents(row[0]) for row in stuck]} {self._accounts()}"
         )
         for item, status, _, _, prior, _ in items:
-            due = status == Status.FINALIZED or prior is not None
+            due = status == Status.FINALIZED or prior is not None or item in self.lost
             memo = self.items[item].memo
             assert paid[memo] == int(due), f"{item} is {status}, paid {paid[memo]}"
         assert self.booked(), [(*row, history.ledger.holding(row[0])) for row in self._accounts()]
