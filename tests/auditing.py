@@ -1,6 +1,7 @@
 """What holds after every history: the settlement audit finds nothing."""
 
-from treasuryd.core.audit import Judge, Violation
+from treasuryd.core.audit import Judge
+from treasuryd.core.findings import Violation
 from treasuryd.core.model import Rules
 from treasuryd.main.reading import content_of
 from treasuryd.sqlite.connect import Connection

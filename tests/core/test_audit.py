@@ -3,17 +3,9 @@ from typing import Any
 
 import pytest
 
-from treasuryd.core.audit import (
-    TO_DO,
-    Case,
-    Content,
-    Finding,
-    Judge,
-    Ledger,
-    Movement,
-    Page,
-    Violation,
-)
+from treasuryd.core.audit import Case, Content, Judge, Page
+from treasuryd.core.audit_books import Ledger, Movement
+from treasuryd.core.findings import TO_DO, Finding, Violation
 from treasuryd.core.model import (
     AccountId,
     Address,

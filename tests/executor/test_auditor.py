@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from tests.world import ADA, CHAIN_ID, PAYER, RESERVE, History, new
 
-from treasuryd.core.audit import Finding, Judge
+from treasuryd.core.audit import Judge
 from treasuryd.core.events import EventKind, Severity
+from treasuryd.core.findings import Finding
 from treasuryd.core.model import AccountState, Evidence, Nonce, Status
 from treasuryd.errors import Transient
 from treasuryd.executor.auditor import Auditor
@@ -19,6 +20,7 @@ from treasuryd.store import auditing
 from treasuryd.store.auditing import Cursor
 
 PAYMENT = "id = (SELECT min(id) FROM balance_event WHERE account = 'treasury' AND kind = 'execution')"
+FIRST = "(SELECT min(id) FROM intent WHERE account = 'treasury')"
 
 
 class Watched:
@@ -167,3 +169,32 @@ async def test_a_long_journal_is_read_in_pieces(watched: Watched, monkeypatch: p
     page, cursor = await watched.history.sql.read(auditing.page, Cursor(), 2)
     assert (page.broken, cursor.entry) == ([], 1)
     assert await watched.passes(30) == [Finding.JOURNAL]
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        pytest.param(f"UPDATE intent SET cost = cost + 1 WHERE id = {FIRST}", id="what an intent took"),
+        pytest.param(
+            "UPDATE balance_event SET intent_id = NULL, kind = 'unexplained', fee = 0 "
+            f"WHERE intent_id = {FIRST}",
+            id="an intent whose event is gone",
+        ),
+    ],
+)
+async def test_an_intents_events_come_to_what_it_took(watched: Watched, forgery: str) -> None:
+    """Summed by the intent, beside the work; a correction is no part of it."""
+    await watched.sql(forgery)
+    assert await watched.passes(2) == [Finding.BOOKS]
+    assert (await watched.history.account()).state is AccountState.FROZEN
+
+
+async def test_two_payments_under_one_nonce_are_found(watched: Watched) -> None:
+    """§10: also where one of them is void; what the signer never bound has returned its nonce by right."""
+    await watched.sql("DROP INDEX intent_one_per_nonce")
+    await watched.sql("UPDATE intent SET nonce = 1 WHERE account = 'treasury'")
+    found = [one for _ in range(2) for one in await watched.auditor.once()]
+    told = [one.detail for one in found if one.finding is Finding.NONCE_TWICE]
+    assert len(told) == 2
+    assert all(detail.endswith("have both payments signed under nonce 1") for detail in told)
+    assert (await watched.history.account()).state is AccountState.FROZEN

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.telemetry.conftest import Heard, listening
 
-from treasuryd.core.audit import Finding
 from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.findings import Finding
 from treasuryd.core.model import BaseUnits, Hold, Meaning, Status, VariantKind
 from treasuryd.telemetry.labels import (
     CallError,

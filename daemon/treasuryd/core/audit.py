@@ -5,11 +5,20 @@ It judges what is stored, not what was meant: every rule is checked anew on the 
 them. What it finds is a value with the item, what is wrong, and what to do; whoever called it freezes and pages.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final, TypeAlias
 
+from treasuryd.core.audit_books import (
+    CANCEL_UNITS,
+    Ledger,
+    Movement,
+    Uncosted,
+    of_intent,
+    of_ledger,
+    of_movement,
+)
+from treasuryd.core.findings import Finding, Violation
 from treasuryd.core.model import (
     MAX_PPM,
     AccountId,
@@ -20,6 +29,7 @@ from treasuryd.core.model import (
     Evidence,
     HouseName,
     Intent,
+    IntentId,
     Nonce,
     Rules,
     State,
@@ -32,51 +42,8 @@ from treasuryd.core.model import (
 from treasuryd.core.proposals import Verify, count, signature_valid
 from treasuryd.core.staging import payload_digest
 
-CANCEL_UNITS: Final = 1  # what a cancel variant moves (R7)
 IN_BLOCK: Final = frozenset({State.INCLUDED, State.FINAL})
 PAID_STATUSES: Final = frozenset({Status.EXECUTED, Status.FINALIZED})
-
-
-class Finding(StrEnum):
-    """What can be wrong: a closed set, used as a label."""
-
-    PAID_TWICE = "paid_twice"
-    PAID_OTHERWISE = "paid_otherwise"  # bytes, intent and disbursement do not say the same
-    NOT_APPROVED = "not_approved"
-    NOT_PAID = "not_paid"  # executed or finalized, and nothing proves it
-    PAID_AND_ROLLED_BACK = "paid_and_rolled_back"
-    PAID_UNNOTICED = "paid_unnoticed"  # its payment is in a block, and the item says otherwise
-    NONCE_TWICE = "nonce_twice"
-    BOOKS = "books"  # balance events, costs and baseline do not add up
-    JOURNAL = "journal"  # an entry does not follow from the one before it
-
-
-TO_DO: Final[Mapping[Finding, str]] = {
-    Finding.PAID_TWICE: "Keep everything as it is, look for both hashes on the chain, and report it.",
-    Finding.PAID_OTHERWISE: "Keep everything; `treasuryd journal replay` says which row was changed.",
-    Finding.NOT_APPROVED: "Compare the votes with `treasuryd journal export`; ask who changed the store.",
-    Finding.NOT_PAID: "Look for its hash on the chain; `treasuryd journal replay` says which row was changed.",
-    Finding.PAID_AND_ROLLED_BACK: "The money has moved: find out whether the rollback or the payment is wrong.",
-    Finding.PAID_UNNOTICED: "Do not pay it by other means: its payment is in a block.",
-    Finding.NONCE_TWICE: "Keep everything; `treasuryd journal replay` says which row was changed.",
-    Finding.BOOKS: "Compare `treasuryd balance` with the chain; `treasuryd journal replay` says which row was changed.",
-    Finding.JOURNAL: "Run `treasuryd journal verify`, and compare with the outside copy before anything is paid.",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """One thing that must not be; `account` None concerns them all."""
-
-    finding: Finding
-    detail: str
-    account: AccountId | None = None
-    item: DisbursementId | None = None
-
-    @property
-    def to_do(self) -> str:
-        """What a person does next."""
-        return TO_DO[self.finding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,36 +72,13 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """One balance event with what it claims, and what the booked balance was before it."""
+class Rivals:
+    """Two intents with one nonce of one account, both with the bytes of a payment; a fee bump is one intent's own."""
 
-    id: int
     account: AccountId
-    kind: str
-    delta: int
-    fee: int
-    balance: int
-    before: int
+    nonce: Nonce
     item: DisbursementId | None
-    # of the intent that it names; None: it names none
-    of_item: DisbursementId | None = None
-    of_amount: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
-    """
-    One account's books as they stand.
-
-    `placed` is what decided intents above the baseline's count took; `open` says that something consumed waits for its
-    verdict, so that baseline and books differ by right.
-    """
-
-    account: AccountId
-    booked: int
-    shown: int | None  # the balance of the baseline
-    placed: int
-    open: bool
+    intents: tuple[IntentId, IntentId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +88,8 @@ class Page:
     cases: Sequence[Case] = ()
     movements: Sequence[Movement] = ()
     ledgers: Sequence[Ledger] = ()
+    uncosted: Sequence[Uncosted] = ()
+    rivals: Sequence[Rivals] = ()
     broken: Sequence[tuple[AccountId | None, str]] = ()  # entries of the journal that do not follow
     restored: bool = False  # the store was once taken up from a backup: what it lost of votes proves nothing
 
@@ -175,9 +121,11 @@ class Judge:
         for case in page.cases:
             found += self._case(case, restored=page.restored)
         for movement in page.movements:
-            found += _movement(movement)
+            found += of_movement(movement)
         for ledger in page.ledgers:
-            found += _ledger(ledger)
+            found += of_ledger(ledger)
+        found += [of_intent(uncosted) for uncosted in page.uncosted]
+        found += [_rivals(rivals) for rivals in page.rivals]
         return found
 
     def _case(self, case: Case, *, restored: bool) -> list[Violation]:
@@ -310,27 +258,7 @@ def _hash_agrees(item: Disbursement, intent: Intent) -> bool:
     return item.tx_hash in {one.tx_hash for one in intent.variants if one.number == intent.winner}
 
 
-def _movement(found: Movement) -> Iterable[Violation]:
-    said = []
-    if found.balance != found.before + found.delta:
-        said.append(f"the balance after it is {found.balance}, {found.before} and {found.delta} make another")
-    if found.kind in {"execution", "cancellation"}:
-        moved = found.of_amount if found.kind == "execution" else CANCEL_UNITS
-        if moved is None or found.of_item != found.item:
-            said.append("it names no intent of its disbursement")
-        elif -found.delta != moved + found.fee:
-            said.append(f"it took {-found.delta}, amount and fee are {moved + found.fee}")
-    for one in said:
-        detail = f"balance event {found.id}: {one}"
-        yield Violation(finding=Finding.BOOKS, detail=detail, account=found.account, item=found.item)
-
-
-def _ledger(found: Ledger) -> Iterable[Violation]:
-    """Paid and fees are the fall of the chain's balance, less what came in: booked is what the baseline shows (§10)."""
-    if found.open or found.shown is None or found.booked == found.shown - found.placed:
-        return
-    yield Violation(
-        finding=Finding.BOOKS,
-        account=found.account,
-        detail=f"booked {found.booked}, the baseline shows {found.shown}, of which {found.placed} was taken since",
-    )
+def _rivals(found: Rivals) -> Violation:
+    one, two = sorted(found.intents)
+    detail = f"intents {one} and {two} have both payments signed under nonce {found.nonce}"
+    return Violation(finding=Finding.NONCE_TWICE, account=found.account, item=found.item, detail=detail)

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from treasuryd.core.audit import Finding, Judge, Page, Violation
+from treasuryd.core.audit import Judge, Page
 from treasuryd.core.changes import FrozenNow
 from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.findings import Finding, Violation
 from treasuryd.core.model import AccountId, FreezeCause
 from treasuryd.errors import Transient
 from treasuryd.executor.mind import Mind

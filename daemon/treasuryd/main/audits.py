@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from treasuryd.core.audit import Judge, Violation
+from treasuryd.core.audit import Judge
+from treasuryd.core.findings import Violation
 from treasuryd.core.model import AccountId, DisbursementId
 from treasuryd.main.reading import content_of
 from treasuryd.main.snapshot import snapshot

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
-from treasuryd.core.audit import Case, Finding, Ledger, Movement, Page, Violation
+from treasuryd.core.audit import Case, Page, Rivals
+from treasuryd.core.audit_books import Ledger, Movement, Uncosted, of_intent
+from treasuryd.core.findings import Finding, Violation
 from treasuryd.core.model import AccountId
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store.inspection import Links
@@ -36,7 +38,8 @@ class Cursor:
 def page(connection: Connection, cursor: Cursor, limit: int) -> tuple[Page, Cursor]:
     """Read the next page, of at most `limit` disbursements and balance events; answers where the next one begins."""
     cases = _cases(connection, cursor.item, limit)
-    movements, balances = _movements(connection, cursor, limit)
+    movements, balances, moved = _movements(connection, cursor, limit)
+    concerned = ids_json({*moved, *(intent.id for case in cases for intent in case.intents)})
     broken, after, links = _journal(connection, cursor)
     item_end = len(cases) < limit
     found = Page(
@@ -45,6 +48,11 @@ def page(connection: Connection, cursor: Cursor, limit: int) -> tuple[Page, Curs
         ledgers=[
             Ledger(account=row[0], booked=row[1], shown=row[2], placed=row[3], open=bool(row[4]))
             for row in connection.execute(SQL["ledgers"]).fetchall()
+        ],
+        uncosted=[_uncosted(row) for row in connection.execute(SQL["uncosted_of"], (concerned,)).fetchall()],
+        rivals=[
+            Rivals(account=row[1], nonce=row[2], item=row[3], intents=(row[0], row[4]))
+            for row in connection.execute(SQL["rivals_of"], (concerned,)).fetchall()
         ],
         broken=broken,
         restored=bool(report(connection)),
@@ -74,8 +82,9 @@ def _cases(connection: Connection, after: int, limit: int) -> list[Case]:
 
 def _movements(
     connection: Connection, cursor: Cursor, limit: int
-) -> tuple[list[Movement], dict[AccountId, int]]:
-    balances = dict(cursor.balances)
+) -> tuple[list[Movement], dict[AccountId, int], set[int]]:
+    """The movements, each account's balance after them, and the intents that they name."""
+    balances, named = dict(cursor.balances), set()
     found: list[Movement] = []
     for row in connection.execute(SQL["movements_after"], (cursor.movement, limit)).fetchall():
         found.append(
@@ -93,7 +102,13 @@ def _movements(
             )
         )
         balances[row[1]] = row[5]
-    return found, balances
+        if row[9] is not None:
+            named.add(row[9])
+    return found, balances, named
+
+
+def _uncosted(row: Any) -> Uncosted:
+    return Uncosted(intent=row[0], account=row[1], item=row[2], moved=row[3], cost=row[4])
 
 
 def _journal(connection: Connection, cursor: Cursor) -> tuple[list[tuple[AccountId | None, str]], int, Links]:
@@ -121,15 +136,7 @@ def whole(connection: Connection) -> list[Violation]:
         )
         for account, nonce, count in connection.execute(SQL["nonces_twice"]).fetchall()
     ]
-    return found + [
-        Violation(
-            finding=Finding.BOOKS,
-            account=account,
-            item=item,
-            detail=f"intent {intent} took {cost}, its balance events come to {moved}",
-        )
-        for intent, account, item, moved, cost in connection.execute(SQL["uncosted"]).fetchall()
-    ]
+    return found + [of_intent(_uncosted(row)) for row in connection.execute(SQL["uncosted"]).fetchall()]
 
 
 def totals(connection: Connection) -> list[tuple[AccountId, str, int, int, int]]:

@@ -13,8 +13,8 @@ from prometheus_client import exposition as text
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.process_collector import ProcessCollector
 
-from treasuryd.core.audit import Finding
 from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.findings import Finding
 from treasuryd.core.model import Hold, Meaning, Status, VariantKind
 from treasuryd.telemetry.labels import (
     DEPENDENCY_FAILURE_OF_HOLD,

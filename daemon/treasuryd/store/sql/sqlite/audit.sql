@@ -12,7 +12,8 @@ UNION ALL SELECT id FROM intent WHERE disbursement_id IN (SELECT value FROM json
 
 -- name: movements_after
 -- Balance events above ?1, at most ?2, each with the intent that it names.
-SELECT b.id, b.account, b.kind, b.delta, b.fee, b.balance, b.disbursement_id, i.disbursement_id, i.amount
+SELECT b.id, b.account, b.kind, b.delta, b.fee, b.balance, b.disbursement_id, i.disbursement_id, i.amount,
+    b.intent_id
 FROM balance_event AS b LEFT JOIN intent AS i ON i.id = b.intent_id WHERE b.id > ?1 ORDER BY b.id LIMIT ?2;
 
 -- name: ledgers
@@ -33,14 +34,35 @@ SELECT id, chain, seq, at, verb, body, hash FROM journal WHERE id > ?1 ORDER BY 
 -- Live intents that share an account's nonce: the index forbids it, so that only a damaged file can hold one.
 SELECT account, nonce, count(*) FROM intent NOT INDEXED WHERE live = 1 GROUP BY account, nonce HAVING count(*) > 1;
 
+-- fragment: moved
+-- Each intent with what its balance events come to, and its cost. A correction names its intent too, and takes back an
+-- earlier unexplained fall: it is no part of what the intent took.
+SELECT i.id, i.account, i.disbursement_id, (SELECT coalesce(sum(delta), 0) FROM balance_event
+    WHERE intent_id = i.id AND kind IN ('execution', 'cancellation', 'reversal')) AS moved, coalesce(i.cost, 0) AS cost
+FROM intent AS i
+
 -- name: uncosted
--- Intents whose balance events do not come to what they took: id, account, disbursement, booked, cost. A correction names
--- its intent too, and takes back an earlier unexplained fall: it is no part of what the intent took.
-SELECT i.id, i.account, i.disbursement_id, coalesce(b.moved, 0), coalesce(i.cost, 0) FROM intent AS i
-LEFT JOIN (SELECT intent_id, sum(delta) AS moved FROM balance_event WHERE intent_id IS NOT NULL
-    AND kind IN ('execution', 'cancellation', 'reversal') GROUP BY intent_id) AS b
-    ON b.intent_id = i.id
-WHERE coalesce(b.moved, 0) <> -coalesce(i.cost, 0);
+-- Intents whose balance events do not come to what they took.
+SELECT id, account, disbursement_id, moved, cost FROM ({moved}) WHERE moved <> -cost;
+
+-- name: uncosted_of
+-- The same of the intents ?1.
+SELECT id, account, disbursement_id, moved, cost FROM ({moved} WHERE i.id IN (SELECT value FROM json_each(?1)))
+WHERE moved <> -cost;
+
+-- name: rivals_of
+-- Of the intents ?1 with the bytes of a payment: other ones with such bytes under the same nonce, live and void.
+SELECT i.id, i.account, i.nonce, i.disbursement_id, o.id FROM intent AS i
+JOIN intent AS o ON o.account = i.account AND o.nonce = i.nonce AND o.live = 1 AND o.id <> i.id
+WHERE i.id IN (SELECT value FROM json_each(?1))
+    AND EXISTS (SELECT 1 FROM variant WHERE intent_id = i.id AND kind = 'payment' AND tx_bytes IS NOT NULL)
+    AND EXISTS (SELECT 1 FROM variant WHERE intent_id = o.id AND kind = 'payment' AND tx_bytes IS NOT NULL)
+UNION ALL SELECT i.id, i.account, i.nonce, i.disbursement_id, o.id FROM intent AS i
+JOIN intent AS o ON o.account = i.account AND o.nonce = i.nonce AND o.state = 'void' AND o.proof <> 'never_bound'
+    AND o.id <> i.id
+WHERE i.id IN (SELECT value FROM json_each(?1))
+    AND EXISTS (SELECT 1 FROM variant WHERE intent_id = i.id AND kind = 'payment' AND tx_bytes IS NOT NULL)
+    AND EXISTS (SELECT 1 FROM variant WHERE intent_id = o.id AND kind = 'payment' AND tx_bytes IS NOT NULL);
 
 -- name: totals
 -- What each account's books come to, by kind.
