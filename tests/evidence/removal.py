@@ -35,7 +35,9 @@ def run(proof: Proof) -> Run:
     with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
         code = pytest.main([*OPTIONS, "--plant", proof.bug, proof.test])
     text = heard.getvalue()
-    told = re.search(r"^(?:\S+:\d+: |E +)(.*)$", text, flags=re.MULTILINE)
+    # the test itself, not what is looked at when it is over; and its own assertion, not one inside the product
+    failures = text.partition("= FAILURES =")[2]
+    told = re.search(r"^\S*/tests/\S+:\d+: (.*)$", failures, flags=re.MULTILINE)
     how = told[1] if told else ""
     said = ""
     if code == pytest.ExitCode.OK:

@@ -123,7 +123,7 @@ PROOFS: Final = (
     Proof(
         Row.DISK_FULL,
         "storage_error_survived",
-        "tests/executor/test_tick.py::test_a_storage_error_ends_the_process",
+        ROWS + "test_a_disk_that_takes_no_more_ends_the_process",
     ),
     Proof(Row.WRONG_CHAIN, "any_chain_served", STRANGERS + "test_another_chain_freezes_and_moves_nothing"),
 )

@@ -1,6 +1,8 @@
 """Rows of the failure matrix (protocol.md §9) that no other history injects alone, each in the shortest history."""
 
-from collections.abc import Callable
+import contextlib
+import resource
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -15,6 +17,7 @@ from treasuryd.commands.fields import Person
 from treasuryd.commands.office import Office
 from treasuryd.core.model import BaseUnits, DisbursementId, Evidence, State, Status, VariantKind
 from treasuryd.devnet.faults import Wrong
+from treasuryd.errors import Corrupt
 from treasuryd.sqlite.inline import COMMITTED
 
 EDWARD = Person(who="edward", reason="a person decided")
@@ -169,8 +172,11 @@ async def test_what_was_included_while_nobody_looked_is_adopted(begin: Begin, ev
 class Meanwhile(Fused):
     """A store at which a person cancels just before something is staged."""
 
+    asked = False
+
     async def stage(self, *args: Any, **kwargs: Any) -> Any:
         await self.cancel()
+        self.asked = True
         return await self._port.stage(*args, **kwargs)  # type: ignore[attr-defined]  # the port's own verb
 
     cancel: Callable[[], Any]
@@ -188,9 +194,12 @@ async def test_of_a_cancel_and_a_staging_at_the_same_moment_one_wins(
     store.cancel = lambda: history.cancel(item)
     history.ticker.world = replace(history.world, store=cast("Any", store))
 
-    await history.run(20)
+    await history.run(2, blocks=0)
 
+    assert store.asked
     assert await history.status(item) is Status.ROLLED_BACK
+    assert (history.pooled(), await history.desk.intents(item)) == ([], [])
+    await history.run(20)
     assert (history.paid("rent"), await history.desk.intents(item)) == (0, [])
 
 
@@ -302,4 +311,32 @@ async def test_a_late_request_of_the_last_leader_is_the_next_ones_payment(
     history.transport.answer(history.urls[0], orjson.loads(late[0]))
     await history.crash()
 
+    await paid_once(history, item)
+
+
+@contextlib.contextmanager
+def no_room() -> Iterator[None]:
+    """No file of this process grows: the kernel itself refuses the write (`RLIMIT_FSIZE`; Python ignores its signal)."""
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, was[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+
+
+@pytest.mark.matrix(Row.DISK_FULL)
+async def test_a_disk_that_takes_no_more_ends_the_process(begin: Begin, evidence: Evidence) -> None:
+    """§7: the write of a tick fails for real: nothing is caught, nothing leaves, and the next process pays once."""
+    history = await begin(evidence)
+    await history.run(2)
+    (item,) = await history.submit(new("rent"))
+
+    with no_room(), pytest.raises(Corrupt):
+        await history.ticker.once()
+
+    assert history.mind.vitals().store_failing
+    assert history.transport.methods.count("submit_tx") == 0
+    await history.crash()
+    assert await history.desk.intents(item) == []
     await paid_once(history, item)
