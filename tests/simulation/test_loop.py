@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import random
 import signal
 from typing import Any
 
@@ -150,6 +151,33 @@ def test_a_signal_reaches_its_owner_alone() -> None:
         return found
 
     assert run(loop, main()) == [signal.SIGTERM]
+
+
+def test_where_cancel_scopes_lie_in_memory_decides_no_order() -> None:
+    """A group cancels its tasks in the order of their start, wherever the memory for their scopes was found."""
+
+    async def main(freed: list[int]) -> list[int]:
+        ended: list[int] = []
+
+        async def work(number: int) -> None:
+            try:
+                await asyncio.sleep(100)
+            finally:
+                ended.append(number)
+
+        old: list[anyio.CancelScope | None] = [anyio.CancelScope() for _ in freed]
+        async with anyio.create_task_group() as group:
+            for place in freed:
+                old[place] = None  # what is freed last is used first
+            for number in range(20):
+                group.start_soon(work, number)
+            await asyncio.sleep(1)
+            group.cancel_scope.cancel()
+        return ended
+
+    chance = random.Random(1)
+    orders = {tuple(run(VirtualLoop(1), main(chance.sample(range(40), 40)))) for _ in range(20)}
+    assert len(orders) == 1
 
 
 def test_what_nobody_handles_is_remembered() -> None:
