@@ -18,7 +18,7 @@ import orjson
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "daemon/treasuryd/"
-TESTS = ("tests/core", "tests/store", "tests/contracts", "tests/commands", "tests/cli")
+TESTS = ("tests/core", "tests/store", "tests/contracts", "tests/commands", "tests/executor", "tests/cli")
 GUARDED: Mapping[str, Sequence[str]] = {
     "breaker": ("core/breaker.py",),
     "lease": ("core/lease.py",),

@@ -543,6 +543,16 @@ async def test_bytes_that_nobody_asked_for_are_not_stored(payer: Bench) -> None:
     ]
 
 
+async def test_bytes_that_come_after_the_intent_was_voided_are_not_stored(payer: Bench) -> None:
+    """R5 c: the signer had promised never to bind it; bytes of it are no payment of ours."""
+    [intent] = await payer.stage(await payer.insert())
+    await payer.store.take_back([intent.id], payer.held)
+    [answer] = await payer.store.seal(signed([intent]), payer.held)
+    assert isinstance(answer, NotWritten)
+    assert answer.reason == "changed"
+    assert await payer.sql("SELECT tx_bytes FROM variant") == [(None,)]
+
+
 async def test_the_marks_name_the_highest_that_was_sealed(payer: Bench) -> None:
     """R11: the signer must know no less than this."""
     ids = await payer.insert(2)

@@ -168,6 +168,26 @@ async def test_one_chain_that_went_on_in_two_ways_is_not_believed(tmp_path: Path
     assert set(shop.states.values()) == {"quarantined"}
 
 
+async def test_what_the_store_holds_of_a_chain_is_not_done_twice(tmp_path: Path) -> None:
+    """The copy of a chain begins with what the old store knows: only what stands behind that is done again."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    copy = JournalCopy(shop.journal)
+    driver = await opened(InlineDriver, shop.file, committed=copy)
+    await driver.write(journal.append, journal.chain_of(AccountId("a")), "said", {}, AT)
+    lost = await driver.read(_heads)
+    await driver.close()
+    copy.close()
+    shop.restore()
+
+    said = await shop.lives()
+
+    assert [one["sign"] for one in said["found"]] == ["journal_replayed"]
+    assert said["replayed"]["entries"] == 1
+    assert shop.heads[: len(lost)] == lost
+
+
 async def test_half_a_transaction_is_not_done_again(tmp_path: Path) -> None:
     """A power cut took one of its two entries: the other alone would be a state that never was."""
     shop = Shop(tmp_path)
