@@ -253,3 +253,23 @@ async def test_a_head_that_waits_too_long_pages_once(begin: Begin) -> None:
     assert await history.status(item) is Status.TIMELOCKED
     await history.finalized([item])
     assert (await history.account()).state is AccountState.ACTIVE
+
+
+async def test_a_person_replaces_a_head_that_waits_too_long(begin: Begin, evidence: Evidence) -> None:
+    """R8: it is waiting, not poisoned: paged, still wanted, until a person orders its replacement on the same nonce."""
+    history = await begin(evidence, rules=replace(RULES, head_wait_seconds=20.0))
+    history.node.faults.add(Wrong.REFUSE, verdict="InsufficientBalance", times=None)
+    waits, behind = await history.submit(new("waits"), new("behind", to="tb1bob"))
+    await history.run(35)
+    assert history.events(EventKind.HEAD_WAITS)[0].ids == (waits,)
+    found = await history.item(waits)
+    assert (found.status, found.hold) == (Status.TIMELOCKED, None)
+    assert [one.kind for one in (await history.intent(waits)).variants] == [VariantKind.PAYMENT]
+
+    await history.cancel(waits)
+    history.node.faults.clear()
+    await history.until(lambda: _rolled_back(history, waits))
+    await history.finalized([behind])
+
+    assert (history.paid("waits"), history.paid("behind")) == (0, 1)
+    assert history.mined()[0] == (1, SINK, 1)

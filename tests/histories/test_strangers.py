@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.histories.conftest import Begin
 from tests.matrix import Row
-from tests.world import AMOUNT, PAYER, History, new
+from tests.world import AMOUNT, PAYER, RULES, History, new
 
 from treasuryd.core.events import EventKind
 from treasuryd.core.model import AccountState, DisbursementId, Evidence, State, Status
@@ -223,6 +223,28 @@ async def test_one_absurd_height_hastens_nothing(begin: Begin, evidence: Evidenc
     executed = (await history.item(item)).executed_height
     assert executed is not None
     assert executed >= 3 * history.rules.epoch_blocks
+
+
+@pytest.mark.matrix(Row.ABSURD_HEAD)
+@pytest.mark.parametrize(("step", "most"), [(0.0, 10 * 2), (-3_600.0, 0), (86_400.0, 10_000)])
+async def test_across_a_restart_a_head_is_believed_by_the_wall_clock(
+    begin: Begin, evidence: Evidence, step: float, most: int
+) -> None:
+    """R16: ten seconds were down time, by the wall clock: so many blocks at most; set back, none but the spare."""
+    history = await begin(evidence, rules=replace(RULES, max_blocks_per_second=2.0))
+    await history.run(5)
+    before = (await history.desk.chain_state()).believed
+    history.clock.now += 10.0
+    history.clock.wall_step = step
+    history.node.switches.absurd_index = before + 10_000
+
+    await history.crash()
+    await history.tick()
+
+    believed = (await history.desk.chain_state()).believed - before
+    assert believed <= most + RULES.finality_depth
+    assert believed >= min(most, 1)
+    history.node.switches.absurd_index = None
 
 
 @pytest.mark.matrix(Row.ABSURD_HEAD)
