@@ -90,6 +90,19 @@ async def test_an_unknown_account_is_refused_with_those_that_exist() -> None:
     assert "treasury" in found.value.hint
 
 
+async def test_a_freeze_halts_the_tick_under_way_once_it_is_stored() -> None:
+    """R14: what that tick had decided does not leave; a refused one halts nobody."""
+    world = FakeWorld()
+    office = world.office()
+    await control.freeze(office, TREASURY, ANN)
+    assert world.engine.halted == {TREASURY}
+    assert world.engine.wakes == 1
+    world.engine.halted.clear()
+    with pytest.raises(Rejected):
+        await control.freeze(office, AccountId("treasurry"), ANN)
+    assert world.engine.halted == set()
+
+
 async def test_a_forced_breaker_is_stored_before_it_is_applied() -> None:
     """It survives a restart, with who, why and when."""
     world = FakeWorld()

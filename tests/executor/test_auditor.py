@@ -91,6 +91,7 @@ async def test_a_forged_row_freezes_its_account_and_pages(
     assert finding in await watched.passes()
     account = await watched.history.account(PAYER)
     assert (account.state, account.cause) == (AccountState.FROZEN, cause)
+    assert watched.history.mind.halted == {PAYER}  # a tick under way decided before it
     assert (await watched.history.account(RESERVE)).state is AccountState.ACTIVE
     assert watched.history.events(EventKind.ACCOUNT_FROZEN)
     told = watched.history.events(EventKind.AUDIT_VIOLATION)
