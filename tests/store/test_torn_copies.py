@@ -241,8 +241,7 @@ async def test_a_disk_that_takes_only_parts_of_lines_is_no_secret(
         await driver.write(_say, "b")
     await driver.close()
     copy.close()
-    with pytest.raises(Corrupt, match="none of ours"):
-        list(read_copy(folder, CHAIN))
+    assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1]
 
     await _written(folder, file, "c")
 

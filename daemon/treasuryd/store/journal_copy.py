@@ -243,9 +243,9 @@ def _refuse(chain: str, why: str, cause: Exception | None = None) -> NoReturn:
 
 def read_copy(folder: Path, chain: str) -> Iterator[Entry]:
     """
-    Read a chain's copy from the first entry on, verified, repeats dropped; ends before a torn last line.
+    Read a chain's copy from the first entry on, verified, repeats and torn lines dropped.
 
-    Raises: Corrupt, at its end, where something stands in it that nothing behind it makes good.
+    Raises: Corrupt, at its end, where an entry stands in it that does not follow, and that nothing behind it makes good.
     """
     path = path_of(folder, chain)
     if path.exists():
@@ -260,25 +260,21 @@ def read_file(path: Path, chain: str) -> Iterator[Entry]:
 
 def read_lines(file: Iterable[bytes], chain: str) -> Iterator[Entry]:
     """The same of its lines."""
-    last, beyond, wrong = before_the_first(chain), 0, Corrupt("")
+    last, beyond, wrong = before_the_first(chain), 0, ""
     for line in file:
-        if not line.endswith(b"\n"):
-            break
-        try:
-            entry = entry_of(chain, line)
-        except Corrupt as problem:
-            wrong = wrong if beyond > last.seq else problem
-            beyond = max(beyond, last.seq + 1)  # whatever it was: something after it has to follow
-            continue
-        if entry.seq > last.seq and _follows(last, entry):
+        entry = _readable(chain, line)
+        if entry is None and last.seq == 0 and line.endswith(b"\n"):
+            wrong, beyond = "it holds lines that are none of ours", max(beyond, 1)
+        if entry is None or entry.seq <= last.seq:
+            continue  # torn: it was written once more, or else what comes next does not follow
+        if _follows(last, entry):
             last = entry
             yield entry
-        elif entry.seq > last.seq:
-            said = f"the journal's copy of {chain}: entry {entry.seq} does not follow from {last.seq}"
-            wrong = wrong if beyond > last.seq else Corrupt(said)
+        else:
+            wrong = wrong if beyond > last.seq else f"entry {entry.seq} does not follow from {last.seq}"
             beyond = max(beyond, entry.seq)
     if beyond > last.seq:
-        raise wrong
+        raise Corrupt(f"the journal's copy of {chain}: {wrong}")
 
 
 def before_the_first(chain: str) -> Entry:
