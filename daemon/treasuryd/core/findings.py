@@ -19,6 +19,7 @@ class Finding(StrEnum):
     PAID_UNNOTICED = "paid_unnoticed"  # its payment is in a block, and the item says otherwise
     NONCE_TWICE = "nonce_twice"
     BOOKS = "books"  # balance events, costs and baseline do not add up
+    CHAIN = "chain"  # what the chain shows now is not what the books say
     JOURNAL = "journal"  # an entry does not follow from the one before it
 
 
@@ -31,6 +32,7 @@ TO_DO: Final[Mapping[Finding, str]] = {
     Finding.PAID_UNNOTICED: "Do not pay it by other means: its payment is in a block.",
     Finding.NONCE_TWICE: "Keep everything; `treasuryd journal replay` says which row was changed.",
     Finding.BOOKS: "Compare `treasuryd balance` with the chain; `treasuryd journal replay` says which row was changed.",
+    Finding.CHAIN: "Ask another endpoint the same; pay nothing by hand until hash, block and nonce are understood.",
     Finding.JOURNAL: "Run `treasuryd journal verify`, and compare with the outside copy before anything is paid.",
 }
 

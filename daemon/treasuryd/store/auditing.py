@@ -6,14 +6,24 @@ from typing import Any, Final
 
 from treasuryd.core.audit import Case, Page, Rivals
 from treasuryd.core.audit_books import Ledger, Movement, Uncosted, of_intent
+from treasuryd.core.audit_chain import Books, Decided
 from treasuryd.core.findings import Finding, Violation
-from treasuryd.core.model import AccountId
+from treasuryd.core.model import AccountId, Address, Height, IntentId, Nonce
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store.inspection import Links
 from treasuryd.store.journal import Entry
 from treasuryd.store.quarantine import report
 from treasuryd.store.queries import load
-from treasuryd.store.rows import SHARED, disbursements_by_id, grouped, ids_json, intents, votes
+from treasuryd.store.rows import (
+    SHARED,
+    Frames,
+    accounts,
+    disbursements_by_id,
+    grouped,
+    ids_json,
+    intents,
+    votes,
+)
 
 SQL: Final = load("audit.sql")
 JOURNAL_BYTES: Final = 2**20  # of the journal in one page, or one longer entry
@@ -137,6 +147,38 @@ def whole(connection: Connection) -> list[Violation]:
         for account, nonce, count in connection.execute(SQL["nonces_twice"]).fetchall()
     ]
     return found + [of_intent(_uncosted(row)) for row in connection.execute(SQL["uncosted"]).fetchall()]
+
+
+# --- what the chain is held against -------------------------------------------------------------------------------
+
+
+def books(connection: Connection, height: Height) -> list[Books]:
+    """Each adopted account with its kept frames; what is final counts up to this height."""
+    found = []
+    for account in accounts(connection, Frames()):
+        if account.next_nonce is None or account.baseline is None:
+            continue
+        kept = (*account.kept, account.baseline)
+        oldest = kept[0].holdings.get(Address(account.id))
+        above = (account.id, oldest.nonce if oldest else 0)
+        found.append(
+            Books(
+                account=account.id,
+                kept=kept,
+                most={
+                    Nonce(row[0]): row[1] for row in connection.execute(SQL["most_above"], above).fetchall()
+                },
+                final=connection.execute(SQL["final_nonce"], (account.id, height)).fetchone()[0],
+            )
+        )
+    return found
+
+
+def decided(connection: Connection, *, before: IntentId, limit: int) -> list[Decided]:
+    """Intents below an id that the chain has decided or may decide, newest first, without their bytes."""
+    costs = dict(connection.execute(SQL["decided_before"], (before, limit)).fetchall())
+    rows = connection.execute(SHARED["intents_by_id_without_bytes"], (ids_json(costs),)).fetchall()
+    return [Decided(intent=intent, cost=costs[intent.id]) for intent in reversed(intents(rows))]
 
 
 def totals(connection: Connection) -> list[tuple[AccountId, str, int, int, int]]:

@@ -64,6 +64,21 @@ WHERE i.id IN (SELECT value FROM json_each(?1))
     AND EXISTS (SELECT 1 FROM variant WHERE intent_id = i.id AND kind = 'payment' AND tx_bytes IS NOT NULL)
     AND EXISTS (SELECT 1 FROM variant WHERE intent_id = o.id AND kind = 'payment' AND tx_bytes IS NOT NULL);
 
+-- name: decided_before
+-- Ids and costs of intents below the id ?1 that the chain has decided, or may decide; newest first, at most ?2.
+SELECT id, cost FROM intent
+WHERE id < ?1 AND (state IN ('included', 'final', 'broadcast', 'ambiguous') OR (state = 'void' AND proof <> 'never_bound'))
+ORDER BY id DESC LIMIT ?2;
+
+-- name: most_above
+-- What the intents of the account ?1 above the nonce ?2 took, or may take at most.
+SELECT nonce, max(max(coalesce(cost, 0), amount + fee)) FROM intent
+WHERE account = ?1 AND nonce > ?2 AND (live = 1 OR proof <> 'never_bound') GROUP BY nonce;
+
+-- name: final_nonce
+-- The highest nonce of the account ?1 that was final at or below the height ?2.
+SELECT coalesce(max(nonce), 0) FROM intent WHERE account = ?1 AND state = 'final' AND height <= ?2;
+
 -- name: totals
 -- What each account's books come to, by kind.
 SELECT account, kind, count(*), sum(delta), sum(fee) FROM balance_event GROUP BY account, kind ORDER BY account, kind;
