@@ -1,5 +1,6 @@
 """`treasuryd audit` over a store that a history left behind."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -68,3 +69,28 @@ async def test_a_violation_is_told_with_what_to_do(
     assert (told.code, f"{finding}: " in told.err) == (1, True)
     found = json.loads(call("audit", "--state-folder", paid.folder, "--json").out)["violations"]
     assert all(one["to_do"] for one in found)
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        pytest.param((), 69, "chain not asked: ", id="asked by default"),
+        pytest.param(("--offline",), 0, "chain not asked: --offline", id="left out"),
+    ],
+)
+def test_an_endpoint_that_does_not_answer_ends_it_with_69(
+    call: Callable[..., Told], tmp_path: Path, flags: tuple[str, ...], code: int, said: str
+) -> None:
+    """The store is audited all the same, and says that nothing is wrong in it."""
+    file = tmp_path / "a.toml"
+    file.write_text('[[chain.endpoints]]\nname = "gone"\nurl = "http://127.0.0.1:9"\n')
+
+    async def made() -> None:
+        history = History(tmp_path, Evidence.HASH)
+        await history.start()
+        await history.close()
+
+    asyncio.run(made())
+    told = call("audit", "--config", file, "--state-folder", tmp_path, *flags)
+    assert (told.code, said in told.out + told.err) == (code, True), told
+    assert "0 violations" in told.out
