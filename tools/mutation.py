@@ -36,7 +36,6 @@ COPIED = (
     "CHANGELOG.md",
     "Makefile",
 )
-SEED_TESTS = ("tests/core",)
 UNNOTICED = ("survived", "no tests")
 
 
@@ -55,7 +54,10 @@ TARGETS = {
         ("core/planner.py", "core/submission.py"),
         ("tests/core/test_planner.py", "tests/core/test_submission.py"),
     ),
-    "staging": Target(("core/staging.py", "core/eligibility.py", "core/limits.py"), SEED_TESTS),
+    "staging": Target(
+        ("core/staging.py", "core/eligibility.py", "core/limits.py"),
+        ("tests/core/test_staging.py", "tests/core/test_eligibility.py", "tests/core/test_limits.py"),
+    ),
     "confirmation": Target(
         (
             "core/confirmation.py",
@@ -65,7 +67,15 @@ TARGETS = {
             "core/settling.py",
             "core/reorgs.py",
         ),
-        SEED_TESTS,
+        (
+            "tests/core/test_confirmation.py",
+            "tests/core/test_confirmation_histories.py",
+            "tests/core/test_by_hash.py",
+            "tests/core/test_by_balance.py",
+            "tests/core/test_evidence.py",
+            "tests/core/test_settling.py",
+            "tests/core/test_reorgs.py",
+        ),
     ),
     "store": Target(
         ("store/*.py",), ("tests/store", "tests/contracts/test_store.py", "tests/contracts/test_desk.py")

@@ -130,3 +130,10 @@ AROUND = Surroundings(
 def test_the_world_keeps_an_item_for_one_named_reason(change: Any, expected: Hold | None) -> None:
     """Waiting states: none of them cancels anything (protocol.md §2)."""
     assert expected == worldly_hold(PAYABLE, replace(AROUND, **change))
+
+
+def test_where_no_funds_are_known_there_are_none() -> None:
+    """Not even for the smallest payment that costs nothing."""
+    smallest = replace(PAYABLE, amount=BaseUnits(1))
+    free = replace(AROUND, fee=BaseUnits(0), funds={})
+    assert worldly_hold(smallest, free) is Hold.INSUFFICIENT_FUNDS

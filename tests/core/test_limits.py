@@ -16,6 +16,7 @@ CAPPED = replace(OPEN, max_transfer=BaseUnits(1_000))
         pytest.param(1_000, CAPPED, None, id="at the cap"),
         pytest.param(1_001, CAPPED, Hold.OVER_TRANSFER_LIMIT, id="above a cap lowered after intake"),
         pytest.param(0, OPEN, Hold.OVER_TRANSFER_LIMIT, id="stored garbage is held"),
+        pytest.param(2**63 - 1, OPEN, None, id="the largest amount there is"),
         pytest.param(2**63, OPEN, Hold.OVER_TRANSFER_LIMIT, id="D29: so is what is too large"),
     ],
 )

@@ -1,6 +1,7 @@
 """Digests over canonical JSON, and the draft that carries content, digest and key on."""
 
 import json
+from dataclasses import replace
 
 from blake3 import blake3
 from hypothesis import given
@@ -19,7 +20,15 @@ from treasuryd.core.model import (
     Ppm,
     Proposal,
 )
-from treasuryd.core.staging import canonical_json, digest_of, draft, item_key, payload_digest, request_digest
+from treasuryd.core.staging import (
+    canonical_json,
+    digest_of,
+    draft,
+    item_digest,
+    item_key,
+    payload_digest,
+    request_digest,
+)
 
 MEMO = 'r\u00e9gl\u00e9 \u2028 \x7f \\ " ' * 400
 ITEM = Disbursement(
@@ -108,9 +117,18 @@ def test_a_draft_carries_content_digest_and_key() -> None:
     assert (made.payload_digest, made.idempotency_key, made.fee) == (ITEM.payload_digest, "rent#0", 700)
 
 
+def test_what_nobody_voted_on_is_digested_without_a_proposal() -> None:
+    """One that is left out and one that is empty are two contents."""
+    plain = replace(ITEM, proposal=None)
+    empty = replace(ITEM, proposal=Proposal(title="", summary=""))
+    assert len({payload_digest(one) for one in (plain, empty, ITEM)}) == 3
+
+
 def test_the_order_of_a_request_is_part_of_its_digest() -> None:
-    """Rows get ids in input order, so another order is another request."""
-    first, second = digest_of({"a": 1}), digest_of({"a": 2})
+    """Rows get ids in input order, so another order is another request; the digests stand one to a line."""
+    first, second = item_digest({"a": 1}), item_digest({"a": 2})
+    assert first == digest_of({"a": 1})
+    assert request_digest([first, second]) == blake3(f"{first}\n{second}".encode()).hexdigest()
     assert request_digest([first, second]) != request_digest([second, first])
     assert request_digest([first]) != request_digest([first, first])
 

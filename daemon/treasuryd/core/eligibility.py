@@ -122,7 +122,7 @@ def dependencies_hold(
 
 def worldly_hold(item: Disbursement, around: Surroundings) -> Hold | None:
     """Name the first thing of the world that keeps an otherwise payable item waiting; None: the next tick stages it."""
-    state = around.account_states.get(item.account, AccountState.ACTIVE)
+    state = around.account_states.get(item.account)
     if state is AccountState.FROZEN:
         return Hold.ACCOUNT_FROZEN
     if state is AccountState.QUARANTINED:
