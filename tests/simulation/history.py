@@ -31,7 +31,7 @@ from tests.world import OPENING, PAYER, RESERVE, RULES
 
 from treasuryd.chain.theblock import TheBlock
 from treasuryd.commands.office import Office
-from treasuryd.core.events import Event
+from treasuryd.core.events import Event, EventKind
 from treasuryd.core.model import AccountId, BaseUnits, BreakerMode, Evidence, Moment
 from treasuryd.devnet.config import NO_ABILITIES, Abilities, profile
 from treasuryd.devnet.node import Node
@@ -172,6 +172,8 @@ class History:
     def saw(self, process: Any, events: tuple[Event, ...]) -> None:
         for event in events:
             self.met[event.kind._value_] += event.count
+            if event.kind is EventKind.AUDIT_VIOLATION:
+                self.watchman.broken.append(f"{process.name}: the audit says {event.reason}: {event.detail}")
             if self.keep:
                 self.trace(f"{process.name}: {event}")
 

@@ -12,13 +12,14 @@ import signal
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.simulation.disk import SLOW_DISK, WRITES, Killed, SimulatedDriver
+from tests.simulation.disk import CHAIN_ID, SLOW_DISK, WRITES, Killed, SimulatedDriver
 from tests.simulation.loop import NOBODY, OWNER
 from tests.simulation.network import Line
 
 from treasuryd.chain.config import ChainConfig, EndpointConfig
 from treasuryd.chain.theblock import TheBlock
 from treasuryd.core import lease
+from treasuryd.core.audit import Judge
 from treasuryd.core.breaker import BreakerSettings
 from treasuryd.core.events import Event
 from treasuryd.core.model import (
@@ -29,16 +30,19 @@ from treasuryd.core.model import (
     UnixSeconds,
 )
 from treasuryd.errors import Corrupt, Exit
+from treasuryd.executor.auditor import Auditor
 from treasuryd.executor.follower import follow
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
 from treasuryd.executor.mind import Mind
 from treasuryd.executor.reconcile import check_chain
-from treasuryd.executor.supervisor import Hurried, Supervisor
+from treasuryd.executor.supervisor import Duty, Hurried, Supervisor
 from treasuryd.main.exits import exit_for, first_of
+from treasuryd.main.reading import content_of
 from treasuryd.ports import World
 from treasuryd.signer.local import LocalSigner
 from treasuryd.sqlite.inline import COMMITTED
+from treasuryd.store.auditing import Cursor
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.reopening import reopen
@@ -52,6 +56,8 @@ TIMING: Final = lease.Timing(
 )
 EPOCH_SECONDS: Final = 1.7e9
 BREAKER: Final = BreakerSettings(timeout_secs=6.0)
+AUDIT_SECONDS: Final = 4.0
+AUDIT_ITEMS: Final = 5
 PATIENCE: Final = 40.0  # a process whose storage failed ends within this time
 
 
@@ -289,9 +295,21 @@ class Process:
         ticker = Ticker(world=world, rules=history.rules, trade=history.trade, mind=mind)
         await check_chain(world)
         await keeper.beat()
-        duties = {"heartbeat": self._heartbeat}
+        duties: dict[str, Duty] = {"heartbeat": self._heartbeat}
         if history.settings.follows:
             duties["follower"] = lambda: follow(world, mind, retry_seconds=history.settings.poll_seconds)
+        if history.settings.audits:
+            judge = Judge(rules=history.rules, chain_id=CHAIN_ID, read=content_of)
+            duties["auditor"] = Auditor(
+                world=world,
+                mind=mind,
+                judge=judge,
+                look=store.audit_page,
+                start=Cursor(),
+                passes=lambda cursor: cursor.passes,
+                interval_seconds=AUDIT_SECONDS,
+                page_items=AUDIT_ITEMS,
+            ).run
         supervisor = Supervisor(
             world=world,
             mind=mind,

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from tests.auditing import audited
 from tests.replaying import replays
+from tests.simulation.disk import CHAIN_ID
 
 from treasuryd.core.model import (
     AccountState,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 NO_SIGNATURE: Final = bytes(64)
 REBUILT: Final = 8  # one of so many histories is rebuilt from its journal alone
+AUDITED: Final = 4  # one of so many is held against the settlement audit
 UNPAID: Final = {Status.DRAFT, Status.VOTING, Status.QUEUED, Status.ROLLED_BACK}
 _LEFT: Final = (
     "SELECT i.state, d.cancel_requested IS NOT NULL, count(DISTINCT v.kind), max(v.tx_hash) FROM intent i "
@@ -308,6 +311,9 @@ class Watchman:
             journal.verify(connection, chain)
         if history.seed % REBUILT == 0:
             replays(connection)
+        if history.seed % AUDITED == 0:
+            found = audited(connection, history.rules, chain_id=CHAIN_ID)
+            assert not found, f"the audit finds {found}"
         paid = self.paid()
         if not all_done:
             return
