@@ -48,7 +48,6 @@ INJECTED: Final = {
 }
 """What shows in a tally that a row of the failure matrix was injected."""
 ELSE: Final = (
-    "audit_passed",
     "account_quarantined", "call late", "call refused", "call slow", "call status", "call twice", "chain_reorged",
     "clock step", "crash at an await", "crash by the world", "deep reorg", "exit storage", "freeze", "intent_ambiguous",
     "intent_resolved", "intent_voided", "kill switch", "late request", "lease_lost", "orderly end", "pause",
