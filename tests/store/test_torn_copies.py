@@ -213,31 +213,49 @@ async def test_a_start_cuts_nothing_off_that_another_process_writes(
     starting.close()
 
 
-async def test_a_disk_that_takes_only_parts_of_lines_is_no_secret(
+class Short:
+    """Takes half of whatever it is given; `between` is what somebody else writes before the rest comes."""
+
+    name = "short"
+
+    def __init__(self, file: FileIO, between: bytes) -> None:
+        self.file, self.between = file, between
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, text: bytes) -> int:
+        size = self.file.write(text[: max(1, len(text) // 2)])
+        with Path(str(self.file.name)).open("ab") as other:
+            other.write(self.between)
+        return size
+
+
+async def test_a_write_that_comes_back_short_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write that comes back short is done again, a few times; then the process ends, and the next start mends it."""
     folder, file = tmp_path / "journal", tmp_path / "a.db"
     copy = JournalCopy(folder)
     driver = await opened(InlineDriver, file, committed=copy)
     await driver.write(_say, "a")
+    monkeypatch.setitem(copy._files, CHAIN, Short(copy._files[CHAIN], b""))
+    await driver.write(_say, "b")
+    assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1, 2]
+    assert len(path_of(folder, CHAIN).read_bytes().splitlines()) == 2
+    await driver.close()
+    copy.close()
 
-    class Short:
-        """Takes half of whatever it is given."""
 
-        name = "short"
-
-        def __init__(self, file: FileIO) -> None:
-            self.file = file
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.file, name)
-
-        def write(self, text: bytes) -> int:
-            return self.file.write(text[: len(text) // 2])
-
-    monkeypatch.setitem(copy._files, CHAIN, Short(copy._files[CHAIN]))
-    with pytest.raises(Corrupt, match="cut short"):
+async def test_a_line_that_others_always_write_into_is_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written once more, a few times; then the process ends, and the next start mends the copy."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    copy = JournalCopy(folder)
+    driver = await opened(InlineDriver, file, committed=copy)
+    await driver.write(_say, "a")
+    monkeypatch.setitem(copy._files, CHAIN, Short(copy._files[CHAIN], b"?"))
+    with pytest.raises(Corrupt, match="somebody else wrote"):
         await driver.write(_say, "b")
     await driver.close()
     copy.close()

@@ -25,9 +25,7 @@ from treasuryd.store.journal import COPY_ROWS, GENESIS, PEOPLE, Entry, entries, 
 from treasuryd.store.rows import SHARED
 
 TAIL_BYTES: Final = 64 * 2**20  # the longest entry that is looked for at the end of a copy
-WRITES: Final = (
-    4  # of the same lines, each torn by another process's death or by a disk that takes only part of them
-)
+WRITES: Final = 4  # of the same lines, each torn by another process
 UNSYNCED_BYTES: Final = 2**20  # of a chain's copy, or one longer entry: what a power cut may tear
 
 
@@ -117,13 +115,11 @@ class JournalCopy:
         """
         text, file = b"".join(self._lines.pop(chain, ())), self._file(chain)
         for again in range(WRITES if text else 0):
-            whole = b"\n" + text if again else text
-            size = file.write(whole)
-            start = file.tell() - size
-            if size == len(whole) and (again or not start or os.pread(file.fileno(), 1, start - 1) == b"\n"):
+            start = _in_one_piece(file, b"\n" + text if again else text)
+            if start is not None and (again or not start or os.pread(file.fileno(), 1, start - 1) == b"\n"):
                 return
         if text:
-            raise OSError(errno.EIO, f"{file.name}: {WRITES} writes were cut short")
+            raise OSError(errno.EIO, f"{file.name}: somebody else wrote into {WRITES} writes")
 
     def _synced(self, chain: str) -> None:
         self._flush(chain)
@@ -390,3 +386,18 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _in_one_piece(file: FileIO, text: bytes) -> int | None:
+    """Append all of it, short writes finished; answers where it begins, None where somebody else wrote in between."""
+    start: int | None = None
+    end: int | None = None
+    while text:
+        size = file.write(text)
+        if not size:
+            raise OSError(errno.EIO, f"{file.name}: nothing was written")
+        before, end = end, file.tell()
+        if before is not None and end - size != before:
+            return None
+        start, text = end - size if start is None else start, text[size:]
+    return start
