@@ -13,6 +13,7 @@ FIRST ?= 0
 TIME ?= 60
 TARGETS ?=
 ROUNDS ?= 14
+WORKERS ?= 2
 
 .PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults chaos bench bugs evidence evidence-matrix coverage mutation model fuzz lock clean
 
@@ -44,8 +45,8 @@ format: $(STAMP) ## write the format
 	$(BIN)/ruff format daemon tests tools
 	$(BIN)/ruff check --fix daemon tests tools
 
-test: lint ## lint, then every test; warnings are errors
-	$(BIN)/python -m pytest $(ARGS)
+test: lint ## lint, then every test, a file at a time on each core; warnings are errors
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 sim: $(STAMP) ## simulated histories: SEEDS=3000 FIRST=0 on all cores; SEED=42 replays one
 	$(BIN)/python -m tests.simulation $(if $(SEED),$(SEED) --loud,--first $(FIRST) --count $(SEEDS)) $(ARGS)
