@@ -67,6 +67,7 @@ from treasuryd.core.model import (
 )
 from treasuryd.errors import Corrupt
 from treasuryd.ports import Store, written
+from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.sqlite.threaded import ThreadedDriver
 
@@ -314,8 +315,15 @@ async def test_nothing_is_bound_at_or_below_the_chains_count(payer: Bench) -> No
     payer.nonce = Nonce(1)
     payer.height = Height(payer.height + 1)
     await payer.written(BaselineMoved(account=PAYER, frame=payer.frame(), keep_from=Height(0)))
-    answers = await payer.store.stage(await payer.drafts(await payer.insert()), payer.held, at=payer.at())
-    assert [row.reason for row in answers if isinstance(row, NotWritten)] == ["held:chain_unreachable"]
+    items = await payer.insert()
+    for state, expected in (("frozen", "held:account_frozen"), ("active", "held:chain_unreachable")):
+        await payer.driver.write(_stands, state)  # whatever the account is called
+        answers = await payer.store.stage(await payer.drafts(items), payer.held, at=payer.at())
+        assert [row.reason for row in answers if isinstance(row, NotWritten)] == [expected]
+
+
+def _stands(connection: Connection, state: str) -> None:
+    connection.execute("UPDATE account SET state = ? WHERE id = ?", (state, PAYER))
 
 
 # --- dependencies ---------------------------------------------------------------------------------------------
@@ -911,6 +919,24 @@ async def test_a_frame_read_again_at_its_height_replaces_the_old_one(payer: Benc
     await payer.written(BaselineMoved(account=PAYER, frame=more, keep_from=Height(0)))
     [account] = (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
     assert account.baseline == more
+
+
+async def test_a_count_above_ours_freezes_whoever_was_thawed_meanwhile(payer: Bench) -> None:
+    """R14: who decided saw the account frozen; thawed since, it would stand active below the chain's count for ever."""
+    ours = await payer.sql("SELECT next_nonce - 1 FROM account WHERE id = ?", PAYER)
+    payer.nonce = Nonce(ours[0][0])
+    await payer.written(BaselineMoved(account=PAYER, frame=payer.frame(height=1_060), keep_from=Height(0)))
+    [account] = (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
+    assert account.state is AccountState.ACTIVE
+
+    payer.nonce = Nonce(payer.nonce + 2)
+    await payer.written(BaselineMoved(account=PAYER, frame=payer.frame(height=1_061), keep_from=Height(0)))
+    [account] = (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
+    assert (account.state, account.cause, account.thaw_above) == (
+        AccountState.FROZEN,
+        "foreign_nonce",
+        payer.nonce,
+    )
 
 
 async def test_settled_never_falls_and_the_pinned_genesis_stays(payer: Bench) -> None:

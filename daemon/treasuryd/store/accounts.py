@@ -15,8 +15,10 @@ from treasuryd.core.model import (
     BaseUnits,
     DisbursementId,
     Frame,
+    FreezeCause,
     Height,
     IntentId,
+    Nonce,
 )
 from treasuryd.errors import Corrupt
 from treasuryd.store.items import SQL
@@ -202,6 +204,21 @@ def freeze(work: Work, changes: Sequence[FrozenNow]) -> list[str | None]:
             detail=change.detail,
         )
     return [None] * len(changes)
+
+
+def freeze_unknown_counts(work: Work, moved: Sequence[AccountId]) -> None:
+    """
+    Freeze an active account whose new baseline shows more nonces consumed than we ever staged (R14), checked inside.
+
+    Who decided may have seen the account frozen, and a person may have thawed it since: then nobody else freezes it, and
+    with its next nonce below the chain's count it would never pay again.
+    """
+    for account in moved:
+        state, next_nonce, count = work.connection.execute(SQL["counts"], (account,)).fetchone()
+        if state == AccountState.ACTIVE and next_nonce is not None and count >= next_nonce:
+            detail = f"nonce {count} was used by a stranger"
+            cause = FreezeCause.FOREIGN_NONCE
+            freeze(work, [FrozenNow(account=account, cause=cause, detail=detail, thaw_above=Nonce(count))])
 
 
 def quarantine(work: Work, changes: Sequence[QuarantinedNow]) -> list[str | None]:

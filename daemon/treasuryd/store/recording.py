@@ -59,6 +59,8 @@ def record(connection: Connection, rules: Rules, batch: Many[Change], held: Held
             for (place, change), reason in zip(run, reasons, strict=True)
             if reason is not None
         ]
+    moved = {change.account for change in batch if isinstance(change, changes.BaselineMoved)}
+    accounts.freeze_unknown_counts(work, sorted(moved & allowed))
     return Recorded(events=work.finish("record"), unwritten=tuple(unwritten))
 
 

@@ -199,6 +199,10 @@ UPDATE account SET chain_balance = ?1, chain_nonce = ?2 WHERE id = ?3;
 -- Its sequence begins, or goes on, at ?1.
 UPDATE account SET next_nonce = max(?1, coalesce(next_nonce, 0)) WHERE id = ?2;
 
+-- name: counts
+-- Whether the chain's count stays below the next nonce of an account.
+SELECT state, next_nonce, chain_nonce FROM account WHERE id = ?;
+
 -- name: freeze
 -- Frozen at first sight; what foreign nonce was seen is only ever raised.
 UPDATE account SET state = 'frozen', cause = ?1, detail = ?2, thaw_above = CASE WHEN ?3 IS NULL THEN thaw_above
