@@ -59,3 +59,20 @@ def test_whoever_leads_may_be_stopped_in_order_or_killed_at_any_time(tmp_path: P
         second.started()
         finishes(fleet, witness, client)
         assert len(witness.offered()) >= len(witness.mined()) > 0
+
+
+@pytest.mark.timeout(180)
+def test_a_standby_on_another_folder_waits_until_the_lease_is_silent(tmp_path: Path) -> None:
+    """§6.1: no lock tells it of the death; it takes over what nobody renewed for the candidate wait, and not before."""
+    with Fleet(tmp_path, lookup=False, names="AC") as fleet:
+        witness = Witness(fleet)
+        client = Client(fleet, "silence", waiting=witness.waiting, seconds=(0.02, 0.1))
+        client.start()
+        leader = leading(fleet, witness)
+        (other,) = [one for one in fleet.daemons if one is not leader]
+        leader.kill()
+        died = time.monotonic()
+        until("the lease was silent for long enough", lambda: claimed_by(other, "silent"), seconds=20)
+        assert time.monotonic() - died > CANDIDATE_WAIT_SECONDS / 2
+        leader.started()
+        finishes(fleet, witness, client)

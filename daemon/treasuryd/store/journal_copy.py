@@ -365,8 +365,10 @@ def copy_tail(folder: Path, chain: str) -> Tail:
 
 
 def _readable(chain: str, line: bytes) -> Entry | None:
+    if not (line.startswith(b"[") and line.endswith(b"]\n")):
+        return None  # torn: a file full of such lines is passed over as fast as it is read
     try:
-        return entry_of(chain, line) if line.endswith(b"\n") else None
+        return entry_of(chain, line)
     except Corrupt:
         return None
 

@@ -16,7 +16,7 @@ def trust_it(patch: pytest.MonkeyPatch) -> None:
 
 
 def ignore_the_copy(patch: pytest.MonkeyPatch) -> None:
-    edit(patch, reopening, "look", ("if copies:", "if False:"))
+    edit(patch, reopening, "_look", ("if copies:", "if False:"))
 
 
 def scan_the_chain_alone(patch: pytest.MonkeyPatch) -> None:
