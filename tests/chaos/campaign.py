@@ -109,12 +109,11 @@ class Campaign:
         if self._draw.random() < 0.85:
             self._wait_for_leader()
         chance = self._draw.random()
-        if (
-            self.tally.kills
-            and self.tally.kills % CHAIN_EVERY == 0
-            and self.tally.how["chain"] < self.tally.kills // CHAIN_EVERY
-        ):
+        how = self.tally.how
+        if how["chain"] < self.tally.kills // CHAIN_EVERY:
             self._kill_chain()
+        elif not how["all at once"] and self.tally.kills >= self.kills // 2:
+            self._all_at_once()
         elif chance < 0.62:
             self._aimed()
         elif chance < 0.72:
