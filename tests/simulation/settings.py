@@ -33,7 +33,7 @@ class Settings:
     batch_min: int
     bump_seconds: float
     profile: str  # of the nodes: their limits and habits
-    audits: bool  # the auditor looks at the store page by page; on by OVERRIDES alone
+    audits: bool  # the auditor looks at the store page by page
 
     @property
     def gifts(self) -> bool:
@@ -54,7 +54,7 @@ def draw(seed: int) -> Settings:
         fragile=happens() < 0.12,
         follows=happens() < 0.25,
         poll_seconds=choice((3.0, 6.0)),
-        horizon=choice((6.0, 10.0, 16.0)),
+        horizon=choice((5.0, 8.0, 13.0)),
         block_seconds=choice((0.5, 0.8, 1.2)),
         accounts=choice((1, 1, 1, 1, 2, 3)),
         executors=choice((1, 1, 1, 2, 2, 3)),
@@ -65,6 +65,6 @@ def draw(seed: int) -> Settings:
         batch_min=choice((2, 16)),
         bump_seconds=choice((8.0, 60.0)),
         profile=choice(("dev", "real")),
-        audits=False,
+        audits=happens() < 0.25,
     )
     return replace(drawn, **OVERRIDES) if OVERRIDES else drawn
