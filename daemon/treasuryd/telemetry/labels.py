@@ -76,6 +76,47 @@ class CallError(StrEnum):
     OTHER = OTHER
 
 
+class FeeKind(StrEnum):
+    """What a fee was paid for."""
+
+    PAYMENT = "payment"
+    CANCEL = "cancel"
+    FILLER = "filler"
+
+
+class Stage(StrEnum):
+    """How far a payment has come; each is measured from the one before, the first from payable."""
+
+    STAGED = "staged"
+    SENT = "sent"
+    INCLUDED = "included"
+    FINALIZED = "finalized"
+
+
+class LeaseChange(StrEnum):
+    """What became of a lease of this process."""
+
+    CLAIMED = "claimed"
+    LOST = "lost"
+    RELEASED = "released"
+
+
+class CallOutcome(StrEnum):
+    """What came of a call to a node."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+
+
+class BackupKind(StrEnum):
+    """What a backup holds."""
+
+    JOURNAL = "journal"
+    STORE = "store"
+
+
 EXECUTION_ERROR_OF_HOLD: Final = {
     Hold.DEPENDENCY_FAILED: ExecutionError.STALE_DEPENDENCY,
     Hold.DEPENDENCY_MISSING: ExecutionError.STALE_DEPENDENCY,

@@ -18,8 +18,10 @@ from treasuryd.core.model.disbursements import (
     Vote,
 )
 from treasuryd.core.model.ids import (
+    MAX_ACCOUNTS,
     MAX_AMOUNT,
     MAX_DEPENDENCIES,
+    MAX_ENDPOINTS,
     MAX_MEMO_BYTES,
     MAX_PPM,
     AccountId,
@@ -93,8 +95,10 @@ from treasuryd.core.model.words import (
 
 __all__ = [
     "CONSUMED",
+    "MAX_ACCOUNTS",
     "MAX_AMOUNT",
     "MAX_DEPENDENCIES",
+    "MAX_ENDPOINTS",
     "MAX_MEMO_BYTES",
     "MAX_PPM",
     "Account",

@@ -23,3 +23,5 @@ MAX_AMOUNT: Final = 2**63 - 1  # protocol.md §3: larger u64 values are refused 
 MAX_MEMO_BYTES: Final = 8_192
 MAX_DEPENDENCIES: Final = 100
 MAX_PPM: Final = 1_000_000
+MAX_ACCOUNTS: Final = 64  # of one process; each is a label value of every series about accounts
+MAX_ENDPOINTS: Final = 16
