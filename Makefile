@@ -84,7 +84,7 @@ mutation: $(STAMP) ## change the code that guards money a little at a time: whic
 model: $(STAMP) ## search the models of docs/model.md to the end with Spin, and write the page's figures
 	$(BIN)/python -m tests.model.figures
 
-fuzz: $(STAMP) requirements-fuzz.lock ## coverage-guided fuzzing of every parser of foreign input, TIME=60 seconds each (Linux)
+fuzz: requirements-fuzz.lock ## coverage-guided fuzzing of every parser of foreign input, TIME=60 seconds each (Linux)
 	@test -x .venv-fuzz/bin/python || $(BIN)/python -m venv .venv-fuzz
 	@.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 	    -r requirements.lock -r requirements-fuzz.lock
