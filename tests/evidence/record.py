@@ -38,7 +38,7 @@ def write(name: str, command: str, figures: Figures, *, what: str, folder: Path 
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
-        "commit": _commit(),
+        "commit": commit(),
         "figures": dict(figures),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,8 +58,8 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {model}, {platform.system()}"
 
 
-def _commit() -> str | None:
-    """Name the commit that was measured; with a `+` where something in the tree was not committed."""
+def commit() -> str | None:
+    """Name the commit that is measured; with a `+` where something in the tree was not committed."""
     said = []
     for asked in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no")):
         try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from tests.evidence.record import commit, write
 from tests.simulation.history import play
 
 CHUNK: Final = 20  # seeds that one process takes at once
@@ -159,14 +160,18 @@ def _many(given: argparse.Namespace) -> int:
             )
 
     whole, spent, first = Tally(), 0.0, given.first
+    parts: list[dict[str, Any]] = []  # of a run made in parts: which seeds were played on which commit
     if given.after is not None:
         before = orjson.loads(given.after.read_bytes())
         whole, spent, first = Tally.of(before["tally"]), before["seconds"], before["first seed"]
+        parts += before["parts"]
         given.count -= whole.seeds
         given.first = first + whole.seeds
+    parts.append({"first seed": given.first, "seeds": given.count, "commit": commit()})
     whole.add(play_many(given.first, given.count, jobs=given.jobs, tell=tell))
     seconds = spent + time.perf_counter() - began
     figures = figures_of(whole, first=first, jobs=given.jobs, seconds=seconds)
+    figures["parts"] = parts
     for name, value in figures.items():
         print(f"{name}: {value}")
     for seed, problem in whole.failed[:SHOWN]:
@@ -175,12 +180,11 @@ def _many(given: argparse.Namespace) -> int:
         kept = {
             "first seed": first,
             "seconds": seconds,
+            "parts": parts,
             "tally": {one.name: getattr(whole, one.name) for one in fields(whole)},
         }
         given.json.write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2) + b"\n")
     if given.record:
-        from tests.evidence.record import write  # noqa: PLC0415  (it is needed for this alone)
-
         write("simulation", "make sim-long", figures, what=WHAT)
     return 1 if whole.failed else 0
 
