@@ -23,8 +23,11 @@ from treasuryd.store.journal import (
     verify,
 )
 from treasuryd.store.journal_copy import (
+    CopyHead,
     JournalCopy,
+    before_the_first,
     copy_head,
+    copy_tail,
     entry_of,
     line_of,
     path_of,
@@ -242,3 +245,27 @@ def test_a_copy_of_nothing_has_no_head(tmp_path: Path) -> None:
         assert copy_head(tmp_path, PEOPLE) is None
     with pytest.raises(Corrupt, match="none of ours"):
         entry_of(PEOPLE, b"hello\n")
+
+
+@pytest.mark.parametrize("number", [b"0", b"3", b"17"])
+def test_an_entry_of_the_copy_whose_number_was_changed_does_not_follow(tmp_path: Path, number: bytes) -> None:
+    """Found by fuzzing: the hash covers the number that belongs there, so the one that stands there is compared, too."""
+    first = _linked(before_the_first(PEOPLE), "a")
+    second = _linked(first, "b")
+    changed = line_of(second).replace(b"[2,", b"[" + number + b",", 1)
+    path_of(tmp_path, PEOPLE).write_bytes(line_of(first) + changed)
+
+    if number == b"0":  # it reads as a repeat of what stands there already
+        assert list(read_copy(tmp_path, PEOPLE)) == [first]
+    else:
+        with pytest.raises(Corrupt, match="does not follow"):
+            list(read_copy(tmp_path, PEOPLE))
+    assert copy_tail(tmp_path, PEOPLE).head == CopyHead(seq=1, hash=first.hash)
+
+
+def _linked(before: Entry, word: str) -> Entry:
+    """Make the entry that follows on another."""
+    body = orjson.dumps({"word": word})
+    seq, at = before.seq + 1, UnixSeconds(1.0)
+    digest = link(before.hash, PEOPLE, seq, at, "said", body)
+    return Entry(chain=PEOPLE, seq=seq, at=at, verb="said", body=body.decode(), hash=digest)

@@ -375,10 +375,11 @@ def _readable(chain: str, line: bytes) -> Entry | None:
 
 def _follows(before: Entry, entry: Entry) -> bool:
     """Whether it is the next entry, or one that stands there already."""
-    body = entry.body.encode()
-    return entry.seq <= before.seq or entry.hash == link(
-        before.hash, entry.chain, before.seq + 1, entry.at, entry.verb, body
-    )
+    if entry.seq <= before.seq:
+        return True
+    number, body = before.seq + 1, entry.body.encode()
+    linked = link(before.hash, entry.chain, number, entry.at, entry.verb, body)
+    return (entry.seq, entry.hash) == (number, linked)
 
 
 def _sync_folder(folder: Path) -> None:
