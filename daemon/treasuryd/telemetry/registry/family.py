@@ -33,6 +33,7 @@ class Unit(StrEnum):
     BASIS_POINTS = "basis points"
     TRUTH = "0 or 1"
     RATIO = "ratio, 0 to 1"
+    FACTOR = "ratio"
     COUNT = "count"
 
 

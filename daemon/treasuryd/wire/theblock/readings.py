@@ -70,8 +70,8 @@ def read_headers(value: object, *, start: int, limit: int) -> tuple[Header, ...]
 
 def read_header(value: object) -> Header:
     """Read one header object; our height is the node's index + 1."""
-    fields = _object(value, "a header")
-    return Header(height=Height(_u64(fields, "height") + 1), block_hash=BlockHash(_hash(fields, "hash")))
+    fields = json_object(value, "a header")
+    return Header(height=Height(u64_field(fields, "height") + 1), block_hash=BlockHash(_hash(fields, "hash")))
 
 
 def read_frame(text: bytes, *, limit: int = MAX_FRAME_BYTES) -> StreamFrame:
@@ -81,7 +81,7 @@ def read_frame(text: bytes, *, limit: int = MAX_FRAME_BYTES) -> StreamFrame:
     Raises: Malformed, also for a compressed frame and for an address that appears twice.
     Does not guarantee: that proofs and root hold; no header carries the root, so they prove nothing.
     """
-    fields = _object(parse(text, limit=limit), "a frame")
+    fields = json_object(parse(text, limit=limit), "a frame")
     if fields.get("compressed") is not False:
         raise Malformed("a frame is compressed, which was not asked for")
     accounts = fields.get("accounts")
@@ -89,29 +89,29 @@ def read_frame(text: bytes, *, limit: int = MAX_FRAME_BYTES) -> StreamFrame:
         raise Malformed("a frame without its list of accounts")
     holdings: dict[Address, Holding] = {}
     for item in accounts:
-        account = _object(item, "an account")
+        account = json_object(item, "an account")
         address = account.get("address")
         if not isinstance(address, str) or len(address) > MAX_ADDRESS_CHARS:
             raise Malformed(f"an account's address is no text of at most {MAX_ADDRESS_CHARS} characters")
         holdings[Address(address)] = _holding(account)
     if len(holdings) != len(accounts):
         raise Malformed("a frame names an address twice")
-    return StreamFrame(tip_index=_u64(fields, "tip_height"), holdings=holdings)
+    return StreamFrame(tip_index=u64_field(fields, "tip_height"), holdings=holdings)
 
 
 def read_account(value: object) -> Holding | None:
     """Read the result of the ability `account`; None when the chain does not know the address (a null result)."""
-    return None if value is None else _holding(_object(value, "an account"))
+    return None if value is None else _holding(json_object(value, "an account"))
 
 
 def read_balance(value: object) -> BaseUnits:
     """Read the result of `balance`. It is 0 for an unknown address, so 0 does not say that the account exists."""
-    return BaseUnits(_u64(_object(value, "a balance"), "amount"))
+    return BaseUnits(u64_field(json_object(value, "a balance"), "amount"))
 
 
 def read_tx_status(value: object) -> TxStatus:
     """Read the result of the ability `tx_status`."""
-    fields = _object(value, "a look-up")
+    fields = json_object(value, "a look-up")
     try:
         state = TxState(str(fields.get("status")))
     except ValueError as error:
@@ -120,15 +120,15 @@ def read_tx_status(value: object) -> TxStatus:
         return TxStatus(state=state)
     return TxStatus(
         state=state,
-        height=Height(_u64(fields, "height") + 1),
+        height=Height(u64_field(fields, "height") + 1),
         block_hash=BlockHash(_hash(fields, "block_hash")),
-        fee_charged=BaseUnits(_u64(fields, "fee_charged")),
+        fee_charged=BaseUnits(u64_field(fields, "fee_charged")),
     )
 
 
 def read_fee_floor(value: object) -> int:
     """Read the percentile floor (base units per byte) from the result of `mempool.stats`."""
-    return _u64(_object(value, "pool statistics"), "fee_floor")
+    return u64_field(json_object(value, "pool statistics"), "fee_floor")
 
 
 def read_gauge(metrics: object, name: str) -> int | None:
@@ -146,16 +146,20 @@ def read_gauge(metrics: object, name: str) -> int | None:
 
 
 def _holding(fields: dict[str, object]) -> Holding:
-    return Holding(balance=BaseUnits(_u64(fields, "balance")), nonce=Nonce(_u64(fields, "account_seq")))
+    return Holding(
+        balance=BaseUnits(u64_field(fields, "balance")), nonce=Nonce(u64_field(fields, "account_seq"))
+    )
 
 
-def _object(value: object, what: str) -> dict[str, object]:
+def json_object(value: object, what: str) -> dict[str, object]:
+    """Take an object; Malformed, saying what should be one, for anything else."""
     if not isinstance(value, dict):
         raise Malformed(f"{what} is {type(value).__name__}, an object belongs there")
     return value
 
 
-def _u64(fields: dict[str, object], name: str) -> int:
+def u64_field(fields: dict[str, object], name: str) -> int:
+    """Take a field that is a whole number of 64 bits without a sign; Malformed otherwise."""
     value = fields.get(name)
     if type(value) is not int or not 0 <= value <= U64_MAX:  # `type is`: a boolean is an int, too
         raise Malformed(f"{name}: a whole number of 0 … 2^64-1 belongs there")

@@ -104,14 +104,14 @@ def batch_bytes(calls: Sequence[tuple[str, Mapping[str, object]]], *, first_id: 
     )
 
 
-def read_reply(body: bytes, *, request_id: int) -> Result | RpcError:
+def read_reply(body: bytes, *, request_id: int, limit: int = MAX_REPLY_BYTES) -> Result | RpcError:
     """
     Read the reply to one request.
 
     Raises: Malformed when it is not JSON, not an envelope, too long, or bears another request's id.
     Guarantees: an error may bear `null` as its id (the node does so when it did not read the request), a result not.
     """
-    return _envelope(parse(body), request_id)
+    return _envelope(parse(body, limit=limit), request_id)
 
 
 def read_batch(
