@@ -38,7 +38,7 @@ from treasuryd.core.changes import (
     Unproven,
     VariantStaged,
 )
-from treasuryd.core.events import EventKind
+from treasuryd.core.events import EventKind, Severity
 from treasuryd.core.model import (
     AccountState,
     BalanceKind,
@@ -862,13 +862,13 @@ async def test_holds_of_a_person_are_not_ended_by_the_executor(payer: Bench) -> 
 
 
 async def test_the_first_freeze_counts_and_a_quarantine_is_stronger(payer: Bench) -> None:
-    """Stored at first sight; a second cause says nothing new, a higher foreign nonce does."""
+    """Stored at first sight; a lesser cause says nothing new, a higher foreign nonce does."""
     await payer.written(
         FrozenNow(account=PAYER, cause=FreezeCause.FOREIGN_NONCE, detail="1", thaw_above=Nonce(4))
     )
     events = (
         await payer.written(
-            FrozenNow(account=PAYER, cause=FreezeCause.DEEP_REORG, detail="2", thaw_above=Nonce(6))
+            FrozenNow(account=PAYER, cause=FreezeCause.UNEXPLAINED_FALL, detail="2", thaw_above=Nonce(6))
         )
     ).events
     [account] = (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
@@ -879,6 +879,23 @@ async def test_the_first_freeze_counts_and_a_quarantine_is_stronger(payer: Bench
     await payer.written(FrozenNow(account=PAYER, cause=FreezeCause.PERSON, detail="3"))
     [account] = (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
     assert (account.state, account.detail) == (AccountState.QUARANTINED, "older")
+
+
+async def test_a_graver_cause_replaces_a_persons_and_pages(payer: Bench) -> None:
+    """R14: what was found during a drill is not forgotten with it, and a thaw names what it lifts."""
+    await payer.written(FrozenNow(account=PAYER, cause=FreezeCause.PERSON, detail="a drill"))
+    fall = FrozenNow(account=PAYER, cause=FreezeCause.UNEXPLAINED_FALL, detail="700 are gone")
+
+    first = (await payer.written(fall)).events
+    again = (await payer.written(fall)).events
+
+    assert [(event.kind, event.reason, event.severity) for event in first] == [
+        (EventKind.ACCOUNT_FROZEN, "unexplained_fall", Severity.PAGE)
+    ]
+    assert again == ()
+    [account] = (await payer.store.view(payer.held, at=payer.at(), limit=1)).accounts
+    assert (account.state, account.cause) == (AccountState.FROZEN, "unexplained_fall")
+    assert account.detail == "700 are gone (frozen before: person: a drill)"
 
 
 async def test_an_empty_account_is_adopted_without_a_movement(bench: Bench) -> None:

@@ -276,3 +276,22 @@ async def test_a_lost_payment_whose_books_were_rolled_back_is_filled(
     assert await history.status(item) is Status.ROLLED_BACK
     assert (await history.intent(item)).state is State.VOID
     await balanced(history)
+
+
+async def test_a_deep_reorg_while_a_person_has_frozen_can_be_repaired(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R9, R14: it becomes the cause, else nothing could be reopened, and nothing thawed before it is."""
+    history = await begin(evidence)
+    first, _, last = await paid_cancelled_paid(history)
+    await control.freeze(office(history), PAYER, ADA)
+    await lose(history)
+
+    for item in (first, last):
+        await history.desk.reopen(item, by=office(history).approval(who="ada", reason="lost"))
+    await control.fill(office(history), PAYER, [Nonce(2)], ADA)
+    await control.thaw(office(history), PAYER, ADA)
+    await history.finalized([first, last])
+
+    assert [nonce for nonce, _, _ in history.mined()] == [1, 2, 3]
+    await balanced(history)

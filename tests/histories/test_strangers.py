@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from tests.histories.conftest import Begin
 from tests.matrix import Row
-from tests.world import AMOUNT, PAYER, RULES, History, new
+from tests.world import ADA, AMOUNT, PAYER, RULES, History, new
 
-from treasuryd.core.events import EventKind
+from treasuryd.core.events import EventKind, Severity
 from treasuryd.core.model import AccountState, DisbursementId, Evidence, State, Status
 from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.node import Node
@@ -200,6 +200,26 @@ async def test_a_fall_that_nothing_explains_freezes(begin: Begin, evidence: Evid
 
     account = await history.account()
     assert (account.state, account.cause) == (AccountState.FROZEN, "unexplained_fall")
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)
+
+
+async def test_a_fall_while_a_person_has_frozen_pages_and_is_the_cause(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R14: whoever thaws after a drill finds what happened meanwhile, once, and was paged for it."""
+    history = await begin(evidence)
+    (item,) = await history.submit(new("rent"))
+    await history.finalized([item])
+    await history.desk.freeze(PAYER, by=ADA)
+    history.node.ledger.accounts[PAYER].balance -= 700
+
+    await history.run(4)
+
+    account = await history.account()
+    assert (account.state, account.cause) == (AccountState.FROZEN, "unexplained_fall")
+    pages = [one for one in history.events(EventKind.ACCOUNT_FROZEN) if one.severity is Severity.PAGE]
+    assert [page.reason for page in pages] == ["unexplained_fall"]
     booked, shown = await history.books()
     assert booked == shown == history.balance(PAYER)
 

@@ -16,10 +16,10 @@ from treasuryd.core.by_hash import by_hash
 from treasuryd.core.changes import Adopted, BlockBuried, Change, FrozenNow, Rewound
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.evidence import BaseFeeRule
+from treasuryd.core.freezing import freezes
 from treasuryd.core.model import (
     Account,
     AccountId,
-    AccountState,
     Address,
     Claim,
     Evidence,
@@ -294,7 +294,7 @@ def _before_the_lie(case: Case, baseline: Frame, count: Nonce) -> Frame | None:
 def _rewind(case: Case, reorg: reorgs.Reorg, found: Found) -> None:
     """Take back what was concluded above the fork; freeze when that reaches what counted as final (R9)."""
     account, depth = case.account, case.shared.rules.finality_depth
-    found.deep = reorg.deep and account.state is AccountState.ACTIVE
+    found.deep = reorg.deep and freezes(account, FreezeCause.DEEP_REORG)
     found.events.append(
         Event(
             kind=EventKind.REORGED_CHAIN,
@@ -317,13 +317,14 @@ def _lost_finals(case: Case, found: Found) -> None:
     shared, burned = case.shared, case.interval.burned
     if case.now.nonce < burned and shared.sure and shared.frame.height >= shared.at.believed:
         detail = f"nonce {burned} was final, the chain shows {case.now.nonce}"
-        found.deep = case.account.state is AccountState.ACTIVE
+        found.deep = freezes(case.account, FreezeCause.DEEP_REORG)
         freeze(case, FreezeCause.DEEP_REORG, detail, found)
 
 
 def _freeze_all(accounts: Sequence[Account], changes: Sequence[Change]) -> list[Change]:
     """A reorg deeper than finality is about the chain: every account of it stops, until a person has looked (R9)."""
-    frozen = {change.account for change in changes if isinstance(change, FrozenNow)}
+    deep = FreezeCause.DEEP_REORG
+    frozen = {change.account for change in changes if isinstance(change, FrozenNow) and change.cause is deep}
     return [
         FrozenNow(
             account=account.id,
@@ -331,5 +332,5 @@ def _freeze_all(accounts: Sequence[Account], changes: Sequence[Change]) -> list[
             detail="another account of this chain found a reorg deeper than finality",
         )
         for account in accounts
-        if account.state is AccountState.ACTIVE and account.id not in frozen
+        if freezes(account, FreezeCause.DEEP_REORG) and account.id not in frozen
     ]

@@ -11,6 +11,7 @@ from treasuryd.core import evidence, reorgs
 from treasuryd.core.changes import BaselineMoved, Booked, Change, FrozenNow
 from treasuryd.core.events import Event
 from treasuryd.core.evidence import BaseFeeRule
+from treasuryd.core.freezing import freezes
 from treasuryd.core.model import (
     Account,
     AccountId,
@@ -94,10 +95,10 @@ def holding_of(frame: Frame | None, account: AccountId) -> Holding:
 def freeze(
     case: Case, cause: FreezeCause, detail: str, found: Found, thaw_above: Nonce | None = None
 ) -> None:
-    """Freeze at first sight; a frozen account once more only when a higher foreign nonce was seen (R14)."""
+    """Freeze at first sight; a frozen account once more for a graver cause or a higher foreign nonce (R14)."""
     account = case.account
     higher = thaw_above is not None and thaw_above > (account.thaw_above or 0)
-    if account.state is AccountState.ACTIVE or (account.state is AccountState.FROZEN and higher):
+    if freezes(account, cause) or (account.state is AccountState.FROZEN and higher):
         found.changes.append(FrozenNow(account=account.id, cause=cause, detail=detail, thaw_above=thaw_above))
 
 
@@ -105,19 +106,26 @@ def account_for(case: Case, baseline: Frame, left: int, found: Found, *, explain
     """
     Book what no intent explains and move the baseline.
 
-    A rise is funding and freezes nothing; a fall freezes, unless the account is frozen for its cause already (R14).
+    A rise is funding and freezes nothing; a fall freezes, unless the account is frozen for something as grave (R14).
     """
     if left < 0:
         if not case.shared.sure:
             return
         found.changes.append(booked(case, BalanceKind.UNEXPLAINED, left))
         if not explained:
-            detail = f"the balance fell by {-left} more than intents and fees explain"
-            freeze(case, FreezeCause.UNEXPLAINED_FALL, detail, found)
+            _freeze_for_fall(case, -left, found)
     elif left > 0:
         _, ids = evidence.best_announced(case.announced, left)
         found.changes.append(booked(case, BalanceKind.FUNDING, left, ids))
     move(case, baseline, found)
+
+
+def _freeze_for_fall(case: Case, fall: int, found: Found) -> None:
+    """A frozen account, too: a person may have thawed it since it was read; the store weighs both causes inside."""
+    if case.account.state is not AccountState.QUARANTINED:
+        detail = f"the balance fell by {fall} more than intents and fees explain"
+        cause = FreezeCause.UNEXPLAINED_FALL
+        found.changes.append(FrozenNow(account=case.account.id, cause=cause, detail=detail))
 
 
 def booked(

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from treasuryd.core import confirmation, epochs, planner, submission
 from treasuryd.core.changes import BlockBuried, ChainMoved, Change, FinalizeDue, FrozenNow
 from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.freezing import freezes
 from treasuryd.core.model import (
     AccountId,
-    AccountState,
     Address,
     BaseUnits,
     BlockHash,
@@ -133,7 +133,7 @@ async def look(grip: Grip, rules: Rules) -> tuple[Moment, View, list[Change]]:
         changes += [
             _wrong_chain(account.id, stored, wrong)
             for account in view.accounts
-            if account.state is AccountState.ACTIVE
+            if freezes(account, FreezeCause.WRONG_CHAIN)
         ]
     return moment, view, changes
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from treasuryd.core import restore
 from treasuryd.core.changes import Adopted, BaselineMoved, Booked, ChainMoved, FrozenNow, QuarantinedNow
 from treasuryd.core.events import EventKind, Severity
+from treasuryd.core.freezing import graver
 from treasuryd.core.model import (
     AccountId,
     AccountState,
@@ -26,6 +27,7 @@ from treasuryd.store.rows import SHARED, chain_state, holdings_json, ids_json
 from treasuryd.store.work import Work
 
 NOTHING: Final = BaseUnits(0)
+SAID_BEFORE: Final = 500  # characters that are kept of why an account was frozen for less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,22 +188,32 @@ def _untouched(work: Work, account: AccountId) -> bool:
 
 
 def freeze(work: Work, changes: Sequence[FrozenNow]) -> list[str | None]:
-    """Freeze at first sight, with the first cause; a foreign nonce seen later only raises what thawing waits for."""
+    """
+    Freeze at first sight; a graver cause replaces the one that stands, and pages as the first one did (R14).
+
+    Of a less grave one only what thawing waits for is kept.
+    """
     for change in changes:
-        row = work.connection.execute(SQL["account"], (change.account,)).fetchone()
-        if row[0] != AccountState.ACTIVE:
-            if change.thaw_above is not None and change.thaw_above > (row[2] or 0):
+        state, _, thaw_above, _, _, before, said = work.connection.execute(
+            SQL["account"], (change.account,)
+        ).fetchone()
+        frozen = state == AccountState.FROZEN
+        if state != AccountState.ACTIVE and not (frozen and graver(change.cause, before)):
+            if change.thaw_above is not None and change.thaw_above > (thaw_above or 0):
                 work.many(SQL["raise_thaw"], [(change.thaw_above, change.account)])
                 work.note(change.account, "thaw_above", change.thaw_above)
             continue
-        work.many(SQL["freeze"], [(change.cause, change.detail, change.thaw_above, change.account)])
-        work.note(change.account, "frozen", (change.cause, change.detail, change.thaw_above))
+        detail = (
+            f"{change.detail} (frozen before: {before}: {said[:SAID_BEFORE]})" if frozen else change.detail
+        )
+        work.many(SQL["freeze"], [(change.cause, detail, change.thaw_above, change.account)])
+        work.note(change.account, "frozen", (change.cause, detail, change.thaw_above))
         work.fact(
             EventKind.ACCOUNT_FROZEN,
             change.account,
             change.cause,
             severity=Severity.PAGE,
-            detail=change.detail,
+            detail=detail,
         )
     return [None] * len(changes)
 

@@ -169,7 +169,7 @@ UPDATE announced SET used_height = ?2 WHERE id IN (SELECT value FROM json_each(?
 
 -- name: account
 -- An account as a change has to know it.
-SELECT state, next_nonce, thaw_above, booked, chain_balance FROM account WHERE id = ?;
+SELECT state, next_nonce, thaw_above, booked, chain_balance, cause, detail FROM account WHERE id = ?;
 
 -- name: baseline
 -- The newest kept frame of an account.
