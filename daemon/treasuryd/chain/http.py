@@ -8,6 +8,7 @@ bound; every foreign error is translated here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Final, Self
 
@@ -60,28 +61,59 @@ class HttpTransport:
             await session.close()
 
     async def call(
-        self, url: str, body: bytes, *, connect_seconds: float, total_seconds: float, max_bytes: int
+        self,
+        url: str,
+        body: bytes,
+        *,
+        connect_seconds: float,
+        total_seconds: float,
+        max_bytes: int,
+        bearer: str | None = None,
     ) -> Answer:
-        """POST one body; see `Transport`."""
+        """POST one body, with a bearer token where there is one; see `Transport`."""
+        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+        return await self._within(
+            total_seconds, url, self._exchange("POST", url, body, headers, connect_seconds, max_bytes)
+        )
+
+    async def get(self, url: str, *, connect_seconds: float, total_seconds: float, max_bytes: int) -> Answer:
+        """GET text of a node under the same bounds; for the chain observer."""
+        headers = {"Accept": "text/plain;version=0.0.4"}
+        return await self._within(
+            total_seconds, url, self._exchange("GET", url, None, headers, connect_seconds, max_bytes)
+        )
+
+    async def _within(self, seconds: float, url: str, exchange: Awaitable[Answer]) -> Answer:
+        """Give one exchange its time, and translate what ends it otherwise."""
         try:
-            async with asyncio.timeout(total_seconds):
-                return await self._post(url, body, connect_seconds, max_bytes)
+            async with asyncio.timeout(seconds):
+                return await exchange
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             raise Unreachable(
                 f"{url}: no connection ({type(error).__name__})", hint="Is the node running?"
             ) from error
         except TimeoutError as error:
-            raise Lost(f"{url}: no answer within {total_seconds} s") from error
+            raise Lost(f"{url}: no answer within {seconds} s") from error
         except aiohttp.ClientResponseError as error:
             raise Malformed(f"{url}: the answer is not HTTP ({type(error).__name__})") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Lost(f"{url}: the connection broke ({type(error).__name__})") from error
 
-    async def _post(self, url: str, body: bytes, connect_seconds: float, max_bytes: int) -> Answer:
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        connect_seconds: float,
+        max_bytes: int,
+    ) -> Answer:
         if self._session is None:
             raise Unreachable("the HTTP session is closed", hint="Enter the transport before using it.")
         limits = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
-        async with self._session.post(url, data=body, timeout=limits, allow_redirects=False) as response:
+        async with self._session.request(
+            method, url, data=body, headers=headers, timeout=limits, allow_redirects=False
+        ) as response:
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding.lower() != "identity":
                 response.close()

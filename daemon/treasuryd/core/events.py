@@ -66,6 +66,7 @@ class EventKind(StrEnum):
     STOPPED = "stopped"
     RELOADED = "settings_reloaded"
     RELOAD_REFUSED = "settings_reload_refused"
+    OBSERVER_CHANGED = "observer_changed"  # a source of the chain observer fails, or is read again
     REQUEST_FAILED = "request_failed"  # a request ended in an error of ours; the caller got its id
 
 
@@ -84,7 +85,8 @@ class Event:
     One fact, possibly of many rows (`count`); `ids` names at most 20 of them.
 
     `reason` is a member of a closed set (safe as a metric label); `detail` is free text, capped by the renderer;
-    `fields` are small values for the log line. `seconds` are durations to observe (lag, tick), if any.
+    `fields` are small values for the log line. `seconds` are durations to observe (tick; from payable to the block), if
+    any, `step_seconds` those since a payment's step before. `fee` is what the rows cost together, beside `amount`.
     """
 
     kind: EventKind
@@ -94,6 +96,8 @@ class Event:
     ids: tuple[DisbursementId, ...] = ()
     reason: str = ""
     amount: BaseUnits | None = None
+    fee: BaseUnits | None = None
     seconds: tuple[float, ...] = ()
+    step_seconds: tuple[float, ...] = ()
     detail: str = ""
     fields: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)

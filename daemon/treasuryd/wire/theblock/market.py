@@ -17,6 +17,7 @@ from treasuryd.wire.theblock.replies import Malformed
 MAX_PAGE_ROWS: Final = 250  # the node's own limit
 MAX_MARKET_PROVIDERS: Final = 10_000
 MAX_ID_CHARS: Final = 256
+UNAUTHORISED: Final = -33009  # a token is configured on the node, and ours is none or another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +73,8 @@ def read_market_state(value: object) -> MarketState:
     if len({provider.id for provider in providers}) != len(providers):
         raise Malformed("a market names a provider twice")
     mode = json_object(fields.get("governance"), "a market's governance").get("mode")
-    known = isinstance(mode, str) and mode in SettlementMode._value2member_map_
-    return MarketState(mode=SettlementMode(mode) if known else None, providers=providers)
+    known = next((one for one in SettlementMode if one.value == mode), None)
+    return MarketState(mode=known, providers=providers)
 
 
 def read_page(value: object, name: str) -> PageHead:

@@ -59,8 +59,8 @@ class Rule:
     may_be_negative: bool = False
 
 
-def _plain(*names: str, **options: bool) -> dict[str, tuple[Rule, ...]]:
-    return {name: (Rule(ours=name, labels={}, **options),) for name in names}
+def _plain(*names: str, may_be_negative: bool = False) -> dict[str, tuple[Rule, ...]]:
+    return {name: (Rule(ours=name, labels={}, may_be_negative=may_be_negative),) for name in names}
 
 
 def _by_market(theirs: str, ours: str, markets: Iterable[Market] = Market) -> dict[str, tuple[Rule, ...]]:
@@ -71,9 +71,9 @@ def _by_market(theirs: str, ours: str, markets: Iterable[Market] = Market) -> di
 
 
 def _by_label(
-    label: str, kind: type[StrEnum] | None, *names: str, **options: bool
+    label: str, kind: type[StrEnum] | None, *names: str, may_be_negative: bool = False
 ) -> dict[str, tuple[Rule, ...]]:
-    return {name: (Rule(ours=name, labels={label: kind}, **options),) for name in names}
+    return {name: (Rule(ours=name, labels={label: kind}, may_be_negative=may_be_negative),) for name in names}
 
 
 _SLASHED: Final = (Market.STORAGE, Market.COMPUTE, Market.ENERGY)
