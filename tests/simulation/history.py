@@ -233,9 +233,9 @@ class History:
         yield troubles.set_clock, 1
         yield troubles.fill_disk, 0.7
         yield troubles.tell_policy, 0.5
-        yield troubles.back_up, 2 * given.fragile
-        yield troubles.restore, 1.5 * given.fragile
-        yield troubles.lose_ledger, 0.7 * (given.fragile and given.accounts == 1)
+        yield troubles.back_up, 4 * given.fragile
+        yield troubles.restore, 5 * given.fragile
+        yield troubles.lose_ledger, 1.5 * (given.fragile and given.accounts == 1)
         yield from troubles.more()
 
     async def _pass(self) -> None:
