@@ -397,6 +397,30 @@ async def test_paid_and_missing_items_are_not_cancelled(world: DeskWorld) -> Non
     assert (await world.item(paid)).status is Status.EXECUTED
 
 
+async def test_one_item_takes_no_more_dependents_than_a_transaction_can_hold(world: DeskWorld) -> None:
+    """§4: what waits for an item is held or counted anew with it, in one transaction. What is finalized takes more."""
+    first, other = await world.submit(GOOD, GOOD | {"amount": 2})
+    await world.sql(
+        "WITH RECURSIVE more (id) AS (SELECT 100 UNION ALL SELECT id + 1 FROM more WHERE id < 100097) "
+        "INSERT INTO disbursement (id, account, destination, amount, memo, scheduled_epoch, idempotency_key, "
+        "request_digest, payload_digest, created_at, status_at) SELECT more.id, account, destination, amount, memo, "
+        "scheduled_epoch, more.id, request_digest, payload_digest, created_at, status_at "
+        "FROM disbursement, more WHERE disbursement.id = ?",
+        first,
+    )
+    await world.sql("INSERT INTO dependency SELECT id, ? FROM disbursement WHERE id >= 100", first)
+    one, two = ({"depends_on": [other, first], "amount": amount} for amount in (3, 4))
+
+    assert len(await world.submit(GOOD | one, GOOD | two)) == 2  # and with these there are 100,000
+    with pytest.raises(Rejected, match=r"disbursement 1 would have more than 100000 direct") as caught:
+        await world.desk.submit(request(GOOD, GOOD | one | {"amount": 5}), now=NOW)
+    assert caught.value.field == "items[1].depends_on"
+    assert await world.sql("SELECT count(*) FROM disbursement") == [(2 + 99_998 + 2,)]
+    await world.paid(first)
+    await world.sql("UPDATE disbursement SET status = 'finalized' WHERE id = ?", first)
+    assert len(await world.submit(GOOD | one | {"amount": 6})) == 1, "nobody waits for what is finalized"
+
+
 async def test_dependents_of_a_cancelled_item_are_held_at_once(world: DeskWorld) -> None:
     """D10: a rolled-back dependency satisfies nobody; its direct dependents are held, visibly, and stay unpayable."""
     first, second, third = await world.submit(

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from treasuryd.core.limits import limit_to_hold
-from treasuryd.core.model import BaseUnits, Hold, Rules
+from treasuryd.core.limits import MAX_DEPENDENTS, crowded, limit_to_hold
+from treasuryd.core.model import BaseUnits, DisbursementId, Hold, Rules
 
 OPEN = Rules()
 CAPPED = replace(OPEN, max_transfer=BaseUnits(1_000))
@@ -23,3 +23,19 @@ CAPPED = replace(OPEN, max_transfer=BaseUnits(1_000))
 def test_a_stored_item_is_held_by_its_limit(amount: int, rules: Rules, expected: Hold | None) -> None:
     """Limits hold and never cancel."""
     assert limit_to_hold(BaseUnits(amount), rules) is expected
+
+
+def test_the_first_row_too_many_is_named() -> None:
+    """What waits already and what comes in count together, each dependency for itself."""
+    a, b = DisbursementId(1), DisbursementId(2)
+    before = {a: MAX_DEPENDENTS - 2, b: MAX_DEPENDENTS}
+    assert crowded(before, [(0, a), (1, a)]) is None
+    assert crowded(before, [(0, a), (1, a), (2, a), (3, b)]) == (2, a)
+    assert crowded(before, [(0, a), (1, b)]) == (1, b)
+
+
+def test_a_request_can_be_too_many_by_itself() -> None:
+    """Refs of one request: nothing of it is stored yet."""
+    item = DisbursementId(1)
+    assert crowded({}, ((row, item) for row in range(MAX_DEPENDENTS))) is None
+    assert crowded({}, ((row, item) for row in range(MAX_DEPENDENTS + 1))) == (MAX_DEPENDENTS, item)

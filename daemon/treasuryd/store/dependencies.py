@@ -45,6 +45,11 @@ def held(work: Work, item: DisbursementId, account: AccountId, hold: Hold, detai
     work.fact(EventKind.HELD, account, hold, item=item, severity=Severity.WARNING, detail=detail)
 
 
+def count_dependents(connection: Connection, ids: Iterable[DisbursementId]) -> dict[DisbursementId, int]:
+    """How many items directly depend on each of these; those on which nothing does are missing."""
+    return dict(connection.execute(SQL["dependents_counted"], (ids_json(ids),)).fetchall())
+
+
 def statuses_of(
     connection: Connection, ids: Iterable[DisbursementId], rules: Rules
 ) -> tuple[

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from treasuryd.core.limits import MAX_DEPENDENTS, crowded
 from treasuryd.core.model import (
     AccountId,
     Address,
@@ -32,6 +33,7 @@ from treasuryd.errors import Corrupt, Refusal, Rejected
 from treasuryd.ports import Submission, Submitted
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import journal
+from treasuryd.store.dependencies import count_dependents
 from treasuryd.store.desk_queries import DESK
 from treasuryd.store.rows import disbursements_by_id, ids_json, take_ids
 
@@ -107,6 +109,7 @@ def store(
     first = take_ids(connection, "disbursement", len(request.items))
     standing = _standing(connection, request.items)
     ready = _resolved(request.items, names, digests, first, standing, by_final=satisfied_by_final)
+    _check_crowds(connection, ready, names, standing)
     _insert(connection, ready, now=now)
     connection.execute(DESK["put_request"], (request.key, request.request_digest, first, len(ready), now))
     body = {
@@ -200,6 +203,30 @@ def _satisfied(
             field=f"{place}depends_on",
         )
     return status is Status.FINALIZED or (by_final and status is Status.EXECUTED and state is State.FINAL)
+
+
+def _check_crowds(
+    connection: Connection, ready: Sequence[_Ready], names: Sequence[str], standing: Standing
+) -> None:
+    """
+    Bound what the transaction that pays, reopens or rolls back an item has to touch.
+
+    A finalized one is left out: nobody waits for it any more. Raises: Rejected for the first row that is one too many.
+    """
+    over = {item for item, (status, _) in standing.items() if status is Status.FINALIZED}
+    before = count_dependents(connection, standing.keys() - over)
+    wanted = (
+        (row, needed) for row, one in enumerate(ready) for needed in one.depends_on if needed not in over
+    )
+    found = crowded(before, wanted)
+    if found is not None:
+        row, needed = found
+        raise Rejected(
+            f"{names[row]}depends_on: disbursement {needed} would have more than {MAX_DEPENDENTS} direct dependents",
+            hint="Let the further ones depend on one of those that depend on it, or wait until it is finalized.",
+            field=f"{names[row]}depends_on",
+            kind=Refusal.CONFLICT,
+        )
 
 
 def _insert(connection: Connection, ready: Sequence[_Ready], *, now: UnixSeconds) -> None:

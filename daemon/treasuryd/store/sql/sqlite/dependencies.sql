@@ -48,3 +48,7 @@ UPDATE disbursement SET hold = ?1, hold_detail = ?2 WHERE id = ?3 AND live_inten
 -- name: end_approval_lost
 -- Votes are recounted anew under the keys that this start was configured with.
 UPDATE disbursement SET hold = NULL, hold_detail = '' WHERE account = ?1 AND hold = 'approval_lost' RETURNING id;
+
+-- name: dependents_counted
+-- How many directly need each of ?1.
+SELECT needs, count(*) FROM dependency WHERE needs IN (SELECT value FROM json_each(?1)) GROUP BY needs;
