@@ -5,7 +5,7 @@ Fakes behind the ports, for tests of what drives them: no clock runs, nothing is
 suite. Each fake is told what to answer by plain attributes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -149,6 +149,9 @@ class FakeChain:
 
     def force(self, overrides: Sequence[BreakerOverride]) -> None:
         self.forced = list(overrides)
+
+    async def heed(self, read: Callable[[], Awaitable[Sequence[BreakerOverride]]]) -> None:
+        self.force(await read())
 
 
 @dataclass

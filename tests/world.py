@@ -154,7 +154,7 @@ class Fused:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._port, name)
-        if not callable(found) or name in {"breakers", "force", "new_heads"}:
+        if not callable(found) or name in {"breakers", "force", "heed", "new_heads"}:
             return found
         label = f"{self._name}.{name}"
 
@@ -249,8 +249,8 @@ class History:
             observer=self.seen,
             offload=here,
         )
+        await self.chain.heed(self.desk.overrides)
         await self.chain.start()
-        self.chain.force(await self.desk.overrides())
         self.world = World(
             store=cast("Any", Fused(self.store, self.fuse, "store")),
             desk=cast("Any", Fused(self.desk, self.fuse, "desk")),

@@ -380,6 +380,10 @@ class Chain(Protocol):
         """Apply people's words; the last one per breaker counts. Endpoint `*` means all."""
         ...
 
+    async def heed(self, read: Callable[[], Awaitable[Many[BreakerOverride]]]) -> None:
+        """Read people's words and apply them, one reading after the other: an older one never undoes a newer."""
+        ...
+
 
 class Signer(Protocol):
     """Binds disbursement and nonce to one digest, for ever: same request, same bytes (R11)."""

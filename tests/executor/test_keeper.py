@@ -1,11 +1,16 @@
 """Leases as the keeper keeps them: claimed, renewed, lost, given back, and never by anybody's wall clock."""
 
 from dataclasses import replace
+from typing import Any, cast
 
+import anyio
 import pytest
 from tests.executor.conftest import Begin
-from tests.world import PAYER, RESERVE, TIMING, History, new
+from tests.world import PAYER, RESERVE, RULES, TIMING, Fused, History, new
 
+from treasuryd.commands import control
+from treasuryd.commands.fields import Person
+from treasuryd.commands.office import Office
 from treasuryd.core.events import EventKind
 from treasuryd.core.model import (
     AccountState,
@@ -168,6 +173,38 @@ async def test_a_word_on_the_breakers_is_heeded_at_the_next_beat(begin: Begin) -
     history.fuse.calls.clear()
     await history.keeper.beat()
     assert history.fuse.calls[:2] == ["store.renew", "desk.overrides"]
+    modes = {report.call_class: report.mode for report in history.chain.breakers()}
+    assert modes[CallClass.SEND] is BreakerMode.FORCED_OPEN
+
+
+async def test_an_older_reading_does_not_lift_the_kill_switch_that_a_person_just_ordered(
+    begin: Begin,
+) -> None:
+    """§7: a beat had read "no word" a moment before the order was stored; the order stands, in this process too."""
+    history = await begin()
+    office = Office(
+        world=history.world, engine=history.mind, rules=RULES, accounts=history.accounts, chain_id=1
+    )
+    by = Person(who="edward", reason="a drill")
+
+    async def order(mode: BreakerMode) -> None:
+        await control.force_breaker(office, Endpoint("*"), CallClass.SEND, mode, by)
+
+    await order(BreakerMode.AUTO)
+    async with anyio.create_task_group() as people:
+
+        class Slow(Fused):
+            """Its answer to the beat stays on its way while a person orders."""
+
+            async def overrides(self) -> list[BreakerOverride]:
+                found = await history.desk.overrides()
+                people.start_soon(order, BreakerMode.FORCED_OPEN)
+                await anyio.wait_all_tasks_blocked()
+                return list(found)
+
+        slow = cast("Any", Slow(history.desk, history.fuse, "desk"))
+        history.keeper.world = replace(history.world, desk=slow)
+        await history.keeper.beat()
     modes = {report.call_class: report.mode for report in history.chain.breakers()}
     assert modes[CallClass.SEND] is BreakerMode.FORCED_OPEN
 

@@ -83,8 +83,8 @@ class Silence:
     async def overrides(self) -> list[BreakerOverride]:
         return []
 
-    def force(self, overrides: list[BreakerOverride]) -> None:
-        assert overrides == []
+    async def heed(self, read: Callable[[], Awaitable[list[BreakerOverride]]]) -> None:
+        assert await read() == []
 
 
 class StubTicker(Ticker):

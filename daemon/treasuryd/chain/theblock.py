@@ -83,6 +83,7 @@ class TheBlock:
         ]
         self._readers = [Reader(node) for node in self._nodes]
         self._pricing = {reader.node.name: Pricing(reader) for reader in self._readers}
+        self._heeding = anyio.Lock()
 
     async def start(self) -> None:
         """Probe every endpoint once; one that cannot be reached is probed at its first use."""
@@ -197,6 +198,16 @@ class TheBlock:
             for kind, guard in node.guards.items():
                 if (node.name, kind) in chosen:
                     guard.force(chosen[node.name, kind])
+
+    async def heed(self, read: Callable[[], Awaitable[Sequence[BreakerOverride]]]) -> None:
+        """
+        Read people's words from the store and apply them.
+
+        Guarantees: what was read earlier is applied earlier. The keeper reads at every beat, and a reading that began
+        before a person's order and ends after it would lift the kill switch until the next one.
+        """
+        async with self._heeding:
+            self.force(await read())
 
     # --- several endpoints --------------------------------------------------------------------------------
 

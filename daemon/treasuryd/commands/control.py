@@ -169,7 +169,7 @@ async def force_breaker(
         at=approval.at,
     )
     event = await office.world.desk.force_breaker(override)
-    office.world.chain.force(await office.world.desk.overrides())
+    await office.world.chain.heed(office.world.desk.overrides)
     office.told(event)
     return office.world.chain.breakers()
 

@@ -57,7 +57,7 @@ class Keeper:
             try:
                 if self.mind.held.leases:
                     await self._renew()
-                self.world.chain.force(await self.world.desk.overrides())
+                await self.world.chain.heed(self.world.desk.overrides)
                 await self._compare()
                 wanted = [account for account in self.accounts if account not in self.mind.held.leases]
                 if wanted and not self.mind.stopping:

@@ -97,8 +97,8 @@ async def assembled(
             entropy=entropy,
             observer=observer,
         )
+        await chain.heed(desk.overrides)  # before the first call: what a person closed stays closed over a restart
         await chain.start()
-        chain.force(await desk.overrides())
         yield Assembled(
             world=World(
                 store=store,
