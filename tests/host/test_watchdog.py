@@ -101,6 +101,40 @@ def test_after_a_sleep_a_loop_that_noticed_goes_on() -> None:
     assert bench.pass_time(5) is None
 
 
+def test_a_stuck_loop_is_pardoned_once_however_often_the_machine_stands_still() -> None:
+    """§6.5: a starved machine, a process stopped again and again: the loop that never turned in between is ended."""
+    bench = Bench()
+    bench.lead(until=1_006.5)
+    verdicts = []
+    for _ in range(10):
+        bench.time += 1.5  # this thread too was not run for so long
+        verdicts.append(bench.watchdog.look())
+    assert any(verdict is not None and verdict.exit_code == Exit.LEASE_LOST for verdict in verdicts)
+
+
+def test_a_silent_standby_is_ended_however_often_the_machine_stands_still() -> None:
+    """§6.5: each pause alone is forgiven, and the silence between them adds up."""
+    bench = Bench()
+    for _ in range(19):
+        bench.time += 1.5
+        assert bench.watchdog.look() is None
+    bench.time += 3
+    verdict = bench.watchdog.look()
+    assert verdict is not None
+    assert verdict.exit_code == Exit.OUR_BUG
+
+
+def test_a_loop_that_turned_since_is_pardoned_again() -> None:
+    """Two sleeps of a laptop are two: each time the loop may notice by itself."""
+    bench = Bench()
+    for _ in range(3):
+        bench.lead(until=bench.time + 6.5)
+        bench.time += 3_600
+        assert bench.watchdog.look() is None
+        bench.held = Held()
+        assert bench.pass_time(2) is None
+
+
 def test_the_thread_ends_a_stuck_process() -> None:
     """The real thread, with a lease that is over: it says why, and calls the end with the code."""
     bench = Bench()

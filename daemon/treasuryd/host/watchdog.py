@@ -6,6 +6,7 @@ no loop: it ends the process when the lease has run out and the process still be
 has not been heard of for too long (protocol.md §6.5). The service manager starts it anew.
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -46,7 +47,8 @@ class Watchdog:
 
     Guarantees: `end` is called within two looks after the lease has run out under a stuck loop. After a sleep of the
     machine or a SIGSTOP, in which this thread stood still too, the loop gets two looks to notice by itself: every
-    effect asks the guard first, so that costs nothing.
+    effect asks the guard first, so that costs nothing. Until it has turned it gets them once: a loop that is stuck on a
+    machine that stands still again and again is ended as well.
     Does not guarantee: that nothing was sent after the lease ran out; the fence and the nonce are for that.
     """
 
@@ -66,7 +68,7 @@ class Watchdog:
         self._end = end
         self._fed_at = now()
         self._looked_at = now()
-        self._lenient_until = now()
+        self._pardoned_at = BootSeconds(-math.inf)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -92,11 +94,11 @@ class Watchdog:
         """Look once: None when all is well, or while the loop may still notice by itself after a common pause."""
         now = self._now()
         look = self._patience.look
-        if now - self._looked_at > 4 * look:  # the whole process stood still, not the loop alone
-            self._lenient_until = BootSeconds(now + 2 * look)
-            self._fed_at = now
+        # the whole process stood still, not the loop alone
+        if now - self._looked_at > 4 * look and self._fed_at > self._pardoned_at:
+            self._pardoned_at = now
         self._looked_at = now
-        if now < self._lenient_until:
+        if now < self._pardoned_at + 2 * look:
             return None
         held = self._held()
         overdue = now - held.until - self._patience.lease_grace
@@ -106,7 +108,7 @@ class Watchdog:
                 exit_code=Exit.LEASE_LOST,
                 reason=f"the lease of {accounts} ran out {overdue:.1f} s ago and the loop has not noticed",
             )
-        silent = now - self._fed_at
+        silent = now - max(self._fed_at, self._pardoned_at)
         if silent >= self._patience.silence:
             return Verdict(exit_code=Exit.OUR_BUG, reason=f"the event loop has not turned for {silent:.1f} s")
         return None
