@@ -97,7 +97,9 @@ async def assembled(
             entropy=entropy,
             observer=observer,
         )
-        await chain.heed(desk.overrides)  # before the first call: what a person closed stays closed over a restart
+        await chain.heed(
+            desk.overrides
+        )  # before the first call: what a person closed stays closed over a restart
         await chain.start()
         yield Assembled(
             world=World(

@@ -99,6 +99,18 @@ class Process:
     port: int = 0
     bound: anyio.Event = field(default_factory=anyio.Event)
 
+    async def begin(self) -> None:
+        """
+        Look at the chain and ask for the leases, with the watchdogs fed.
+
+        Taking up what the signer bound for a restored store may last longer than a stuck loop is given.
+        """
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.heartbeat, name="heartbeat")
+            await check_chain(self.parts.world)
+            await self.keeper.beat()
+            group.cancel_scope.cancel()
+
     async def web(self) -> None:
         """Serve HTTP; ready once the port is bound."""
         options = web_options(self.settings, self.telemetry, token=lambda: read_token(self.settings))
@@ -230,8 +242,7 @@ async def _executor(settings: Settings, *, reread: Reread | None, after: After) 
             _settle_memory()
             process.watchdog.start()
             try:
-                await check_chain(parts.world)
-                await process.keeper.beat()
+                await process.begin()
                 await _supervised(process, devnet, reread, after)
             finally:
                 process.watchdog.stop()
