@@ -148,6 +148,12 @@ def _poison(node: Node, command: Command) -> dict[str, Any]:
     return {}
 
 
+def _market_stalls(node: Node, command: Command) -> dict[str, Any]:
+    """Let the energy market and the dashboards' series stand still from now on, or (`on` false) live again."""
+    node.switches.market_stalls_at = node.ledger.height if _flag(command) else None
+    return {}
+
+
 def _abilities(node: Node, command: Command) -> dict[str, Any]:
     """Switch abilities: `batch`, `tx_status`, `account`; those not named stay, `on` sets all."""
     abilities = node.switches.abilities
@@ -269,8 +275,8 @@ _DONE: Final = {
     "abilities": _abilities, "absurd_height": _absurd_height, "clear": _clear, "deposit": _deposit,
     "dust": _deposit, "foreign_spend": _foreign_spend, "freeze_on_client_bytes": _freeze_on_client_bytes,
     "fund": _deposit, "lag": _lag, "latest_header_panics": _latest_header_panics, "lose_pool": _lose_pool,
-    "mine": _mine, "mining": _mining, "poison": _poison, "reorg": _reorg, "restart": _restart,
-    "signature_delay": _signature_delay,
+    "market_stalls": _market_stalls, "mine": _mine, "mining": _mining, "poison": _poison, "reorg": _reorg,
+    "restart": _restart, "signature_delay": _signature_delay,
 }  # fmt: skip
 _SHOWN: Final = {
     "accounts": _accounts, "blocks": _blocks, "mempool": _mempool, "status": _status, "transactions": _transactions,

@@ -70,7 +70,9 @@ class DevnetConfig:
     `port` 0 takes a free one (`Devnet.port` says which). Without `state_folder` nothing is kept. `genesis` funds
     addresses (base units) before the first block of a new chain; a chain that is already stored keeps its own.
     `offered` names a file to which every transaction that is offered is written, whatever the answer.
-    `rate_limit` is requests per second and address, None for none. Bytes, seconds and base units throughout.
+    `rate_limit` is requests per second and address, None for none. `market` gives the chain a living energy market and
+    the series that dashboards show; without it both are empty, as on a fresh node. `metrics_port` opens a listener for
+    them beside the RPC port (0: a free one, None: none). Bytes, seconds and base units throughout.
     """
 
     profile: str = "dev"
@@ -92,6 +94,8 @@ class DevnetConfig:
     max_connections: int = 1024
     check_signatures: bool = True
     signature_delay_seconds: float = 0.0  # the node takes 0.4 to 1.5 s to judge one
+    market: bool = False
+    metrics_port: int | None = None
     stream_interval_seconds: float = 1.0
     latest_header_panics: bool = False  # on an empty chain: drops the connection and poisons the chain lock
     freeze_on_client_bytes: bool = False  # one byte of a client on the stream freezes the RPC port

@@ -101,6 +101,7 @@ class Switches:
 
     `lag`: blocks that every reading lies behind. `absurd_index`: tip index reported instead of the true one.
     `poisoned`: the chain lock is poisoned: `submit_tx` says so, headers drop the connection, stream and mining stop.
+    `market_stalls_at`: the height at which the energy market and the dashboards' series stand still; None: they live.
     """
 
     abilities: Abilities
@@ -111,6 +112,7 @@ class Switches:
     lag: int = 0
     absurd_index: int | None = None
     poisoned: bool = False
+    market_stalls_at: int | None = None
 
     @classmethod
     def of(cls, config: DevnetConfig) -> Switches:

@@ -133,9 +133,9 @@ def _body_length(headers: dict[str, str]) -> int:
     return int(stated)
 
 
-def answer(status: int, body: bytes = b"", *, close: bool = False) -> bytes:
-    """Write an answer: JSON when there is a body, and whether the connection is kept."""
-    kind = "content-type: application/json\r\n" if body else ""
+def answer(status: int, body: bytes = b"", *, close: bool = False, kind: str = "application/json") -> bytes:
+    """Write an answer, of a content type when there is a body, and whether the connection is kept."""
+    kind = f"content-type: {kind}\r\n" if body else ""
     keep = "connection: close\r\n" if close else "connection: keep-alive\r\nkeep-alive: timeout=90\r\n"
     reason = _REASONS.get(status, "Unknown")
     return f"HTTP/1.1 {status} {reason}\r\n{kind}content-length: {len(body)}\r\n{keep}\r\n".encode() + body

@@ -13,11 +13,14 @@ from typing import Any, Final
 from blake3 import blake3
 
 from treasuryd.devnet.config import DevnetConfig
+from treasuryd.devnet.economy import Family, families
 from treasuryd.devnet.faults import Faults, Switches, Wrong
 from treasuryd.devnet.ledger import Ledger, Verdict
+from treasuryd.devnet.market import PAGE_ROWS, EnergyMarket, empty_page, empty_state
 from treasuryd.devnet.pool import Offer
 from treasuryd.devnet.signatures import offer_of
 from treasuryd.wire.theblock.binary import U64_MAX, Undecodable
+from treasuryd.wire.theblock.market import MAX_PAGE_ROWS, UNAUTHORISED
 from treasuryd.wire.theblock.replies import (
     INVALID_PARAMS,
     LOCK_POISONED,
@@ -29,7 +32,6 @@ MAX_HEADERS: Final = 200
 NEEDS_REPLAY_NONCE: Final = frozenset({"submit_tx", "start_mining", "stop_mining"})
 DEBUG: Final = frozenset({"start_mining", "stop_mining"})
 NOT_FOUND: Final = -32003
-UNAUTHORISED: Final = -33009
 _OK: Final = {"status": "ok"}
 
 
@@ -227,9 +229,13 @@ class Node:
         }  # fmt: skip
 
     def metrics(self, _call: Call) -> Any:
-        """Write the node's series that a payer can use, as Prometheus text in one JSON string."""
+        """Write the node's metrics, as Prometheus text in one JSON string."""
+        return self.exposition()
+
+    def exposition(self) -> str:
+        """Write the series that a payer can use and, where there is a market, those that dashboards show."""
         ledger = self.ledger
-        rows = [
+        rows: list[Family] = [
             ("base_fee", "gauge", [("", ledger.base_fee)]),
             ("fee_floor_current", "gauge", [("", ledger.pools[0].window.floor)]),
             ("block_mined_total", "counter", [("", ledger.height)]),
@@ -238,6 +244,8 @@ class Node:
             ("tx_admitted_total", "counter", [("", ledger.admitted)]),
             ("tx_rejected_total", "counter", [(f'{{reason="{name}"}}', n) for name, n in ledger.rejections.items()]),
         ]  # fmt: skip
+        if self.config.market:
+            rows += families(self.market, reward=ledger.rules.reward)
         lines = []
         for name, kind, series in rows:
             lines.append(f"# TYPE {name} {kind}")
@@ -255,16 +263,44 @@ class Node:
         return _OK
 
     def energy_market_state(self, call: Call) -> Any:
-        """Give the fresh node's empty market; only with the token where one is configured."""
+        """Give the market as it stands; on a fresh node it is empty."""
+        market = self._market(call)
+        return empty_state() if market is None else market.state(_provider(call))
+
+    def energy_receipts(self, call: Call) -> Any:
+        """List receipts of deliveries, a page of them."""
+        return self._energy_page(call, "receipts")
+
+    def energy_credits(self, call: Call) -> Any:
+        """List credits that are not settled, a page of them."""
+        return self._energy_page(call, "credits")
+
+    def energy_disputes(self, call: Call) -> Any:
+        """List disputes, a page of them; `status` chooses."""
+        if call.params.get("status") not in {None, "open", "resolved"}:
+            raise Refused(INVALID_PARAMS, "invalid params")
+        return self._energy_page(call, "disputes")
+
+    def _energy_page(self, call: Call, name: str) -> Any:
+        page = _number(call.params, "page", 0)
+        size = max(1, min(_number(call.params, "page_size", PAGE_ROWS), MAX_PAGE_ROWS))
+        found = self._market(call)
+        if found is None:
+            return empty_page(name, page=page, size=size)
+        chosen = {"provider_id": _provider(call), "status": call.params.get("status")}
+        return found.page(name, chosen, page=page, size=size)
+
+    def _market(self, call: Call) -> EnergyMarket | None:
+        """Give the market to those who may see it: only with the token where one is configured."""
         if self.config.admin_token is not None and not self._is_admin(call.token):
             raise Refused(UNAUTHORISED, "unauthorized")
-        governance = {
-            "expiry_blocks": 0, "min_stake": 1000, "mode": "real_time", "oracle_timeout_blocks": 0,
-            "quorum_threshold_ppm": 0,
-        }  # fmt: skip
-        return {
-            "credits": [], "disputes": [], "governance": governance, "providers": [], "receipts": [], "status": "ok",
-        }  # fmt: skip
+        return self.market if self.config.market else None
+
+    @property
+    def market(self) -> EnergyMarket:
+        """The market at this height, or at the one where it was told to stand still."""
+        stalled = self.switches.market_stalls_at
+        return EnergyMarket(seed=self.ledger.seed, height=self.ledger.height if stalled is None else stalled)
 
     # --- what happens to the node --------------------------------------------------------------------
 
@@ -292,6 +328,9 @@ _METHODS: Final[Mapping[str, Callable[[Node, Call], Any]]] = {
     "start_mining": Node.start_mining,
     "stop_mining": Node.stop_mining,
     "energy.market_state": Node.energy_market_state,
+    "energy.receipts": Node.energy_receipts,
+    "energy.credits": Node.energy_credits,
+    "energy.disputes": Node.energy_disputes,
 }
 
 
@@ -305,6 +344,13 @@ def _optional(value: object) -> int | None:
     if type(value) is not int or not 0 <= value <= U64_MAX:
         raise Refused(INVALID_PARAMS, "invalid params")
     return value
+
+
+def _provider(call: Call) -> str | None:
+    found = call.params.get("provider_id")
+    if found is not None and not isinstance(found, str):
+        raise Refused(INVALID_PARAMS, "invalid params")
+    return found
 
 
 def _number(params: Mapping[str, Any], name: str, default: int) -> int:

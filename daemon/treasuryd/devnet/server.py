@@ -22,6 +22,7 @@ import orjson
 from treasuryd.devnet import admin
 from treasuryd.devnet.chainfile import FILE_NAME, ChainFile, open_ledger
 from treasuryd.devnet.config import DevnetConfig
+from treasuryd.devnet.exposing import serve_metrics
 from treasuryd.devnet.faults import Fault, Wrong
 from treasuryd.devnet.http import CONTINUE, BadRequest, BodyTooLarge, Parser, Request, answer, plain
 from treasuryd.devnet.ledger import Ledger
@@ -152,6 +153,7 @@ class Devnet:
         self.config = config
         self.node = node
         self.port = config.port
+        self.metrics_port: int | None = None
         self.frozen: set[Connection] = set()  # streams that hold the RPC port up
         self.freezes = 0  # how often a client did what freezes the real node
         self.stream_bytes = 0  # what clients wrote on streams; a right client writes none
@@ -165,6 +167,11 @@ class Devnet:
     def url(self) -> str:
         """Where the RPC port answers."""
         return f"http://{self.config.host}:{self.port}"
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Where the metrics listener answers; None where there is none."""
+        return None if self.metrics_port is None else f"http://{self.config.host}:{self.metrics_port}/metrics"
 
     def apply(self, command: admin.Command) -> dict[str, Any]:
         """Carry out an admin command; see `admin.apply`."""
@@ -467,18 +474,23 @@ async def serve(
     try:
         node = build_node(config, file, now=now)
         node.told = offered
-        with _bound(config) as listener:
-            async with asyncio.TaskGroup() as tasks:
-                devnet = Devnet(config, node, sleep=sleep, tasks=tasks)
-                devnet.port = int(listener.getsockname()[1])
-                loop = asyncio.get_running_loop()
-                server = await loop.create_server(lambda: Connection(devnet), sock=listener, backlog=512)
-                try:
-                    ready(devnet)
-                    await devnet.mine_for_ever()
-                finally:
-                    server.close()
-                    devnet.close()
+        async with contextlib.AsyncExitStack() as stack:
+            listener = stack.enter_context(_bound(config.host, config.port))
+            exposing = None
+            if config.metrics_port is not None:
+                exposing = stack.enter_context(_bound(config.host, config.metrics_port))
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            devnet = Devnet(config, node, sleep=sleep, tasks=tasks)
+            devnet.port = int(listener.getsockname()[1])
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(lambda: Connection(devnet), sock=listener, backlog=512)
+            stack.callback(devnet.close)
+            stack.callback(server.close)
+            if exposing is not None:
+                devnet.metrics_port = int(exposing.getsockname()[1])
+                await stack.enter_async_context(serve_metrics(exposing, node.exposition))
+            ready(devnet)
+            await devnet.mine_for_ever()
     finally:
         if file is not None:
             file.close()
@@ -486,14 +498,14 @@ async def serve(
             offered.close()
 
 
-def _bound(config: DevnetConfig) -> socket.socket:
+def _bound(host: str, port: int) -> socket.socket:
     """Bind before anything runs, so that a taken port is said at once."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((config.host, config.port), family=family)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise Rejected(
-            f"the development chain cannot listen on {config.host}:{config.port}: {os.strerror(error.errno or 0)}",
+            f"the development chain cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}",
             hint="Is another treasuryd running? Stop it, or choose another devnet.port.",
             kind=Refusal.CONFLICT,
         ) from error
