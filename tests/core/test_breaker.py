@@ -20,6 +20,7 @@ from treasuryd.core.breaker import (
     force,
     open_seconds,
     report,
+    retuned,
     settle,
     state_at,
 )
@@ -415,6 +416,32 @@ def test_the_same_word_again_changes_nothing(mode: BreakerMode) -> None:
     """All stored words are applied again at every reload."""
     breaker = force(tripped(), mode, now=at(1.0))
     assert force(breaker, mode, now=at(2.0)) is breaker
+
+
+@pytest.mark.parametrize("window_secs", [3_000.0, 30.0])
+def test_a_window_of_another_length_slides_like_any_other(window_secs: float) -> None:
+    """§7, "and the window works": after a reload too, good calls of long ago do not hide a dead hour."""
+    breaker = healthy()
+    for number in range(100):
+        breaker = call(breaker, Outcome.SUCCESS, 86_400.0 + number)
+    breaker = retuned(breaker, replace(DEFAULTS, window_secs=window_secs))
+    for number in range(100):
+        breaker = call(breaker, Outcome.SUCCESS, 86_600.0 + number)
+    now = 86_700.0 + 2 * window_secs
+    for number in range(DEFAULTS.min_calls):
+        assert breaker.state is BreakerState.CLOSED
+        breaker = call(breaker, Outcome.SLOW, now + number / 10)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_what_was_counted_before_a_reload_stays_counted() -> None:
+    """Other thresholds: the failures in a row go on, and so does the window where its length stays."""
+    breaker = healthy()
+    for _ in range(4):
+        breaker = call(breaker, Outcome.FAILURE, 0.0)
+    breaker = retuned(breaker, replace(DEFAULTS, min_calls=5, success_threshold=1))
+    assert (breaker.consecutive, breaker.failures, breaker.window.bad) == (4, 4, 4)
+    assert call(breaker, Outcome.SLOW, 1.0).state is BreakerState.OPEN
 
 
 # --- settings -------------------------------------------------------------------------------------------------

@@ -90,8 +90,8 @@ class Guard:
         self._become(rules.force(self._breaker, mode, now=self.clock.boot_seconds()))
 
     def retune(self, settings: BreakerSettings) -> None:
-        """Go on with other thresholds and times; what was counted so far stays counted."""
-        self._breaker = replace(self._breaker, settings=settings)
+        """Go on with other thresholds and times (SIGHUP)."""
+        self._breaker = rules.retuned(self._breaker, settings)
 
     def settle(self, permit: Permit, outcome: Outcome, retry_after_seconds: float | None) -> None:
         """Give a permit back; for `Call` alone."""

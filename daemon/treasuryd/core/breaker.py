@@ -200,6 +200,17 @@ def force(breaker: Breaker, mode: BreakerMode, *, now: BootSeconds) -> Breaker:
     return breaker
 
 
+def retuned(breaker: Breaker, settings: BreakerSettings) -> Breaker:
+    """
+    Go on with other thresholds and times; what was counted so far stays counted.
+
+    A window of another length begins empty: its steps are counted from the boot in tenths of the length, so the old ones
+    would lie in the future of a longer one, and never leave it.
+    """
+    same = settings.window_secs == breaker.settings.window_secs
+    return replace(breaker, settings=settings, window=breaker.window if same else Window())
+
+
 def open_seconds(openings: int, *, base_seconds: float, cap_seconds: float, draw: float) -> float:
     """
     Say how long the breaker stays open this time.

@@ -97,9 +97,8 @@ async def assembled(
             entropy=entropy,
             observer=observer,
         )
-        await chain.heed(
-            desk.overrides
-        )  # before the first call: what a person closed stays closed over a restart
+        # before the first call: what a person closed stays closed over a restart
+        await chain.heed(desk.overrides)
         await chain.start()
         yield Assembled(
             world=World(
