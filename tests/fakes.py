@@ -14,6 +14,7 @@ from treasuryd.core.events import Event, EventKind
 from treasuryd.core.model import (
     Account,
     AccountId,
+    AccountMeters,
     Approval,
     BalanceEvent,
     BaseUnits,
@@ -40,6 +41,7 @@ from treasuryd.core.model import (
     Lease,
     LeaseSeen,
     Marks,
+    Meters,
     Moment,
     NewDisbursement,
     Nonce,
@@ -611,6 +613,24 @@ class FakeDesk:
             lineage="0" * 32,
             counts=counts,
             held_for_person=self.held_for_person,
+        )
+
+    async def meters(self, accounts: Sequence[AccountId]) -> Meters:
+        facts = await self.facts()
+        return Meters(
+            counts=facts.counts,
+            held={},
+            accounts=tuple(AccountMeters(id=account) for account in accounts),
+            oldest_payable_at=None,
+            snapshot=self.last,
+            kill_switch=False,
+            journal_head=0,
+            copy=None,
+            size_bytes=0,
+            free_bytes=0,
+            sqlite_version=facts.sqlite_version,
+            journal_mode=facts.journal_mode,
+            schema_version=facts.schema_version,
         )
 
 

@@ -40,6 +40,7 @@ from treasuryd.core.model import (
     Lease,
     LeaseSeen,
     Marks,
+    Meters,
     Moment,
     NewDisbursement,
     Nonce,
@@ -140,6 +141,10 @@ class Store(Protocol):
 
     async def seal(self, signed: Many[Signed], held: Held) -> Rows[Intent]:
         """Store the exact bytes of staged variants; answers the intents with all their variants, ready to send."""
+        ...
+
+    async def may_send(self, held: Held) -> frozenset[AccountId]:
+        """The fence as a reading: accounts that are ours and that nobody, in whatever process, has stopped (R13, R14)."""
         ...
 
     async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> "Recorded":
@@ -331,6 +336,9 @@ class Desk(Protocol):
 
     async def snapshot(self) -> Snapshot: ...
     async def facts(self) -> StoreFacts: ...
+    async def meters(self, accounts: Many[AccountId]) -> Meters:
+        """What metrics say of the store, and of these accounts."""
+        ...
 
 
 class Chain(Protocol):
@@ -541,6 +549,7 @@ class Vitals:
     chain_age_seconds: float | None  # since the believed head last rose
     loop_fed_age_seconds: float  # since the event loop last fed the watchdog
     signer_waits: str = ""  # why the signer signs nothing until a person acts (R11)
+    lease_left_seconds: float = 0.0  # how long what `leads` answers holds from now on; 0: nothing is held
 
 
 Wake: TypeAlias = Callable[[], Awaitable[None]]

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gc
 
 import pytest
@@ -8,7 +9,15 @@ from treasuryd.chain.guard import BreakerOpen, Guard
 from treasuryd.chain.transport import HttpRefused, Lost, NotMade
 from treasuryd.core.breaker import BreakerSettings, Outcome
 from treasuryd.core.events import EventKind, Severity
-from treasuryd.core.model import BreakerMode, BreakerState, CallClass, Endpoint, Meaning
+from treasuryd.core.model import (
+    CALL_SECONDS,
+    BreakerMode,
+    BreakerState,
+    CallClass,
+    CallOutcome,
+    Endpoint,
+    Meaning,
+)
 
 
 class Guarded:
@@ -196,3 +205,42 @@ def test_a_call_may_say_that_it_proves_nothing(guarded: Guarded) -> None:
     with guarded.guard.admit() as call:
         call.outcome = Outcome.IGNORED
     assert guarded.guard.report().successes == 1
+
+
+def test_each_call_is_counted_by_what_came_of_it(guarded: Guarded) -> None:
+    """Cancelled and never sent say nothing of the node; a refusal of ours is no call."""
+    guarded.succeed()
+    for error in (Lost("gone"), NotMade("too late"), asyncio.CancelledError()):
+        guarded.fail(error)
+    guarded.guard.force(BreakerMode.FORCED_OPEN)
+    with pytest.raises(BreakerOpen):
+        guarded.guard.admit()
+    assert guarded.guard.report().calls.outcomes == {
+        CallOutcome.SUCCESS: 2,
+        CallOutcome.FAILURE: 1,
+        CallOutcome.IGNORED: 2,
+        CallOutcome.REJECTED: 1,
+    }
+
+
+def test_calls_that_left_are_timed_without_their_wait_for_the_limiter(guarded: Guarded) -> None:
+    """A slow answer counts as an answer; what never left has no duration; nothing is too long to be told."""
+    for waited, took, error in (
+        (5.0, 0.004, None),
+        (0.0, 9.0, None),
+        (0.0, 0.004, Lost("gone")),
+        (0.0, 500.0, None),
+        (3.0, 0.0, NotMade("too late")),
+    ):
+        with contextlib.suppress(Lost, NotMade), guarded.guard.admit() as call:
+            guarded.clock.now += waited
+            call.starts()
+            guarded.clock.now += took
+            if error is not None:
+                raise error
+    calls = guarded.guard.report().calls
+    assert calls.outcomes[CallOutcome.SUCCESS] == 4
+    assert (calls.made, sum(calls.within)) == (4, 3)
+    assert calls.within[CALL_SECONDS.index(0.005)] == 2
+    assert calls.within[CALL_SECONDS.index(10.0)] == 1
+    assert calls.seconds == pytest.approx(509.008)

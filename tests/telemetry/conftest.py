@@ -1,38 +1,37 @@
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from treasuryd.core.model import (
-    Account,
     AccountId,
-    AccountState,
+    AccountMeters,
     Address,
     BaseUnits,
     BlockHash,
     BootSeconds,
     BreakerMode,
-    BreakerOverride,
     BreakerReport,
     BreakerState,
     CallClass,
+    CallTally,
+    CopyMeters,
     Endpoint,
     Epoch,
     Evidence,
     Frame,
-    FreezeCause,
     Height,
+    Hold,
     Holding,
     Incarnation,
     Lease,
-    LeaseSeen,
+    Meters,
     Moment,
     Nonce,
     Snapshot,
     Status,
-    StoreFacts,
     Term,
     UnixSeconds,
 )
@@ -50,7 +49,26 @@ FRAME = Frame(
 )
 
 
-ACTIVE = Account(id=TREASURY, baseline=FRAME, high_water=Nonce(4))
+ACCOUNT = AccountMeters(id=TREASURY, balance=777, high_water=Nonce(4), term=6, ambiguous=1)
+STORED = Meters(
+    counts={Status.QUEUED: 3, Status.ROLLED_BACK: 5},
+    held={Hold.REFUSED: 2},
+    accounts=(ACCOUNT,),
+    oldest_payable_at=UnixSeconds(49_900.0),
+    snapshot=Snapshot(pending_matured=7, staged_intents=5, last_submitted_nonce=Nonce(4)),
+    kill_switch=True,
+    journal_head=41,
+    copy=CopyMeters(behind=0, size_bytes=900, took_seconds=0.25),
+    size_bytes=4096,
+    free_bytes=1_000_000,
+    sqlite_version="3.40.1",
+    journal_mode="persist",
+    schema_version=1,
+)
+
+
+class Stopped(Exception):
+    """The task is over."""
 
 
 @dataclass
@@ -63,20 +81,25 @@ class FakeOffice:
     state: BreakerState = BreakerState.CLOSED
     leading: bool = True
     tick_age: float | None = 2.0
-    counts: dict[Status, int] = field(default_factory=lambda: {Status.QUEUED: 3, Status.FINALIZED: 99})
-    stored: Account = ACTIVE
+    calls: CallTally = field(default_factory=CallTally)
+    stored: Meters = STORED
     failing: bool = False
+    reading_seconds: float = 0.0  # how long the store takes to answer
     readings: int = 0
+    delays: list[float] = field(
+        default_factory=list
+    )  # of the coming sleeps; none left: the sleeper is stopped
 
     @property
     def world(self) -> Any:
         return self
 
-    chain = clock = engine = world
+    chain = clock = engine = desk = world
 
-    @property
-    def desk(self) -> Any:
-        return FakeDesk(self)
+    async def sleep(self, seconds: float) -> None:
+        if not self.delays:
+            raise Stopped
+        self.boot += seconds + self.delays.pop(0)
 
     def boot_seconds(self) -> BootSeconds:
         return BootSeconds(self.boot)
@@ -88,7 +111,7 @@ class FakeOffice:
         return [
             BreakerReport(
                 endpoint=Endpoint("local"), call_class=CallClass.SEND, state=self.state, mode=BreakerMode.AUTO,
-                failures=5, successes=2, rejections=9, transitions=1,
+                failures=5, successes=2, rejections=9, transitions=1, calls=self.calls,
             )
         ]  # fmt: skip
 
@@ -109,49 +132,18 @@ class FakeOffice:
         return Vitals(
             started=True, stopping=False, task_alive=True, poll_seconds=5, last_tick_age_seconds=self.tick_age,
             last_success_age_seconds=None, last_error=None, store_failing=False, reported_height=Height(121),
-            believed_height=Height(120), chain_age_seconds=1.5, loop_fed_age_seconds=0.1,
+            believed_height=Height(120), chain_age_seconds=1.5, loop_fed_age_seconds=0.1, lease_left_seconds=6.5,
         )  # fmt: skip
 
-    async def facts(self) -> StoreFacts:
+    async def meters(self, accounts: Sequence[AccountId]) -> Meters:
         self.readings += 1
         if self.failing:
             raise Corrupt("the disk is gone")
-        return StoreFacts(
-            sqlite_version="3.40.1", journal_mode="persist", schema_version=1, lineage="x", counts=self.counts,
-            held_for_person=2, ambiguous=1,
-        )  # fmt: skip
+        self.boot += self.reading_seconds
+        return self.stored
 
-    async def snapshot(self) -> Snapshot:
-        return Snapshot(pending_matured=7, staged_intents=5, last_submitted_nonce=Nonce(4))
-
-    async def lease_rows(self) -> Sequence[LeaseSeen]:
-        return [
-            LeaseSeen(
-                account=TREASURY, holder="h", incarnation=Incarnation("one"), machine="m", folder="f", term=Term(6),
-                beat=1, released=False,
-            )
-        ]  # fmt: skip
-
-    async def overrides(self) -> Sequence[BreakerOverride]:
-        return [
-            BreakerOverride(
-                endpoint=Endpoint("*"), call_class=CallClass.SEND, mode=BreakerMode.FORCED_OPEN, reason="stop"
-            )
-        ]
-
-    def freeze(self, cause: FreezeCause) -> None:
-        self.stored = Account(id=TREASURY, state=AccountState.FROZEN, cause=cause.value, baseline=FRAME)
-
-
-# `accounts` is both the office's configured names and a verb of the desk; the desk is a view of its own.
-class FakeDesk:
-    def __init__(self, office: FakeOffice) -> None:
-        self.office = office
-        self.facts, self.snapshot = office.facts, office.snapshot
-        self.lease_rows, self.overrides = office.lease_rows, office.overrides
-
-    async def accounts(self) -> Sequence[Account]:
-        return [self.office.stored]
+    def account(self, **changes: Any) -> None:
+        self.stored = replace(self.stored, accounts=(replace(ACCOUNT, **changes),))
 
 
 @dataclass

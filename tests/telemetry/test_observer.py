@@ -1,14 +1,18 @@
 from dataclasses import replace
 
 import pytest
-from tests.telemetry.conftest import FRAME, TREASURY, FakeOffice, Heard, listening
+from tests.telemetry.conftest import STORED, TREASURY, FakeOffice, Heard, Stopped, listening
 
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
-    Account,
+    CALL_SECONDS,
+    MAX_ACCOUNTS,
+    AccountId,
     AccountState,
     BaseUnits,
     BreakerState,
+    CallOutcome,
+    CallTally,
     DisbursementId,
     FreezeCause,
 )
@@ -128,7 +132,7 @@ async def test_a_dead_executor_does_not_look_healthy(heard: Heard) -> None:
     assert heard.sample("treasury_executor_last_tick_seconds") == 0
 
 
-async def test_every_documented_gauge_is_exported(heard: Heard) -> None:
+async def test_every_declared_gauge_is_exported(heard: Heard) -> None:
     """D26: seven treasury metrics of the original were never emitted."""
     office = FakeOffice()
     heard.telemetry.watch(office)
@@ -136,13 +140,20 @@ async def test_every_documented_gauge_is_exported(heard: Heard) -> None:
     heard.telemetry.saw(Event(kind=EventKind.TICKED, fields={"waiting_insufficient_funds": 4}))
     expected = {
         ("treasury_disbursement_backlog", "status", "queued"): 3,
+        ("treasury_disbursement_backlog", "status", "draft"): 0,
         ("treasury_balance", "account", "treasury"): 777,
         ("treasury_executor_active", "account", "treasury"): 1,
+        ("treasury_lease_valid_seconds", "account", "treasury"): 6.5,
         ("treasury_lease_term", "account", "treasury"): 6,
         ("treasury_executor_lease_released", "account", "treasury"): 0,
         ("treasury_executor_lease_last_nonce", "account", "treasury"): 4,
         ("treasury_account_frozen", "account", "treasury"): 0,
+        ("treasury_outcome_unknown", "account", "treasury"): 1,
         ("treasury_disbursements_waiting", "hold", "insufficient_funds"): 4,
+        ("treasury_disbursements_held", "hold", "refused"): 2,
+        ("treasury_disbursements_held", "hold", "poisoned"): 0,
+        ("treasury_disbursements_held", "hold", "ambiguous"): 1,
+        ("treasury_disbursement_scheduled_oldest_age_seconds", "", ""): 100,
         ("treasury_executor_pending_matured", "", ""): 7,
         ("treasury_executor_staged_intents", "", ""): 5,
         ("treasury_executor_last_submitted_nonce", "", ""): 4,
@@ -156,8 +167,15 @@ async def test_every_documented_gauge_is_exported(heard: Heard) -> None:
         ("treasury_chain_base_fee", "", ""): 3,
         ("treasury_kill_switch", "", ""): 1,
         ("treasury_store_readable", "", ""): 1,
-        ("treasury_disbursements_held", "", ""): 2,
-        ("treasury_outcome_unknown", "", ""): 1,
+        ("treasury_store_size_bytes", "", ""): 4096,
+        ("treasury_store_free_bytes", "", ""): 1_000_000,
+        ("treasury_journal_head", "", ""): 41,
+        ("treasury_journal_copy_lag_entries", "", ""): 0,
+        ("backup_last_success_timestamp_seconds", "kind", "journal"): 50_000,
+        ("backup_size_bytes", "kind", "journal"): 900,
+        ("backup_duration_seconds", "kind", "journal"): 0.25,
+        ("treasuryd_event_loop_lag_seconds", "", ""): 0,
+        ("treasury_clock_skew_seconds", "", ""): 0,
     }
     for (name, label_name, value), sample in expected.items():
         assert heard.sample(name, **({label_name: value} if label_name else {})) == sample, name
@@ -167,6 +185,7 @@ async def test_every_documented_gauge_is_exported(heard: Heard) -> None:
     assert "process_resident_memory_bytes" in body
     assert 'status="finalized"' in body
     assert 'treasury_disbursement_backlog{status="finalized"}' not in body
+    assert 'treasury_disbursement_backlog{status="rolled_back"}' not in body
 
 
 @pytest.mark.parametrize(
@@ -183,25 +202,123 @@ async def test_a_frozen_account_says_whether_money_moved(
 ) -> None:
     """Two alerts with two urgencies."""
     office = FakeOffice()
-    office.freeze(cause)
+    office.account(state=AccountState.FROZEN, cause=cause.value)
     heard.telemetry.watch(office)
     await heard.telemetry.refresh()
     assert heard.sample("treasury_account_frozen", account="treasury") == 1
     assert heard.sample("treasury_unexplained_movement", account="treasury") == unexplained
     assert heard.sample("treasury_account_quarantined", account="treasury") == 0
-    office.stored = Account(id=TREASURY, state=AccountState.QUARANTINED, baseline=FRAME)
+    office.account(state=AccountState.QUARANTINED)
     office.boot += 5
     await heard.telemetry.refresh()
     assert heard.sample("treasury_account_quarantined", account="treasury") == 1
 
 
 async def test_an_account_the_chain_does_not_know_has_no_balance(heard: Heard) -> None:
-    """Absent is not zero (N15)."""
+    """Absent is not zero (N15); nor has one that nobody asked for a lease of a term."""
     office = FakeOffice()
-    office.stored = Account(id=TREASURY, baseline=replace(FRAME, holdings={}))
+    office.account(balance=None, term=None)
     heard.telemetry.watch(office)
     await heard.telemetry.refresh()
     assert heard.sample("treasury_balance", account="treasury") is None
+    assert heard.sample("treasury_lease_term", account="treasury") is None
+    assert heard.sample("treasury_executor_lease_released", account="treasury") is None
+
+
+async def test_the_oldest_payout_grows_older_between_two_readings(heard: Heard) -> None:
+    """A stuck payout never enters the lag histogram: its age is made at the scrape; without one it is 0."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    office.unix += 7_200
+    assert heard.sample("treasury_disbursement_scheduled_oldest_age_seconds") == 7_300
+    office.unix = 1.0  # somebody set the clock back
+    assert heard.sample("treasury_disbursement_scheduled_oldest_age_seconds") == 0
+    office.stored, office.boot = replace(STORED, oldest_payable_at=None), office.boot + 1
+    await heard.telemetry.refresh()
+    assert heard.sample("treasury_disbursement_scheduled_oldest_age_seconds") == 0
+
+
+async def test_the_journals_copy_is_a_backup_as_long_as_it_lacks_nothing(heard: Heard) -> None:
+    """Once it falls behind, the time of the last success stands still; an idle daemon's goes on."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    office.boot, office.unix = office.boot + 500, office.unix + 500
+    await heard.telemetry.refresh()
+    assert heard.sample("backup_last_success_timestamp_seconds", kind="journal") == 50_500
+    assert STORED.copy is not None
+    office.stored = replace(STORED, copy=replace(STORED.copy, behind=3))
+    office.boot, office.unix = office.boot + 500, office.unix + 500
+    await heard.telemetry.refresh()
+    assert heard.sample("backup_last_success_timestamp_seconds", kind="journal") == 50_500
+    assert heard.sample("treasury_journal_copy_lag_entries") == 3
+
+
+async def test_a_standby_says_nothing_of_a_copy_that_the_leader_writes(heard: Heard) -> None:
+    """Its own place in it stands still, and would be an alarm."""
+    office = FakeOffice(leading=False)
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    assert heard.sample("backup_last_success_timestamp_seconds", kind="journal") is None
+    assert heard.sample("treasury_journal_copy_lag_entries") is None
+    assert heard.sample("treasury_lease_valid_seconds", account="treasury") == 0
+
+
+async def test_the_wall_clock_is_held_against_the_boot_clock(heard: Heard) -> None:
+    """Signed: set forward is positive, set back negative; that time passes is neither."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    office.boot, office.unix = office.boot + 60, office.unix + 60
+    assert heard.sample("treasury_clock_skew_seconds") == 0
+    office.unix -= 90
+    assert heard.sample("treasury_clock_skew_seconds") == -90
+
+
+async def test_a_loop_that_comes_back_late_is_told_for_ten_seconds(heard: Heard) -> None:
+    """The worst of the window; then it is over."""
+    office = FakeOffice(delays=[0.0, 1.5, 0.1])
+    heard.telemetry.watch(office)
+    with pytest.raises(Stopped):
+        await heard.telemetry.pulse()
+    assert heard.sample("treasuryd_event_loop_lag_seconds") == pytest.approx(1.5)
+    office.boot += 9.7
+    assert heard.sample("treasuryd_event_loop_lag_seconds") == pytest.approx(0.1)
+    office.boot += 10
+    assert heard.sample("treasuryd_event_loop_lag_seconds") == 0
+
+
+async def test_calls_are_counted_and_timed_per_endpoint_and_class(heard: Heard) -> None:
+    """A bucket counts everything below it; what took longer than the last bound is in infinity alone."""
+    within = tuple(2 if bound == 0.01 else 3 if bound == 10.0 else 0 for bound in CALL_SECONDS)
+    office = FakeOffice(
+        calls=CallTally(
+            outcomes={CallOutcome.SUCCESS: 5, CallOutcome.REJECTED: 7}, within=within, made=6, seconds=150.0
+        )
+    )
+    heard.telemetry.watch(office)
+    place = {"endpoint": "local", "call_class": "send"}
+    assert heard.sample("treasury_chain_calls_total", **place, outcome="success") == 5
+    assert heard.sample("treasury_chain_calls_total", **place, outcome="rejected") == 7
+    assert heard.sample("treasury_chain_calls_total", **place, outcome="failure") == 0
+    name = "treasury_chain_call_duration_seconds"
+    assert heard.sample(f"{name}_bucket", **place, le="0.005") == 0
+    assert heard.sample(f"{name}_bucket", **place, le="0.01") == 2
+    assert heard.sample(f"{name}_bucket", **place, le="10.0") == 5
+    assert heard.sample(f"{name}_bucket", **place, le="+Inf") == 6
+    assert heard.sample(f"{name}_count", **place) == 6
+    assert heard.sample(f"{name}_sum", **place) == 150
+
+
+async def test_more_accounts_than_there_may_be_are_not_exported(heard: Heard) -> None:
+    """The published bound holds even for a configuration that got past its check."""
+    office = FakeOffice(accounts=tuple(AccountId(f"a{number}") for number in range(MAX_ACCOUNTS + 9)))
+    heard.telemetry.watch(office)
+    assert heard.sample("treasury_executor_active", account=f"a{MAX_ACCOUNTS - 1}") == 0
+    assert heard.sample("treasury_executor_active", account=f"a{MAX_ACCOUNTS}") is None
+
+
+# --- the store -----------------------------------------------------------------------------------------------------
 
 
 async def test_the_store_is_asked_at_most_once_a_second(heard: Heard) -> None:
@@ -216,6 +333,19 @@ async def test_the_store_is_asked_at_most_once_a_second(heard: Heard) -> None:
     assert office.readings == 2
 
 
+async def test_a_store_that_answers_slowly_is_asked_seldom(heard: Heard) -> None:
+    """Metrics never take more than a fiftieth of its time, whatever the number of waiting items."""
+    office = FakeOffice(reading_seconds=0.5)
+    heard.telemetry.watch(office)
+    await heard.telemetry.refresh()
+    office.boot += 24.9
+    await heard.telemetry.refresh()
+    assert office.readings == 1
+    office.boot += 0.2
+    await heard.telemetry.refresh()
+    assert office.readings == 2
+
+
 async def test_a_store_that_cannot_be_read_is_told_and_not_remembered(heard: Heard) -> None:
     """A scrape raises nothing; old numbers do not stay."""
     office = FakeOffice()
@@ -225,7 +355,9 @@ async def test_a_store_that_cannot_be_read_is_told_and_not_remembered(heard: Hea
     await heard.telemetry.refresh()
     assert heard.sample("treasury_store_readable") == 0
     assert heard.sample("treasury_disbursement_backlog", status="queued") is None
+    assert heard.sample("treasury_executor_pending_matured") is None
     assert heard.sample("treasury_executor_active", account="treasury") == 1
+    assert heard.sample("treasury_telemetry_failures_total") == 1
 
 
 async def test_before_anything_runs_only_the_build_is_known(heard: Heard) -> None:

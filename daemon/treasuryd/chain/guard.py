@@ -8,6 +8,8 @@ tells the observer when the state changes. It is plain synchronous code, so noth
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
+from collections import Counter
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
@@ -16,7 +18,16 @@ from treasuryd.chain.transport import NotMade
 from treasuryd.core import breaker as rules
 from treasuryd.core.breaker import Breaker, BreakerSettings, Outcome, Permit
 from treasuryd.core.events import Event, EventKind, Severity
-from treasuryd.core.model import BreakerMode, BreakerReport, BreakerState, CallClass, Endpoint
+from treasuryd.core.model import (
+    CALL_SECONDS,
+    BreakerMode,
+    BreakerReport,
+    BreakerState,
+    CallClass,
+    CallOutcome,
+    CallTally,
+    Endpoint,
+)
 from treasuryd.errors import Transient
 from treasuryd.ports import Clock, Entropy, Observer
 
@@ -24,6 +35,13 @@ _SEVERITY: Final = {
     BreakerState.CLOSED: Severity.INFO,
     BreakerState.HALF_OPEN: Severity.INFO,
     BreakerState.OPEN: Severity.WARNING,
+}
+_COUNTS_AS: Final = {
+    Outcome.SUCCESS: CallOutcome.SUCCESS,
+    Outcome.SLOW: CallOutcome.SUCCESS,
+    Outcome.FAILURE: CallOutcome.FAILURE,
+    Outcome.IGNORED: CallOutcome.IGNORED,
+    Outcome.CANCELLED: CallOutcome.IGNORED,
 }
 
 
@@ -58,6 +76,9 @@ class Guard:
         self._entropy = entropy
         self._observer = observer
         self._breaker: Breaker = rules.cautious(settings)
+        self._outcomes = Counter[CallOutcome]()
+        self._within = [0] * (len(CALL_SECONDS) + 1)  # the last place: longer than all of them
+        self._seconds = 0.0
 
     def admit(self) -> Call:
         """Ask leave for one call, to be used with `with`; BreakerOpen when there is none."""
@@ -65,6 +86,7 @@ class Guard:
         after, permit = rules.ask(self._breaker, now=now)
         self._become(after)
         if permit is None:
+            self._outcomes[CallOutcome.REJECTED] += 1
             reopens = self.report().reopens_in_seconds
             wait = "until a probe has succeeded" if reopens is None else f"for {reopens:.0f} s more"
             if after.mode is BreakerMode.FORCED_OPEN:
@@ -80,10 +102,17 @@ class Guard:
         return rules.state_at(self._breaker, self.clock.boot_seconds()) is BreakerState.CLOSED
 
     def report(self) -> BreakerReport:
-        """Describe the breaker at this moment."""
-        return rules.report(
+        """Describe the breaker, and the calls made through it, at this moment."""
+        shown = rules.report(
             self._breaker, endpoint=self.endpoint, call_class=self.call_class, now=self.clock.boot_seconds()
         )
+        calls = CallTally(
+            outcomes=dict(self._outcomes),
+            within=tuple(self._within[:-1]),
+            made=sum(self._within),
+            seconds=self._seconds,
+        )
+        return replace(shown, calls=calls)
 
     def force(self, mode: BreakerMode) -> None:
         """Apply a person's word."""
@@ -92,6 +121,13 @@ class Guard:
     def retune(self, settings: BreakerSettings) -> None:
         """Go on with other thresholds and times (SIGHUP)."""
         self._breaker = rules.retuned(self._breaker, settings)
+
+    def tally(self, outcome: Outcome, took_seconds: float | None) -> None:
+        """Count what came of a call, and how long it took where it left; for `Call` alone."""
+        self._outcomes[_COUNTS_AS[outcome]] += 1
+        if took_seconds is not None:
+            self._within[bisect_left(CALL_SECONDS, took_seconds)] += 1
+            self._seconds += took_seconds
 
     def settle(self, permit: Permit, outcome: Outcome, retry_after_seconds: float | None) -> None:
         """Give a permit back; for `Call` alone."""
@@ -128,12 +164,13 @@ class Guard:
 class Call:
     """One permitted call. `outcome` is what a call that ends without an error counts as; the caller may say less."""
 
-    __slots__ = ("_guard", "_permit", "_started", "outcome")
+    __slots__ = ("_guard", "_left", "_permit", "_started", "outcome")
 
     def __init__(self, guard: Guard, permit: Permit) -> None:
         self._guard = guard
         self._permit = permit
         self._started = guard.clock.boot_seconds()
+        self._left = False
         self.outcome = Outcome.SUCCESS
 
     def __enter__(self) -> Self:
@@ -142,16 +179,19 @@ class Call:
     def starts(self) -> None:
         """Be told that the call leaves now: what it waited for our own limiter is not its slowness."""
         self._started = self._guard.clock.boot_seconds()
+        self._left = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        retry_after = getattr(error, "retry_after_seconds", None)
-        self._guard.settle(self._permit, self._judge(error), retry_after)
+        took = self._guard.clock.boot_seconds() - self._started
+        outcome = self._judge(error, took)
+        left = self._left and not isinstance(error, NotMade)
+        self._guard.tally(outcome, max(0.0, took) if left else None)
+        self._guard.settle(self._permit, outcome, getattr(error, "retry_after_seconds", None))
 
-    def _judge(self, error: BaseException | None) -> Outcome:
+    def _judge(self, error: BaseException | None, took: float) -> Outcome:
         if error is None:
-            took = self._guard.clock.boot_seconds() - self._started
             slow = self.outcome is Outcome.SUCCESS and took > self._guard.slow_seconds
             return Outcome.SLOW if slow else self.outcome
         if isinstance(error, asyncio.CancelledError):

@@ -96,6 +96,7 @@ class Mind:
             believed_height=self.belief.believed if self.belief else None,  # of the same reading as the claim
             chain_age_seconds=self.belief.age_seconds(now) if self.belief else None,
             loop_fed_age_seconds=now - self.fed_boot,
+            lease_left_seconds=max(0.0, self.held.until - now) if self.held.leases else 0.0,
         )
 
     # --- for the tasks -----------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ async def _store(
     entropy: SystemEntropy,
     observer: Observer,
 ) -> tuple[SqliteStore, SqliteDesk]:
-    copy = JournalCopy(_private_folder(settings.journal_path))
+    copy = JournalCopy(_private_folder(settings.journal_path), now=clock.boot_seconds)
     stack.callback(copy.close)
     database = Database(
         path=settings.database_file,
@@ -218,7 +218,7 @@ async def _store(
     )
     observer.saw(*events)
     store = SqliteStore(driver, rules, now=clock.unix_seconds, told=lambda events: observer.saw(*events))
-    return store, SqliteDesk(driver, rules)
+    return store, SqliteDesk(driver, rules, copy=copy)
 
 
 async def _signer(

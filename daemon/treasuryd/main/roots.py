@@ -270,6 +270,7 @@ async def _supervised(process: Process, devnet: Devnet | None, reread: Reread | 
             "web": process.web,
             "heartbeat": process.heartbeat,
             "follower": process.follower,
+            "pulse": process.telemetry.pulse,
             "auditor": process.auditor.run,
             "afterwards": afterwards,
         },

@@ -20,6 +20,7 @@ from treasuryd.core.model import (
     IntentId,
     LeaseSeen,
     Marks,
+    Meters,
     Nonce,
     NotWritten,
     Page,
@@ -41,12 +42,14 @@ from treasuryd.store import (
     desk_queries,
     fillers,
     memories,
+    meters,
     ownership,
     quarantine,
     rows,
     sealing,
 )
 from treasuryd.store.journal import recorded
+from treasuryd.store.journal_copy import JournalCopy
 
 
 class SqliteDesk:
@@ -57,9 +60,10 @@ class SqliteDesk:
     database is ever read as state.
     """
 
-    def __init__(self, driver: Driver, rules: Rules) -> None:
+    def __init__(self, driver: Driver, rules: Rules, *, copy: JournalCopy | None = None) -> None:
         self._driver = driver
         self._rules = rules
+        self._copy = copy  # the journal's, of which metrics tell
         self._frames = rows.Frames()  # for the reading thread alone
 
     def retune(self, rules: Rules) -> None:
@@ -275,3 +279,7 @@ class SqliteDesk:
     async def facts(self) -> StoreFacts:
         """What `/health` says of the store."""
         return await self._driver.read(desk_queries.facts)
+
+    async def meters(self, accounts: Sequence[AccountId]) -> Meters:
+        """What metrics say of the store."""
+        return await self._driver.read(meters.meters, self._rules, accounts, self._copy)

@@ -49,22 +49,37 @@ class JournalCopy:
     `ahead` names such chains.
     """
 
-    def __init__(self, folder: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
+    def __init__(
+        self, folder: Path, *, sync: Callable[[int], None] = os.fsync, now: Callable[[], float] = float
+    ) -> None:
         self._folder = folder
         self._sync = sync  # makes a file (by its descriptor) durable
+        self._now = now  # seconds of a clock that never steps back; without one nothing is measured
         self._files: dict[str, FileIO] = {}
         self._lines: dict[str, list[bytes]] = {}  # of each chain, to be written at once
         self._waiting: dict[str, int] = {}  # bytes of each chain's copy that are not synced yet
         self._failed = False
         self._copied: int | None = None  # id of the last entry copied; None before the first call
         self.ahead: Mapping[str, CopyHead] = {}
+        self.took_seconds = 0.0  # for the last commit
+
+    @property
+    def copied(self) -> int | None:
+        """Id of the last entry copied; None before the first call."""
+        return self._copied
+
+    def size_bytes(self) -> int:
+        """All of the copy, as it lies there."""
+        return sum(path.stat().st_size for path in self._folder.glob("*.log"))
 
     def __call__(self, connection: Connection) -> None:
         """Copy what is new."""
+        started = self._now()
         try:
             if self._copied is None:
                 self._copied = self._catch_up(connection)
             self._copied = self._write(connection, self._copied)
+            self.took_seconds = self._now() - started
         except OSError as error:
             self._failed = True
             raise Corrupt(

@@ -101,20 +101,10 @@ class LeaseChange(StrEnum):
     RELEASED = "released"
 
 
-class CallOutcome(StrEnum):
-    """What came of a call to a node."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    IGNORED = "ignored"
-    REJECTED = "rejected"
-
-
 class BackupKind(StrEnum):
     """What a backup holds."""
 
-    JOURNAL = "journal"
-    STORE = "store"
+    JOURNAL = "journal"  # the copy outside the store
 
 
 EXECUTION_ERROR_OF_HOLD: Final = {

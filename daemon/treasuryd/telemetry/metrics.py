@@ -6,7 +6,7 @@ keep a value from before the executor died. Names are those that operators and d
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client import exposition as text
@@ -15,28 +15,28 @@ from prometheus_client.process_collector import ProcessCollector
 
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.findings import Finding
-from treasuryd.core.model import Hold, Meaning, Status, VariantKind
+from treasuryd.core.model import Hold, Meaning, Status
 from treasuryd.telemetry.labels import (
     DEPENDENCY_FAILURE_OF_HOLD,
     EXECUTION_ERROR_OF_HOLD,
     EXECUTION_ERROR_OF_MEANING,
     CallError,
-    DependencyFailure,
     ExecutionError,
+    FeeKind,
+    LeaseChange,
     Result,
+    Stage,
     TickError,
     label,
     member,
 )
+from treasuryd.telemetry.registry import counted
+from treasuryd.telemetry.registry.family import Family, Kind
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series beside every counter, which nobody reads
 
-# A tick of an idle daemon takes a millisecond, one with a batch of 1,000 half a second; above 10 s the lease is lost.
-TICK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# From staging to the block: a second on a good day, hours in an outage, days when funds are missing.
-LAG_BUCKETS: Final = (
-    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 86_400.0, 604_800.0,
-)  # fmt: skip
+
+Made = TypeVar("Made", Counter, Histogram)
 
 
 class Metrics:
@@ -50,66 +50,25 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
-        new = self._counter
-        self.disbursements = new(
-            "governance_disbursements_total", "Disbursements that reached a status.", "status", Status
-        )
-        self.execution_errors = new(
-            "treasury_execution_errors_total", "Why payments did not go on.", "reason", ExecutionError
-        )
-        self.dependency_failures = new(
-            "treasury_dependency_failures_total",
-            "Dependencies that can never be satisfied.",
-            "failure_type",
-            DependencyFailure,
-        )
-        self.results = new(
-            "treasury_executor_result_total", "How the executor's work ended.", "result", Result
-        )
-        self.tick_errors = new(
-            "treasury_executor_errors_total",
-            "Ticks that failed, and alarms of the signer.",
-            "reason",
-            TickError,
-        )
-        self.call_errors = new(
-            "treasury_chain_call_errors_total", "Calls to nodes that failed.", "reason", CallError
-        )
-        self.replies = new(
-            "treasury_broadcast_replies_total", "What nodes answered to broadcasts.", "meaning", Meaning
-        )
-        self.violations = new(
-            "treasury_audit_violations_total", "What the settlement audit found wrong.", "finding", Finding
-        )
-        self.audited = Counter(
-            "treasury_audited_disbursements_total",
-            "Disbursements that the settlement audit looked at, in whole passes.",
-            registry=self.registry,
-        )
-        self.passes = Counter(
-            "treasury_audit_passes_total",
-            "How often the settlement audit has looked at everything.",
-            registry=self.registry,
-        )
-        self.events = new("treasury_events_total", "Facts by kind.", "kind", EventKind)
-        self.pages = new("treasury_pages_total", "Facts that a person has to look at now.", "kind", EventKind)
-        self.failures = Counter(
-            "treasury_telemetry_failures_total", "Events or scrapes that telemetry itself failed on.",
-            registry=self.registry,
-        )  # fmt: skip
-        self.paid = Counter(
-            "treasury_paid_base_units_total",
-            "Base units of included payments, without fees.",
-            registry=self.registry,
-        )
-        self.tick_duration = Histogram(
-            "treasury_executor_tick_duration_seconds", "How long a tick took.", buckets=TICK_BUCKETS,
-            registry=self.registry,
-        )  # fmt: skip
-        self.lag = Histogram(
-            "treasury_disbursement_lag_seconds", "From staging to the block.", buckets=LAG_BUCKETS,
-            registry=self.registry,
-        )  # fmt: skip
+        self.disbursements = self._counter(counted.DISBURSEMENTS)
+        self.execution_errors = self._counter(counted.EXECUTION_ERRORS)
+        self.dependency_failures = self._counter(counted.DEPENDENCY_FAILURES)
+        self.results = self._counter(counted.RESULTS)
+        self.tick_errors = self._counter(counted.TICK_ERRORS)
+        self.call_errors = self._counter(counted.CALL_ERRORS)
+        self.replies = self._counter(counted.REPLIES)
+        self.violations = self._counter(counted.VIOLATIONS)
+        self.audited = self._counter(counted.AUDITED)
+        self.passes = self._counter(counted.AUDIT_PASSES)
+        self.events = self._counter(counted.EVENTS)
+        self.pages = self._counter(counted.PAGES)
+        self.failures = self._counter(counted.TELEMETRY_FAILURES)
+        self.paid = self._counter(counted.PAID)
+        self.fees = self._counter(counted.FEES_PAID)
+        self.lease_changes = self._counter(counted.LEASE_CHANGES)
+        self.tick_duration = self._histogram(counted.TICK_DURATION)
+        self.lag = self._histogram(counted.LAG)
+        self.stages = self._histogram(counted.STAGES)
 
     def count(self, event: Event) -> None:
         """Add one event."""
@@ -126,11 +85,25 @@ class Metrics:
             return openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call] # the library's own gap
         return _TEXT_TYPE, text.generate_latest(self.registry)
 
-    def _counter(self, name: str, sentence: str, label_name: str, labels: type) -> Counter:
-        counter = Counter(name, sentence, [label_name], registry=self.registry)
-        for one in labels.__members__.values():  # type: ignore[attr-defined]
-            counter.labels(one.value)
-        return counter
+    def _counter(self, family: Family) -> Counter:
+        assert family.kind is Kind.COUNTER, family.name
+        return self._complete(
+            Counter(family.base, family.help, family.label_names, registry=self.registry), family
+        )
+
+    def _histogram(self, family: Family) -> Histogram:
+        buckets = family.buckets
+        return self._complete(
+            Histogram(family.name, family.help, family.label_names, buckets=buckets, registry=self.registry),
+            family,
+        )
+
+    @staticmethod
+    def _complete(metric: Made, family: Family) -> Made:
+        """Make every child of the closed sets."""
+        for place in family.places() if family.labels else ():
+            metric.labels(*place)
+        return metric
 
 
 _TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -172,9 +145,22 @@ def _advanced(metrics: Metrics, event: Event) -> None:
         metrics.disbursements.labels(status.value).inc(event.count)
 
 
+def _reached(metrics: Metrics, stage: Stage, event: Event) -> None:
+    for seconds in event.step_seconds:
+        metrics.stages.labels(stage.value).observe(max(0.0, seconds))
+
+
+def _staged(metrics: Metrics, event: Event) -> None:
+    _reached(metrics, Stage.STAGED, event)
+
+
 def _included(metrics: Metrics, event: Event) -> None:
-    if event.reason == VariantKind.CANCEL:
+    kind = member(FeeKind, event.reason)
+    if kind is not None:
+        metrics.fees.labels(kind.value).inc(event.fee or 0)
+    if kind is not FeeKind.PAYMENT:
         return
+    _reached(metrics, Stage.INCLUDED, event)
     metrics.disbursements.labels(Status.EXECUTED.value).inc(event.count)
     metrics.results.labels(Result.SUCCESS.value).inc(event.count)
     metrics.paid.inc(event.amount or 0)
@@ -184,6 +170,7 @@ def _included(metrics: Metrics, event: Event) -> None:
 
 def _finalized(metrics: Metrics, event: Event) -> None:
     metrics.disbursements.labels(Status.FINALIZED.value).inc(event.count)
+    _reached(metrics, Stage.FINALIZED, event)
 
 
 def _taken_back(metrics: Metrics, event: Event) -> None:
@@ -207,6 +194,7 @@ def _held(metrics: Metrics, event: Event) -> None:
 
 
 def _sent(metrics: Metrics, event: Event) -> None:
+    _reached(metrics, Stage.SENT, event)
     meaning = member(Meaning, event.reason)
     if meaning is None:
         return
@@ -245,9 +233,22 @@ def _violated(metrics: Metrics, event: Event) -> None:
         metrics.violations.labels(finding.value).inc()
 
 
+def _lease_claimed(metrics: Metrics, event: Event) -> None:
+    metrics.lease_changes.labels(LeaseChange.CLAIMED.value).inc(event.count)
+
+
+def _lease_lost(metrics: Metrics, event: Event) -> None:
+    metrics.lease_changes.labels(LeaseChange.LOST.value).inc(event.count)
+
+
+def _lease_released(metrics: Metrics, event: Event) -> None:
+    metrics.lease_changes.labels(LeaseChange.RELEASED.value).inc(event.count)
+
+
 _EFFECTS: Final[Mapping[EventKind, Callable[[Metrics, Event], None]]] = {
     EventKind.SUBMITTED: _submitted,
     EventKind.ADVANCED: _advanced,
+    EventKind.STAGED: _staged,
     EventKind.INCLUDED: _included,
     EventKind.FINALIZED: _finalized,
     EventKind.REORGED: _taken_back,
@@ -260,6 +261,9 @@ _EFFECTS: Final[Mapping[EventKind, Callable[[Metrics, Event], None]]] = {
     EventKind.TICKED: _ticked,
     EventKind.TICK_FAILED: _tick_failed,
     EventKind.CALL_FAILED: _call_failed,
+    EventKind.LEASE_CLAIMED: _lease_claimed,
+    EventKind.LEASE_LOST: _lease_lost,
+    EventKind.LEASE_RELEASED: _lease_released,
     EventKind.AUDITED: _audited,
     EventKind.AUDIT_VIOLATION: _violated,
 }

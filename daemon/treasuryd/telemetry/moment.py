@@ -11,35 +11,44 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from treasuryd import __version__
 from treasuryd.core.model import (
-    Account,
+    CALL_SECONDS,
+    MAX_ACCOUNTS,
+    MAX_ENDPOINTS,
     AccountId,
     AccountState,
-    Address,
     BreakerMode,
     BreakerReport,
     BreakerState,
+    CallClass,
+    CallOutcome,
     FreezeCause,
     Hold,
     Lease,
-    LeaseSeen,
+    Meters,
     Moment,
     Snapshot,
-    Status,
-    StoreFacts,
 )
 from treasuryd.ports import Vitals
+from treasuryd.telemetry.families import counter, gauge, histogram, info
+from treasuryd.telemetry.labels import BackupKind
+from treasuryd.telemetry.registry import looked
+from treasuryd.telemetry.registry.family import Family
 
 BREAKER_VALUE: Final = {BreakerState.CLOSED: 0, BreakerState.OPEN: 1, BreakerState.HALF_OPEN: 2}
-BACKLOG: Final = (Status.DRAFT, Status.VOTING, Status.QUEUED, Status.TIMELOCKED, Status.EXECUTED)
 UNEXPLAINED: Final = frozenset(
     {FreezeCause.FOREIGN_NONCE, FreezeCause.UNEXPLAINED_FALL, FreezeCause.CONSERVATION}
 )
+MAX_BREAKERS: Final = MAX_ENDPOINTS * len(CallClass)
+BUILD: Final = {
+    "version": __version__,
+    "python": platform.python_version(),
+    "sqlite": sqlite3.sqlite_version,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +62,23 @@ class Picture:
     vitals: Vitals | None = None
     moment: Moment | None = None
     waiting: Mapping[Hold, int] = field(default_factory=dict)
-    # of the store; None before the first reading, and after one that failed
-    facts: StoreFacts | None = None
-    snapshot: Snapshot | None = None
-    stored: tuple[Account, ...] = ()
-    leases: tuple[LeaseSeen, ...] = ()
-    kill_switch: bool | None = None
+    loop_lag_seconds: float = 0.0
+    clock_skew_seconds: float = 0.0
+    own: Snapshot | None = (
+        None  # this process's own last tick; None on a standby, where the stored one is shown
+    )
+    meters: Meters | None = None  # of the store; None before the first reading, and after one that failed
+    copied_at: float | None = (
+        None  # when the journal's copy last lacked nothing; None where another process writes it
+    )
 
 
 class MomentCollector(Collector):
-    """Asks for a picture at each scrape and writes it as gauges."""
+    """
+    Asks for a picture at each scrape and writes it as gauges.
+
+    Guarantees: at most as many accounts and endpoints as the registry says, whatever the picture holds.
+    """
 
     def __init__(self, picture: Callable[[], Picture | None]) -> None:
         self._picture = picture
@@ -73,47 +89,36 @@ class MomentCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Write one picture; only the build where there is none."""
-        yield _build()
+        yield info(looked.BUILD, BUILD)
         picture = self._picture()
         if picture is None:
             return
-        yield from _breakers(picture)
+        yield from _single(looked.LOOP_LAG, picture.loop_lag_seconds)
+        yield from _single(looked.CLOCK_SKEW, picture.clock_skew_seconds)
+        yield from _breakers(picture.breakers[:MAX_BREAKERS])
+        yield from _calls(picture.breakers[:MAX_BREAKERS])
         yield from _executor(picture)
         yield from _leadership(picture)
         yield from _chain(picture)
-        yield from _store(picture)
-        yield from _accounts(picture)
+        yield from _single(looked.STORE_READABLE, picture.meters is not None)
+        if picture.meters is not None:
+            yield from _store(picture, picture.meters)
+            yield from _accounts(picture.meters)
 
 
-def _build() -> Metric:
-    return InfoMetricFamily(
-        "treasuryd_build",
-        "What is running.",
-        {"version": __version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version},
-    )
-
-
-def _gauge(name: str, sentence: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, sentence, labels=labels)
-
-
-def _single(name: str, sentence: str, value: float | None) -> Iterable[Metric]:
+def _single(family: Family, value: float | None) -> Iterable[Metric]:
     """One gauge without labels; left out where nothing is known."""
     if value is not None:
-        yield GaugeMetricFamily(name, sentence, value=value)
+        metric = gauge(family)
+        metric.add_metric((), value)
+        yield metric
 
 
-def _breakers(picture: Picture) -> Iterable[Metric]:
-    labels = ("endpoint", "class")
-    state = _gauge("treasury_circuit_breaker_state", "0 closed, 1 open, 2 half-open.", *labels)
-    failures = _gauge("treasury_circuit_breaker_failures", "Failures counted.", *labels)
-    successes = _gauge("treasury_circuit_breaker_successes", "Successes counted.", *labels)
-    forced = _gauge("treasury_circuit_breaker_forced", "1 where a person decided.", *labels)
-    transitions = CounterMetricFamily(
-        "treasury_circuit_breaker_transitions", "Changes of state or mode.", labels=labels
-    )
-    rejections = CounterMetricFamily("treasury_circuit_breaker_rejections", "Calls not made.", labels=labels)
-    for one in picture.breakers:
+def _breakers(breakers: Iterable[BreakerReport]) -> Iterable[Metric]:
+    state, forced = gauge(looked.BREAKER_STATE), gauge(looked.BREAKER_FORCED)
+    failures, successes = gauge(looked.BREAKER_FAILURES), gauge(looked.BREAKER_SUCCESSES)
+    transitions, rejections = counter(looked.BREAKER_TRANSITIONS), counter(looked.BREAKER_REJECTIONS)
+    for one in breakers:
         place = (one.endpoint, one.call_class.value)
         state.add_metric(place, BREAKER_VALUE[one.state])
         failures.add_metric(place, one.failures)
@@ -124,50 +129,43 @@ def _breakers(picture: Picture) -> Iterable[Metric]:
     yield from (state, failures, successes, forced, transitions, rejections)
 
 
+def _calls(breakers: Iterable[BreakerReport]) -> Iterable[Metric]:
+    calls, duration = counter(looked.CALLS), histogram(looked.CALL_DURATION)
+    for one in breakers:
+        place = (one.endpoint, one.call_class.value)
+        for outcome in CallOutcome:
+            calls.add_metric((*place, outcome.value), one.calls.outcomes.get(outcome, 0))
+        buckets, below = [], 0
+        for bound, count in zip(CALL_SECONDS, one.calls.within, strict=True):
+            below += count
+            buckets.append((str(bound), float(below)))
+        duration.add_metric(place, [*buckets, ("+Inf", float(one.calls.made))], one.calls.seconds)
+    yield from (calls, duration)
+
+
 def _executor(picture: Picture) -> Iterable[Metric]:
-    vitals, snapshot = picture.vitals, picture.snapshot
+    vitals = picture.vitals
     if vitals is not None:
-        for name, sentence, age in (
-            (
-                "treasury_executor_last_tick_seconds",
-                "Unix time of the last tick; 0: none.",
-                vitals.last_tick_age_seconds,
-            ),
-            (
-                "treasury_executor_last_success_seconds",
-                "Unix time of the last tick that did not fail, 0 for none.",
-                vitals.last_success_age_seconds,
-            ),
+        for family, age in (
+            (looked.LAST_TICK, vitals.last_tick_age_seconds),
+            (looked.LAST_SUCCESS, vitals.last_success_age_seconds),
         ):
-            yield from _single(name, sentence, 0.0 if age is None else picture.unix - age)
-        yield from _single(
-            "treasury_executor_loop_fed_age_seconds",
-            "Since the loop turned.",
-            vitals.loop_fed_age_seconds,
-        )
-        yield from _single(
-            "treasury_executor_ready", "1 from the start's end to the stop's begin.", _ready(vitals)
-        )
-    waiting = _gauge(
-        "treasury_disbursements_waiting", "Items that the last tick did not stage, by reason.", "hold"
-    )
+            yield from _single(family, 0.0 if age is None else picture.unix - age)
+        yield from _single(looked.LOOP_FED, vitals.loop_fed_age_seconds)
+        yield from _single(looked.READY, _ready(vitals))
+    waiting = gauge(looked.WAITING)
     for hold in Hold:
         waiting.add_metric((hold.value,), picture.waiting.get(hold, 0))
     yield waiting
+    snapshot = picture.own
     if snapshot is None:
-        return
-    yield from _single(
-        "treasury_executor_last_error_seconds",
-        "Unix time of the last failed tick; 0: none.",
-        snapshot.last_error_at or 0.0,
-    )
-    yield from _single(
-        "treasury_executor_pending_matured", "Items that may be paid and are not.", snapshot.pending_matured
-    )
-    yield from _single("treasury_executor_staged_intents", "Intents under way.", snapshot.staged_intents)
-    yield from _single(
-        "treasury_executor_last_submitted_nonce", "Highest nonce sent.", snapshot.last_submitted_nonce or 0
-    )
+        if picture.meters is None:
+            return
+        snapshot = picture.meters.snapshot
+    yield from _single(looked.LAST_ERROR, snapshot.last_error_at or 0.0)
+    yield from _single(looked.PENDING, snapshot.pending_matured)
+    yield from _single(looked.STAGED, snapshot.staged_intents)
+    yield from _single(looked.LAST_NONCE, snapshot.last_submitted_nonce or 0)
 
 
 def _ready(vitals: Vitals) -> bool:
@@ -175,80 +173,79 @@ def _ready(vitals: Vitals) -> bool:
 
 
 def _leadership(picture: Picture) -> Iterable[Metric]:
-    active = _gauge("treasury_executor_active", "1 where this process may act.", "account")
-    term = _gauge("treasury_lease_term", "The lease's term as stored.", "account")
-    released = _gauge("treasury_executor_lease_released", "1 where nobody holds the lease.", "account")
-    for account in picture.accounts:
+    active, valid = gauge(looked.ACTIVE), gauge(looked.LEASE_VALID)
+    left = 0.0 if picture.vitals is None else picture.vitals.lease_left_seconds
+    for account in picture.accounts[:MAX_ACCOUNTS]:
         active.add_metric((account,), account in picture.leads)
-    for lease in picture.leases:
-        term.add_metric((lease.account,), lease.term)
-        released.add_metric((lease.account,), lease.released)
-    yield from (active, term, released)
+        valid.add_metric((account,), left if account in picture.leads else 0.0)
+    yield from (active, valid)
 
 
 def _chain(picture: Picture) -> Iterable[Metric]:
     moment, vitals = picture.moment, picture.vitals
     if moment is not None:
-        yield from _single("treasury_chain_height", "Believed height.", moment.believed)
-        yield from _single(
-            "treasury_chain_settled_epoch", "Settled epoch, which never falls.", moment.settled
-        )
-        yield from _single("treasury_chain_seen_epoch", "Seen epoch.", moment.seen)
+        yield from _single(looked.CHAIN_HEIGHT, moment.believed)
+        yield from _single(looked.CHAIN_SETTLED, moment.settled)
+        yield from _single(looked.CHAIN_SEEN, moment.seen)
         if moment.frame is not None:
-            yield from _single(
-                "treasury_chain_base_fee", "Base units per transaction.", moment.frame.base_fee
-            )
+            yield from _single(looked.CHAIN_BASE_FEE, moment.frame.base_fee)
     if vitals is not None:
-        yield from _single(
-            "treasury_chain_reported_height", "Highest height that a node claims.", vitals.reported_height
-        )
-        yield from _single(
-            "treasury_chain_lag_seconds", "Since the believed head last rose.", vitals.chain_age_seconds
-        )
+        yield from _single(looked.CHAIN_REPORTED, vitals.reported_height)
+        yield from _single(looked.CHAIN_LAG, vitals.chain_age_seconds)
 
 
-def _store(picture: Picture) -> Iterable[Metric]:
-    facts = picture.facts
-    yield from _single("treasury_kill_switch", "1 while sending is forced off.", picture.kill_switch)
-    yield from _single(
-        "treasury_store_readable", "1 where the last reading of the store succeeded.", facts is not None
-    )
-    if facts is None:
-        return
-    backlog = _gauge("treasury_disbursement_backlog", "Unfinished disbursements.", "status")
-    for status in BACKLOG:
-        backlog.add_metric((status.value,), facts.counts.get(status, 0))
-    yield backlog
-    yield from _single("treasury_disbursements_held", "Items that wait for a person.", facts.held_for_person)
-    yield from _single("treasury_outcome_unknown", "Ambiguous intents: a person decides.", facts.ambiguous)
-    yield InfoMetricFamily(
-        "treasury_store",
-        "How the store is kept.",
+def _store(picture: Picture, meters: Meters) -> Iterable[Metric]:
+    backlog, held = gauge(looked.BACKLOG_BY_STATUS), gauge(looked.HELD)
+    for status in looked.BACKLOG:
+        backlog.add_metric((status.value,), meters.counts.get(status, 0))
+    ambiguous = sum(account.ambiguous for account in meters.accounts)
+    for hold in looked.STORED_HOLDS:
+        held.add_metric((hold.value,), ambiguous if hold is Hold.AMBIGUOUS else meters.held.get(hold, 0))
+    yield from (backlog, held)
+    oldest = meters.oldest_payable_at
+    yield from _single(looked.OLDEST_AGE, 0.0 if oldest is None else max(0.0, picture.unix - oldest))
+    yield from _single(looked.KILL_SWITCH, meters.kill_switch)
+    yield from _single(looked.JOURNAL_HEAD, meters.journal_head)
+    yield from _single(looked.STORE_SIZE, meters.size_bytes)
+    yield from _single(looked.STORE_FREE, meters.free_bytes)
+    if picture.copied_at is not None and meters.copy is not None:
+        yield from _single(looked.COPY_LAG, meters.copy.behind)
+        for family, value in (
+            (looked.BACKUP_SUCCESS, picture.copied_at),
+            (looked.BACKUP_SIZE, float(meters.copy.size_bytes)),
+            (looked.BACKUP_DURATION, meters.copy.took_seconds),
+        ):
+            metric = gauge(family)
+            metric.add_metric((BackupKind.JOURNAL.value,), value)
+            yield metric
+    yield info(
+        looked.STORE_INFO,
         {
-            "sqlite": facts.sqlite_version,
-            "journal_mode": facts.journal_mode,
-            "schema": str(facts.schema_version),
+            "sqlite": meters.sqlite_version,
+            "journal_mode": meters.journal_mode,
+            "schema": str(meters.schema_version),
         },
     )
 
 
-def _accounts(picture: Picture) -> Iterable[Metric]:
-    balance = _gauge("treasury_balance", "Base units at the baseline.", "account")
-    frozen = _gauge("treasury_account_frozen", "1 where an account is frozen or quarantined.", "account")
-    quarantined = _gauge(
-        "treasury_account_quarantined", "1 where the store may be older than the world.", "account"
+def _accounts(meters: Meters) -> Iterable[Metric]:
+    balance, frozen, quarantined = gauge(looked.BALANCE), gauge(looked.FROZEN), gauge(looked.QUARANTINED)
+    unexplained, unknown = gauge(looked.UNEXPLAINED), gauge(looked.UNKNOWN)
+    last_nonce, term, released = (
+        gauge(looked.LEASE_NONCE),
+        gauge(looked.LEASE_TERM),
+        gauge(looked.LEASE_RELEASED),
     )
-    unexplained = _gauge(
-        "treasury_unexplained_movement", "1 where the chain moved in a way that is not ours.", "account"
-    )
-    last_nonce = _gauge("treasury_executor_lease_last_nonce", "Highest nonce ever staged.", "account")
-    for account in picture.stored:
+    for account in meters.accounts[:MAX_ACCOUNTS]:
         place = (account.id,)
-        holding = None if account.baseline is None else account.baseline.holdings.get(Address(account.id))
-        if holding is not None:
-            balance.add_metric(place, holding.balance)
+        if account.balance is not None:
+            balance.add_metric(place, account.balance)
         frozen.add_metric(place, account.state is not AccountState.ACTIVE)
         quarantined.add_metric(place, account.state is AccountState.QUARANTINED)
         unexplained.add_metric(place, account.state is AccountState.FROZEN and account.cause in UNEXPLAINED)
+        unknown.add_metric(place, account.ambiguous)
         last_nonce.add_metric(place, account.high_water)
-    yield from (balance, frozen, quarantined, unexplained, last_nonce)
+        if account.term is not None:
+            term.add_metric(place, account.term)
+            released.add_metric(place, account.released)
+    yield from (balance, frozen, quarantined, unexplained, unknown, last_nonce, term, released)

@@ -2,19 +2,20 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Literal, Protocol, Self
 
 from treasuryd.core.events import Event, EventKind, Severity
-from treasuryd.core.model import AccountId, BreakerMode, CallClass, Hold
+from treasuryd.core.model import MAX_ACCOUNTS, AccountId, Hold, Meters
 from treasuryd.errors import TreasuryError
-from treasuryd.ports import Engine, World
+from treasuryd.ports import Clock, Engine, World
 from treasuryd.telemetry.labels import member
 from treasuryd.telemetry.logs import Level, LineWriter, Log, take_in_libraries
 from treasuryd.telemetry.metrics import Metrics
 from treasuryd.telemetry.moment import MomentCollector, Picture
+from treasuryd.telemetry.pulse import Pulse
 
 REFRESH_SECONDS: Final = 1.0  # the store is asked at most so often, however many scrape
+SHARE: Final = 50  # and no more than a fiftieth of the time: a reading that takes long is repeated later
 LEVELS: Final = {
     Severity.DEBUG: Level.DEBUG,
     Severity.INFO: Level.INFO,
@@ -50,8 +51,11 @@ class Telemetry:
         self._writer = writer
         self._watched: Watched | None = None
         self._waiting: Mapping[Hold, int] = {}
-        self._read: Picture | None = None
-        self._read_at: float | None = None
+        self._meters: Meters | None = None
+        self._read_again_at: float | None = None
+        self._copied_at: float | None = None
+        self._skewed = 0.0  # wall clock less boot clock, when watching began
+        self._pulse = Pulse()
         self.metrics.registry.register(MomentCollector(self._picture))
 
     @classmethod
@@ -65,6 +69,12 @@ class Telemetry:
     def watch(self, watched: Watched) -> None:
         """Read gauges from these from now on."""
         self._watched = watched
+        self._skewed = _skew(watched.world.clock)
+
+    async def pulse(self) -> None:
+        """Feel how late the event loop is, for ever; a task of the process."""
+        assert self._watched is not None
+        await self._pulse.run(self._watched.world.clock)
 
     def set_level(self, level: str) -> None:
         """Change how much is written, at run time."""
@@ -95,30 +105,47 @@ class Telemetry:
         watched = self._watched
         if watched is None:
             return
-        now = watched.world.clock.boot_seconds()
-        if self._read_at is not None and now - self._read_at < REFRESH_SECONDS:
+        clock = watched.world.clock
+        began = clock.boot_seconds()
+        if self._read_again_at is not None and began < self._read_again_at:
             return
-        self._read_at = now
+        self._read_again_at = began + REFRESH_SECONDS
         try:
-            self._read = await _read(watched)
+            self._meters = await watched.world.desk.meters(watched.accounts[:MAX_ACCOUNTS])
         except TreasuryError:
-            self._read = None  # `treasury_store_readable` is 0; the executor decides what that means
+            self._meters = None  # `treasury_store_readable` is 0; the executor decides what that means
             self.metrics.failures.inc()
+            return
+        ended = clock.boot_seconds()
+        self._read_again_at = max(self._read_again_at, ended + SHARE * (ended - began))
+        self._copied(watched, self._meters)
+
+    def _copied(self, watched: Watched, meters: Meters) -> None:
+        """Remember when the journal's copy lacked nothing; a standby's is written by the leader."""
+        if not watched.engine.leads() or meters.copy is None:
+            self._copied_at = None
+        elif self._copied_at is None or meters.copy.behind == 0:
+            self._copied_at = watched.world.clock.unix_seconds()
 
     def _picture(self) -> Picture | None:
         """Look now: the running objects as they stand, over what was last read of the store."""
         watched = self._watched
         if watched is None:
             return None
-        base = self._read or Picture(unix=0.0, accounts=watched.accounts)
-        return replace(
-            base,
-            unix=watched.world.clock.unix_seconds(),
-            breakers=tuple(watched.world.chain.breakers()),
-            leads=watched.engine.leads(),
-            vitals=watched.engine.vitals(),
-            moment=watched.engine.moment(),
+        world, engine = watched.world, watched.engine
+        return Picture(
+            unix=world.clock.unix_seconds(),
+            accounts=watched.accounts,
+            breakers=tuple(world.chain.breakers()),
+            leads=engine.leads(),
+            vitals=engine.vitals(),
+            moment=engine.moment(),
             waiting=self._waiting,
+            loop_lag_seconds=self._pulse.worst_seconds(world.clock.boot_seconds()),
+            clock_skew_seconds=_skew(world.clock) - self._skewed,
+            own=engine.picture(),
+            meters=self._meters,
+            copied_at=self._copied_at,
         )
 
 
@@ -137,6 +164,8 @@ def fields_of(event: Event) -> dict[str, Any]:
         fields["reason"] = str(event.reason)
     if event.amount is not None:
         fields["amount"] = event.amount
+    if event.fee is not None:
+        fields["fee"] = event.fee
     if event.detail:
         fields["detail"] = event.detail
     return {**event.fields, **fields}
@@ -151,18 +180,5 @@ def _waiting(event: Event) -> dict[Hold, int]:
     return found
 
 
-async def _read(watched: Watched) -> Picture:
-    desk = watched.world.desk
-    overrides = await desk.overrides()
-    return Picture(
-        unix=watched.world.clock.unix_seconds(),
-        accounts=watched.accounts,
-        facts=await desk.facts(),
-        snapshot=watched.engine.picture() or await desk.snapshot(),
-        stored=tuple(await desk.accounts()),
-        leases=tuple(await desk.lease_rows()),
-        kill_switch=any(
-            override.mode is BreakerMode.FORCED_OPEN and override.call_class is CallClass.SEND
-            for override in overrides
-        ),
-    )
+def _skew(clock: Clock) -> float:
+    return clock.unix_seconds() - clock.boot_seconds()

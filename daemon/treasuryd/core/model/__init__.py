@@ -57,10 +57,15 @@ from treasuryd.core.model.intents import (
 )
 from treasuryd.core.model.leases import Held, Lease, LeaseSeen, Owner
 from treasuryd.core.model.reports import (
+    CALL_SECONDS,
+    AccountMeters,
     BalanceEvent,
     BreakerOverride,
     BreakerReport,
+    CallTally,
+    CopyMeters,
     Filter,
+    Meters,
     Page,
     Snapshot,
     StoreFacts,
@@ -81,6 +86,7 @@ from treasuryd.core.model.words import (
     BreakerMode,
     BreakerState,
     CallClass,
+    CallOutcome,
     Decision,
     Evidence,
     FreezeCause,
@@ -94,6 +100,7 @@ from treasuryd.core.model.words import (
 )
 
 __all__ = [
+    "CALL_SECONDS",
     "CONSUMED",
     "MAX_ACCOUNTS",
     "MAX_AMOUNT",
@@ -103,6 +110,7 @@ __all__ = [
     "MAX_PPM",
     "Account",
     "AccountId",
+    "AccountMeters",
     "AccountState",
     "Address",
     "Announced",
@@ -119,8 +127,11 @@ __all__ = [
     "BreakerReport",
     "BreakerState",
     "CallClass",
+    "CallOutcome",
+    "CallTally",
     "ChainState",
     "Claim",
+    "CopyMeters",
     "Decision",
     "Digest",
     "Disbursement",
@@ -151,6 +162,7 @@ __all__ = [
     "LeaseSeen",
     "Marks",
     "Meaning",
+    "Meters",
     "Moment",
     "NewDisbursement",
     "Nonce",

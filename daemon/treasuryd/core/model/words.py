@@ -142,6 +142,15 @@ class CallClass(StrEnum):
     READ = "read"
 
 
+class CallOutcome(StrEnum):
+    """What came of a call to a node, for metrics."""
+
+    SUCCESS = "success"  # it answered, slowly or not
+    FAILURE = "failure"
+    IGNORED = "ignored"  # says nothing of the node: never sent, given up, an ability it lacks
+    REJECTED = "rejected"  # our breaker refused it
+
+
 class BreakerMode(StrEnum):
     """Who decides: the machine, or a person (persisted and audited)."""
 

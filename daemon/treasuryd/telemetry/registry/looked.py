@@ -6,8 +6,8 @@ None of them can keep a value from before the executor died. What a breaker coun
 
 from typing import Final
 
-from treasuryd.core.model import CallClass, Hold, Status
-from treasuryd.telemetry.labels import BackupKind, CallOutcome
+from treasuryd.core.model import CALL_SECONDS, CallClass, CallOutcome, Hold, Status
+from treasuryd.telemetry.labels import BackupKind
 from treasuryd.telemetry.registry.family import (
     ACCOUNT,
     ENDPOINT,
@@ -25,29 +25,12 @@ STORED_HOLDS: Final = (
     Hold.DEPENDENCY_FAILED, Hold.DEPENDENCY_MISSING, Hold.DEPENDENCY_CIRCULAR, Hold.NEEDS_RELEASE, Hold.REFUSED,
     Hold.POISONED, Hold.RESTORED, Hold.APPROVAL_LOST, Hold.AMBIGUOUS,
 )  # fmt: skip
-# A node answers in milliseconds, judges a batch in seconds; 30 s is the longest that a call may take by default.
-CALL_BUCKETS: Final = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    100.0,
-)
 
 _RUNNING: Final = "the scrape, from running objects"
 _STORE: Final = "the scrape, from the store at most 1 s ago"
 _UNREADABLE: Final = "while the store cannot be read"
 _NOT_ADOPTED: Final = "until the account has a baseline"
+_STANDBY: Final = "on a standby, where the leader writes the copy; while the store cannot be read"
 _NO_READING: Final = "until a tick has read the chain"
 _CALLS: Final = (ENDPOINT, closed("call_class", CallClass))
 _BREAKER: Final = (ENDPOINT, closed("class", CallClass))
@@ -92,14 +75,14 @@ BREAKER_STATE: Final = _gauge(
 BREAKER_FAILURES: Final = _gauge(
     "treasury_circuit_breaker_failures",
     Unit.COUNT,
-    "Failures counted since the breaker last closed.",
+    "Failures counted since the start.",
     _RUNNING,
     *_BREAKER,
 )
 BREAKER_SUCCESSES: Final = _gauge(
     "treasury_circuit_breaker_successes",
     Unit.COUNT,
-    "Good probes counted since the breaker last opened.",
+    "Successes counted since the start, slow ones among them.",
     _RUNNING,
     *_BREAKER,
 )
@@ -140,7 +123,7 @@ CALL_DURATION: Final = Family(
     help="How long calls took that left for a node, without the wait for our own limiter.",
     filled_by=_RUNNING,
     labels=_CALLS,
-    buckets=CALL_BUCKETS,
+    buckets=CALL_SECONDS,
 )
 
 # --- the executor ----------------------------------------------------------------------------------------------
@@ -332,10 +315,10 @@ STORE_FREE: Final = _gauge(
 BACKUP_SUCCESS: Final = _gauge(
     "backup_last_success_timestamp_seconds",
     Unit.UNIX_SECONDS,
-    "When the newest backup was taken; `journal` is the copy outside the store, `store` the newest snapshot.",
+    "When the newest backup was taken; the journal's copy outside the store is one as long as it lacks nothing.",
     _STORE,
     closed("kind", BackupKind),
-    absent="for `store` until a snapshot was taken",
+    absent=_STANDBY,
 )
 BACKUP_SIZE: Final = _gauge(
     "backup_size_bytes",
@@ -343,7 +326,7 @@ BACKUP_SIZE: Final = _gauge(
     "Size of the newest backup.",
     _STORE,
     closed("kind", BackupKind),
-    absent="for `store` until a snapshot was taken",
+    absent=_STANDBY,
 )
 BACKUP_DURATION: Final = _gauge(
     "backup_duration_seconds",
@@ -351,7 +334,7 @@ BACKUP_DURATION: Final = _gauge(
     "How long taking the newest backup took.",
     _STORE,
     closed("kind", BackupKind),
-    absent="for `store` until a snapshot was taken",
+    absent=_STANDBY,
 )
 
 # --- accounts --------------------------------------------------------------------------------------------------

@@ -1,0 +1,184 @@
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.store.kit import OTHER, PAYER, Bench, opened
+
+from treasuryd.core.changes import HoldSet
+from treasuryd.core.model import (
+    AccountId,
+    AccountState,
+    Hold,
+    Meters,
+    Rules,
+    Status,
+    UnixSeconds,
+)
+from treasuryd.sqlite.connect import Connection
+from treasuryd.sqlite.inline import InlineDriver
+from treasuryd.store import meters
+from treasuryd.store.desk import SqliteDesk
+from treasuryd.store.journal_copy import JournalCopy
+from treasuryd.store.migrations import known
+
+RULES = Rules(epoch_blocks=10, finality_depth=3, max_blocks_per_second=2.0, allow_treasury_initiated=True)
+
+
+class Meter:
+    """A store in a file, its journal's copy, and a desk that reads the meters."""
+
+    def __init__(self, bench: Bench, copy: JournalCopy) -> None:
+        self.bench = bench
+        self.copy = copy
+        self.desk = SqliteDesk(bench.driver, RULES, copy=copy)
+
+    async def read(self, *accounts: AccountId) -> Meters:
+        return await self.desk.meters(accounts or (PAYER, OTHER))
+
+    async def chain(self, *, settled_height: int, risen_at: float) -> None:
+        await self.bench.sql(
+            "UPDATE chain SET believed = ?1, settled_height = ?1, settled = ?1 / 10, risen_at = ?2",
+            settled_height,
+            risen_at,
+        )
+
+
+@pytest.fixture
+async def meter(tmp_path: Path) -> AsyncIterator[Meter]:
+    copy = JournalCopy(tmp_path / "journal")
+    driver = await opened(InlineDriver, tmp_path / "store.db", committed=copy)
+    bench = Bench(driver, rules=RULES)
+    await bench.adopt(PAYER, OTHER)
+    yield Meter(bench, copy)
+    await driver.close()
+    copy.close()
+
+
+@pytest.mark.parametrize("name", ["unfinished", "held", "accounts", "first_in_line", "oldest_under_way"])
+async def test_no_reading_walks_a_table(meter: Meter, name: str) -> None:
+    """Counts walk a partial index of what is unfinished; nothing grows with what is finished."""
+    sql = meters.SQL[name]
+
+    def plan(connection: Connection) -> list[str]:
+        count = len(set(re.findall(r"\?\d", sql)))
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", ("[]",) * count)]
+
+    walks = [step for step in await meter.bench.driver.read(plan) if re.match(r"SCAN (?!json_each)", step)]
+    assert [step for step in walks if "INDEX disbursement_" not in step] == [], name
+
+
+async def test_what_stands_where_is_counted(meter: Meter) -> None:
+    """Unfinished items by status; what a person has to look at by its hold, rolled back ones no more."""
+    bench = meter.bench
+    held, _, lost = await bench.insert(3)
+    await bench.insert(2, status="queued")
+    await bench.written(
+        HoldSet(account=PAYER, disbursement_id=held, hold=Hold.REFUSED, detail="x"),
+        HoldSet(account=PAYER, disbursement_id=lost, hold=Hold.POISONED, detail="x"),
+    )
+    await bench.sql("UPDATE disbursement SET status = 'rolled_back' WHERE id = ?", lost)
+    found = await meter.read()
+    assert found.counts == {Status.TIMELOCKED: 2, Status.QUEUED: 2, Status.ROLLED_BACK: 1}
+    assert found.held == {Hold.REFUSED: 1}
+    assert found.schema_version == max(known())
+
+
+async def test_accounts_are_those_that_were_asked_for(meter: Meter) -> None:
+    """With their leases and what is ambiguous; of an account that nobody knows nothing is said."""
+    bench = meter.bench
+    ids = await bench.insert(2)
+    await bench.pay(ids)
+    await bench.sql("UPDATE intent SET state = 'ambiguous', step = NULL")
+    await bench.sql("UPDATE account SET state = 'frozen', cause = 'person' WHERE id = ?", OTHER)
+    await bench.sql("DELETE FROM beat WHERE account = ?", OTHER)
+    await bench.sql("DELETE FROM lease WHERE account = ?", OTHER)
+    first, second = (await meter.read(PAYER, OTHER, AccountId("nobody"))).accounts
+    one, two = (first, second) if first.id == PAYER else (second, first)
+    assert (one.ambiguous, one.high_water, one.term, one.released) == (2, 2, 1, False)
+    assert one.balance == bench.balance
+    assert (two.state, two.cause, two.term, two.ambiguous) == (AccountState.FROZEN, "person", None, 0)
+
+
+async def test_nothing_payable_has_no_age(meter: Meter) -> None:
+    """Scheduled for later, held, waiting for another, under a cancel: none of these is payable."""
+    bench = meter.bench
+    await meter.chain(settled_height=1_000, risen_at=900.0)
+    await bench.insert(1, scheduled_epoch=101)
+    await bench.insert(1, hold="refused")
+    await bench.insert(1, unmet=1)
+    await bench.insert(1, cancel_requested="stop")
+    await bench.insert(1, status="queued")
+    assert (await meter.read()).oldest_payable_at is None
+
+
+async def test_the_oldest_payable_item_is_found_wherever_it_stands(meter: Meter) -> None:
+    """In line behind younger ones, or under way with a nonce; of accounts that are asked for."""
+    bench = meter.bench
+    await meter.chain(settled_height=1_000, risen_at=900.0)
+    await bench.insert(3, scheduled_epoch=1, status_at=800.0)
+    await bench.insert(1, scheduled_epoch=2, status_at=700.0)
+    assert (await meter.read()).oldest_payable_at == UnixSeconds(700.0)
+    [sent] = await bench.insert(1, scheduled_epoch=3, status_at=600.0)
+    await bench.pay([sent])
+    assert (await meter.read()).oldest_payable_at == UnixSeconds(600.0)
+    await bench.insert(1, account=OTHER, scheduled_epoch=3, status_at=500.0)
+    assert (await meter.read(PAYER)).oldest_payable_at == UnixSeconds(600.0)
+    assert (await meter.read()).oldest_payable_at == UnixSeconds(500.0)
+
+
+async def test_what_is_in_a_block_waits_for_nothing_of_ours(meter: Meter) -> None:
+    """Finality comes by itself."""
+    bench = meter.bench
+    await bench.include(await bench.pay(await bench.insert(1)))
+    assert (await meter.read()).oldest_payable_at is None
+
+
+async def test_what_was_scheduled_later_is_payable_since_its_epoch(meter: Meter) -> None:
+    """Approved long ago for epoch 90: the chain has risen by 100 blocks since, which took 50 s at least."""
+    await meter.chain(settled_height=1_000, risen_at=900.0)
+    await meter.bench.insert(1, scheduled_epoch=90, status_at=1.0)
+    assert (await meter.read()).oldest_payable_at == UnixSeconds(850.0)
+
+
+async def test_what_waited_for_another_is_payable_since_that_was_over(meter: Meter) -> None:
+    """The wait for a dependency is not ours."""
+    bench = meter.bench
+    await meter.chain(settled_height=10_000, risen_at=10_000.0)
+    [needed] = await bench.insert(1, status="rolled_back", status_at=7_700.0)
+    [item] = await bench.insert(1, scheduled_epoch=0, status_at=6_000.0)
+    await bench.sql("INSERT INTO dependency (disbursement_id, needs) VALUES (?, ?)", item, needed)
+    assert (await meter.read()).oldest_payable_at == UnixSeconds(7_700.0)
+
+
+async def test_the_store_says_how_large_it_is_and_what_its_copy_lacks(meter: Meter, tmp_path: Path) -> None:
+    """Sizes are those of the files; an entry that this process did not copy is missing."""
+    found = await meter.read()
+    assert found.size_bytes >= (tmp_path / "store.db").stat().st_size
+    assert found.free_bytes > 0
+    assert found.copy is not None
+    assert found.copy.behind == 0
+    assert found.copy.size_bytes == sum(file.stat().st_size for file in (tmp_path / "journal").iterdir())
+    copied = meter.copy.copied
+    assert copied == found.journal_head
+    other = await InlineDriver.open(meter.bench.driver._database)  # type: ignore[attr-defined]
+    await other.write(
+        lambda connection: connection.execute(
+            "INSERT INTO journal (chain, seq, at, verb, body, hash) VALUES ('people', 1, 1.0, 'x', '{}', 'h')"
+        )
+    )
+    await other.close()
+    behind = await meter.read()
+    assert behind.journal_head == found.journal_head + 1
+    assert behind.copy is not None
+    assert behind.copy.behind == 1
+
+
+async def test_a_store_in_memory_has_no_size(meter: Meter) -> None:
+    """Nor a copy: tests and replays have one."""
+    del meter
+    driver = await opened(InlineDriver)
+    found = await SqliteDesk(driver, RULES).meters((PAYER,))
+    await driver.close()
+    assert (found.size_bytes, found.free_bytes, found.copy, found.accounts) == (0, 0, None, ())
+    assert found.oldest_payable_at is None
