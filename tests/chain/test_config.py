@@ -27,6 +27,11 @@ NODE = EndpointConfig(name=Endpoint("a"), url="http://127.0.0.1:3030")
         pytest.param(
             {"breaker": BreakerSettings(permit_secs=20)}, "permit_secs", id="a permit that expires early"
         ),
+        pytest.param(
+            {"breaker": BreakerSettings(permit_secs=35)},
+            "permit_secs",
+            id="a permit that expires under a call that had to queue",
+        ),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(change: dict[str, Any], named: str) -> None:

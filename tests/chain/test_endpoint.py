@@ -1,3 +1,4 @@
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +9,7 @@ from tests.devnet.world import DEV, REAL
 
 from treasuryd.chain.endpoint import Abilities, in_a_thread
 from treasuryd.chain.transport import Answer, HttpRefused, Lost, NotMade, Unreachable
+from treasuryd.core.breaker import MAX_RETRY_AFTER_SECONDS, BreakerSettings
 from treasuryd.core.events import EventKind
 from treasuryd.core.model import BreakerState, CallClass, Evidence, Height
 from treasuryd.devnet import config as devnet
@@ -117,6 +119,13 @@ async def test_a_failing_endpoint_is_a_transient_error_an_event_and_a_count(
         pytest.param(rpc(None, error=(-32002, "banned"), status=429), 60.0, id="banned"),
         pytest.param(rpc(None, error=(-32002, "banned")), 60.0, id="banned, the status hidden by a proxy"),
         pytest.param(Answer(status=429, body=b"", retry_after_seconds=7.0), 7.0, id="429 with Retry-After"),
+        pytest.param(
+            Answer(status=429, body=b"", retry_after_seconds=math.inf),
+            MAX_RETRY_AFTER_SECONDS,
+            id="nobody silences us for good",
+        ),
+        pytest.param(Answer(status=429, body=b"", retry_after_seconds=math.nan), 60.0, id="nonsense"),
+        pytest.param(Answer(status=429, body=b"", retry_after_seconds=-7.0), 60.0, id="a time gone by"),
     ],
 )
 async def test_after_a_ban_it_is_silent_until_the_ban_is_over(answer: Answer, silence: float) -> None:
@@ -142,7 +151,8 @@ async def test_after_a_ban_it_is_silent_until_the_ban_is_over(answer: Answer, si
 
 async def test_our_own_pace_never_meets_the_ban() -> None:
     """N11: the adapter's limiter stays below 100 a second, so a faithful node never bans it."""
-    stage = Stage(DEV, max_requests_per_second=80.0, burst=16, limiter_wait_seconds=1e6)
+    patient = BreakerSettings(permit_secs=2e6)
+    stage = Stage(DEV, max_requests_per_second=80.0, burst=16, limiter_wait_seconds=1e6, breaker=patient)
     left: list[float] = []
     stage.transport.then = lambda _body: left.append(stage.clock.now)
     for _ in range(400):

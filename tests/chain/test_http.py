@@ -8,6 +8,7 @@ from tests.chain.world import FakeEntropy
 
 from treasuryd.chain.http import HttpTransport
 from treasuryd.chain.transport import Answer, Lost, Unreachable
+from treasuryd.core.breaker import MAX_RETRY_AFTER_SECONDS
 from treasuryd.errors import Transient
 from treasuryd.wire.theblock.replies import Malformed
 
@@ -137,7 +138,10 @@ async def test_a_post_is_never_repeated_by_the_library(transport: HttpTransport,
     ("header", "expected"),
     [
         ("5", 5.0),
-        ("99999999999999", 3600.0),
+        ("99999999999999", MAX_RETRY_AFTER_SECONDS),
+        ("901", MAX_RETRY_AFTER_SECONDS),
+        ("NaN", None),
+        ("1e3", None),
         ("Wed, 21 Oct 2026 07:28:00 GMT", None),
         ("-1", None),
         ("٣", None),

@@ -83,6 +83,7 @@ def test_breaker_settings_are_judged_by_the_breaker_itself() -> None:
         ({"executor": {"batch_min": 2_000}}, "batch_min is above"),
         ({"intake": {"destination_pattern": "("}}, "no regular expression"),
         ({"breaker": {"permit_secs": 20}}, "permit_secs must be above"),
+        ({"breaker": {"permit_secs": 35}}, "permit_secs must be above"),
         ({"governance": {"builders": {"keys": ["a" * 63]}}}, "pattern"),
         ({"governance": {"builders": {"retired": ["a" * 64]}}}, "leave it there"),
         ({"governance": {"builders": {"keys": ["a" * 64], "weights": {"a" * 64: 0}}}}, "1 to 1,000,000"),

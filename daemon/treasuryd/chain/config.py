@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from treasuryd.core.breaker import BreakerSettings
+from treasuryd.core.breaker import QUEUED_SECONDS, BreakerSettings
 from treasuryd.core.model import AccountId, Endpoint
 from treasuryd.errors import Rejected
 from treasuryd.wire.theblock.readings import MAX_FRAME_BYTES
@@ -53,7 +53,7 @@ class ChainConfig:
     slow_seconds: float = 8.0  # an answer later than this counts as slow (N16: well above the normal)
     max_requests_per_second: float = 80.0  # the node bans at 100
     burst: int = 16  # so that no second sees more than 80 + 16 requests
-    limiter_wait_seconds: float = 5.0  # a call that would queue longer than this is not made
+    limiter_wait_seconds: float = QUEUED_SECONDS  # a call that would queue longer than this is not made
     ban_seconds: float = 60.0  # silence after a 429 without Retry-After
     max_reply_bytes: int = MAX_REPLY_BYTES
     max_frame_bytes: int = MAX_FRAME_BYTES
@@ -79,9 +79,11 @@ class ChainConfig:
         for name in _POSITIVE:
             value = getattr(self, name)
             _require(math.isfinite(value) and value > 0, name, "a finite number above 0")
-        longest = max(self.read_seconds, self.send_seconds)
+        longest = self.limiter_wait_seconds + max(self.read_seconds, self.send_seconds)
         _require(
-            self.breaker.permit_secs > longest, "breaker.permit_secs", f"above {longest} s, the longest call"
+            self.breaker.permit_secs > longest,
+            "breaker.permit_secs",
+            f"above {longest} s, the longest call with its queue",
         )
 
 

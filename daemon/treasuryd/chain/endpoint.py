@@ -15,7 +15,7 @@ from treasuryd.chain.config import ChainConfig, EndpointConfig
 from treasuryd.chain.guard import Guard
 from treasuryd.chain.limiter import Limiter
 from treasuryd.chain.transport import Answer, HttpRefused, Lost, TooLate, Transport, Unreachable
-from treasuryd.core.breaker import Outcome
+from treasuryd.core.breaker import Outcome, asked_silence
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import AccountId, BootSeconds, CallClass, Endpoint, Meaning, TxHash
 from treasuryd.errors import Transient
@@ -247,7 +247,7 @@ class Node:
         if said is None:
             return
         if said.meaning is Meaning.RATE_LIMITED:
-            self._limiter.silence(answer.retry_after_seconds or self.config.ban_seconds)
+            self._limiter.silence(asked_silence(answer.retry_after_seconds) or self.config.ban_seconds)
         raise HttpRefused(
             f"{self.name}: {said.detail}",
             meaning=said.meaning,

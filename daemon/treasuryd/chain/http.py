@@ -16,10 +16,10 @@ import aiohttp
 
 from treasuryd.chain.stream import read_one_frame
 from treasuryd.chain.transport import Answer, Lost, Unreachable
+from treasuryd.core.breaker import MAX_RETRY_AFTER_SECONDS
 from treasuryd.ports import Entropy
 from treasuryd.wire.theblock.replies import Malformed
 
-MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 MAX_CONNECTIONS_PER_HOST: Final = 16
 _KEEP_ALIVE_SECONDS: Final = 15.0  # the node closes idle connections after 90: ours go first
 _CHUNK_BYTES: Final = 64 * 1024

@@ -16,6 +16,7 @@ from treasuryd.errors import Corrupt, Rejected
 
 WINDOW_BUCKETS: Final = 10  # the window slides in steps of a tenth of itself and costs ten pairs of numbers
 MAX_RETRY_AFTER_SECONDS: Final = 900.0  # an endpoint may ask for silence, it may not silence us for good
+QUEUED_SECONDS: Final = 5.0  # what a permitted call waits at most for our own limiter before it leaves
 JITTER: Final = 0.2  # of the open time, either way: several daemons must not return in step
 FOREVER: Final = BootSeconds(math.inf)
 _NEVER: Final = BootSeconds(-math.inf)
@@ -54,7 +55,7 @@ class BreakerSettings:
     failure_ratio: float = 0.5  # of the window's calls, 0 < ratio <= 1; slow ones count as failed here
     min_calls: int = 20  # below so many calls in the window a ratio means nothing, 1 …
     open_cap_secs: float = 600.0  # the open time stops growing here (before jitter), >= timeout_secs
-    permit_secs: float = 120.0  # a permit not returned by then is void; above the longest timeout of a call
+    permit_secs: float = 120.0  # a permit not returned by then is void; above the longest call
 
     def __post_init__(self) -> None:
         for name in ("failure_threshold", "success_threshold", "min_calls"):
@@ -169,7 +170,7 @@ def settle(
     """
     if permit.generation != breaker.generation or now >= permit.expires_at:
         return breaker
-    silence = _asked_silence(retry_after_seconds) if outcome is Outcome.FAILURE else 0.0
+    silence = asked_silence(retry_after_seconds) if outcome is Outcome.FAILURE else 0.0
     if permit.kind is PermitKind.CALL:
         return _settle_call(breaker, outcome, now, draw, silence)
     if permit.kind is PermitKind.COUNTED:
@@ -198,6 +199,13 @@ def force(breaker: Breaker, mode: BreakerMode, *, now: BootSeconds) -> Breaker:
         nearly = breaker.settings.success_threshold - 1
         return replace(breaker, state=BreakerState.HALF_OPEN, openings=0, probe_successes=nearly)
     return breaker
+
+
+def asked_silence(retry_after_seconds: float | None) -> float:
+    """Read a Retry-After as seconds within 0 … MAX_RETRY_AFTER_SECONDS; nonsense is none."""
+    if retry_after_seconds is None or not retry_after_seconds > 0:
+        return 0.0
+    return min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS)
 
 
 def retuned(breaker: Breaker, settings: BreakerSettings) -> Breaker:
@@ -331,13 +339,6 @@ def _counted(breaker: Breaker, outcome: Outcome) -> Breaker:
     if outcome in (Outcome.SUCCESS, Outcome.SLOW):
         return replace(breaker, successes=breaker.successes + 1)
     return breaker
-
-
-def _asked_silence(retry_after_seconds: float | None) -> float:
-    """Read a Retry-After as seconds within 0 … MAX_RETRY_AFTER_SECONDS; nonsense is none."""
-    if retry_after_seconds is None or not retry_after_seconds > 0:
-        return 0.0
-    return min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS)
 
 
 # --- changes of state ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from treasuryd.core.breaker import BreakerSettings
+from treasuryd.core.breaker import QUEUED_SECONDS, BreakerSettings
 from treasuryd.core.model import AccountId, Address, BaseUnits, House, HouseName, Ppm, Rules
 from treasuryd.errors import Rejected
 from treasuryd.settings.fields import OptionalPath, masked_url, require, setting
@@ -98,10 +98,10 @@ class Settings(BaseSettings):
             self.development or not self.devnet.enabled,
             "devnet.enabled needs development = true: the embedded chain has no value",
         )
-        longest = max(self.chain.read_seconds, self.chain.send_seconds)
+        longest = QUEUED_SECONDS + max(self.chain.read_seconds, self.chain.send_seconds)
         require(
             self.breaker.permit_secs > longest,
-            f"breaker.permit_secs must be above {longest:g}, the longest call",
+            f"breaker.permit_secs must be above {longest:g}, the longest call with its queue",
         )
         return self
 
