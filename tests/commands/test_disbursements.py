@@ -1,5 +1,6 @@
 """Orders about disbursements, over fakes: who is told what, in which order."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +70,24 @@ async def test_submitting_wakes_the_executor_and_is_told_once() -> None:
         await disbursements.submit(office, [GOOD], key=None)
     assert world.observer.kinds() == [EventKind.SUBMITTED]
     assert world.engine.wakes == 1
+
+
+@pytest.mark.parametrize("verb", ["submit", "open_batch", "add_part", "seal_batch"])
+async def test_a_stopping_process_takes_nothing_in(verb: str) -> None:
+    """§6.7: intake stops first; the caller hears that nothing was stored, and what to do."""
+    world = FakeWorld()
+    office = world.office()
+    world.engine.state = replace(world.engine.state, stopping=True)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "submit": lambda: disbursements.submit(office, [GOOD], key="k"),
+        "open_batch": lambda: disbursements.open_batch(office, "b"),
+        "add_part": lambda: disbursements.add_part(office, "b", 0, [GOOD]),
+        "seal_batch": lambda: disbursements.seal_batch(office, "b", parts=1),
+    }
+    with pytest.raises(Rejected, match="stopping") as caught:
+        await calls[verb]()
+    assert caught.value.kind is Refusal.UNAVAILABLE
+    assert (world.desk.items, world.desk.batches, world.engine.wakes) == ({}, {}, 0)
 
 
 async def test_every_error_travels_with_the_refusal() -> None:

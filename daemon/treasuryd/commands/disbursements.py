@@ -64,8 +64,10 @@ async def submit(
 
     Args: key: the caller's idempotency key; None means that the request itself is the key. places: how messages
         name each item, by default `items[3].`.
-    Raises: Unsound with every error of every item; Rejected (CONFLICT) for a known key with another request.
+    Raises: Unsound with every error of every item; Rejected (CONFLICT) for a known key with another request,
+        (UNAVAILABLE) while stopping, as every verb of intake here does.
     """
+    _open(office)
     request = checked(office, items, key=key, places=places)
     done = await office.world.desk.submit(request, now=office.world.clock.unix_seconds())
     _told(office, done)
@@ -74,12 +76,14 @@ async def submit(
 
 async def open_batch(office: Office, name: str) -> None:
     """Begin a named batch: its parts stay invisible until it is sealed whole; unsealed it expires."""
+    _open(office)
     now = office.world.clock.unix_seconds()
     await office.world.desk.open_batch(name, now=now, expires_seconds=office.batch_expires_seconds)
 
 
 async def add_part(office: Office, name: str, part: int, items: Sequence[object]) -> int:
     """Add one part of a named batch; its refs may point into other parts. Answers the items stored so far."""
+    _open(office)
     request = checked(office, items, key=f"{name}/{part}", whole=False)
     now = office.world.clock.unix_seconds()
     return await office.world.desk.add_part(name, part, request, now=now)
@@ -87,9 +91,20 @@ async def add_part(office: Office, name: str, part: int, items: Sequence[object]
 
 async def seal_batch(office: Office, name: str, *, parts: int) -> Submitted:
     """Make a named batch real: all of its parts at once, or nothing."""
+    _open(office)
     done = await office.world.desk.seal_batch(name, parts=parts, now=office.world.clock.unix_seconds())
     _told(office, done)
     return done
+
+
+def _open(office: Office) -> None:
+    """A process that was asked to stop takes nothing in any more (protocol.md §6.7)."""
+    if office.engine.vitals().stopping:
+        raise Rejected(
+            "this process is stopping: intake is closed",
+            hint="Nothing was stored. Ask the next process, or repeat the request with the same key once it has started.",
+            kind=Refusal.UNAVAILABLE,
+        )
 
 
 def _told(office: Office, done: Submitted) -> None:
