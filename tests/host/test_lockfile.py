@@ -117,6 +117,19 @@ def test_a_copied_folder_has_another_name(tmp_path: Path) -> None:
     assert name != folder_id(copy, new_id=lambda: "b" * 32)
 
 
+def test_a_removed_lock_file_proves_nobody_dead(tmp_path: Path) -> None:
+    """§6.6: whoever locks the new file must not take the holder of the old one for dead."""
+    with holder(tmp_path) as process:
+        before = folder_id(tmp_path, new_id=lambda: "a" * 32)
+        assert before == folder_id(tmp_path, new_id=lambda: "b" * 32)
+        (tmp_path / "lock").unlink()
+        alone = Standing(tmp_path)
+        assert alone()
+        assert before != folder_id(tmp_path, new_id=lambda: "c" * 32)
+        alone.close()
+        process.communicate("")
+
+
 def test_a_damaged_folder_id_is_refused_with_advice(tmp_path: Path) -> None:
     """Guessing a name could make two folders one."""
     (tmp_path / "state.id").write_text("no id")

@@ -125,21 +125,22 @@ def folder_id(folder: Path, *, new_id: Callable[[], str]) -> str:
     Name a state folder, creating `state.id` at the first start. `new_id` brings 32 hex digits.
 
     Guarantees: a copy of the folder has another name, since the file's place on the disk (its inode) is part of it:
-    the lock of a copy proves nothing about the process that uses the original.
+    the lock of a copy proves nothing about the process that uses the original. So is that of the lock's file: where
+    somebody removed it, the lock of the new one proves nothing about a process that still holds the old one.
     Raises: Corrupt when the file is damaged or cannot be written.
     """
     path = folder / FOLDER_ID_NAME
     try:
         _create_once(path, new_id() + "\n")
         text = path.read_text(encoding="ascii").strip()
-        inode = path.stat().st_ino
+        places = [file.stat().st_ino for file in (path, folder / LOCK_NAME) if file.exists()]
     except (OSError, UnicodeDecodeError) as error:
         raise Corrupt(f"{path}: cannot be read or written: {error}", hint=_FOLDER_HINT) from error
     if not _FOLDER_ID.fullmatch(text):
         raise Corrupt(
             f"{path}: not 32 hex digits", hint="Remove the file; a new one is made at the next start."
         )
-    return f"{text}-{inode:x}"
+    return "-".join((text, *(f"{place:x}" for place in places)))
 
 
 def _create_once(path: Path, content: str) -> None:
