@@ -25,7 +25,7 @@ from treasuryd.core.model import (
     TxHash,
     VariantKind,
 )
-from treasuryd.errors import Transient
+from treasuryd.errors import Fenced, Transient
 from treasuryd.executor import perform
 from treasuryd.executor.grip import Grip
 from treasuryd.ports import written
@@ -262,6 +262,25 @@ async def test_a_binding_of_another_history_is_not_sealed_under_our_intent(begin
     await perform.ask_signer(holds, [intent], [intent])
 
     assert (await history.intent(_item(intent))).state is State.STAGED
+
+
+async def test_past_its_lease_nobody_has_the_signer_refuse_for_good(begin: Begin) -> None:
+    """§6.3: the guard stands before this effect too: by now another leader may be having the row signed."""
+    history = await ready(begin)
+    intent = await staged(history)
+
+    def pause(name: str, after: bool) -> None:
+        if name == "signer.bindings" and after:
+            history.clock.now += 60.0
+
+    history.fuse.watch = pause
+    with pytest.raises(Fenced):
+        await perform.ask_signer(grip(history), [intent], [intent])
+
+    assert "signer.abandon" not in history.fuse.calls
+    history.fuse.watch = lambda _name, _after: None
+    await history.crash()
+    await history.finalized([_item(intent)])
 
 
 async def test_what_the_signer_will_never_bind_is_unstaged(begin: Begin) -> None:

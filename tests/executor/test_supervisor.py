@@ -25,7 +25,7 @@ from treasuryd.core.model import (
     Term,
 )
 from treasuryd.core.restore import Past
-from treasuryd.errors import Corrupt
+from treasuryd.errors import Corrupt, Transient
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
 from treasuryd.executor.mind import Mind
@@ -54,6 +54,7 @@ class Leases:
     def __init__(self, order: list[str]) -> None:
         self.order = order
         self.stuck = False
+        self.locked = False
 
     async def renew(self, held: Held) -> list[Lease]:
         return list(held.leases.values())
@@ -68,6 +69,8 @@ class Leases:
     async def release(self, held: Held) -> None:
         if self.stuck:
             await anyio.sleep_forever()
+        if self.locked:
+            raise Transient("database is locked")
         self.order.append(f"released {', '.join(held.leases)}")
 
 
@@ -234,6 +237,21 @@ async def test_a_store_that_hangs_at_the_release_does_not_hang_the_stop() -> Non
         supervisor.stop()
 
     assert await running(supervisor, stop) is False
+
+
+async def test_a_store_that_is_locked_at_the_release_is_an_end_without_one() -> None:
+    """§6.7: another process holds the file: told, nothing is released, and it is no failure of this process."""
+    process = Process()
+    process.store.locked = True
+    supervisor = process.supervisor()
+
+    async def stop() -> None:
+        supervisor.stop()
+
+    assert await running(supervisor, stop) is False
+    assert "released treasury" not in process.order
+    assert process.order[-1] == "web ended"
+    assert process.observer.events[-1].reason == "not_released"
 
 
 async def test_a_duty_that_returns_ends_the_process() -> None:

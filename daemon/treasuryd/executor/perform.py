@@ -125,6 +125,8 @@ async def ask_signer(grip: Grip, intents: Sequence[Intent], unsigned: Iterable[I
         if intent.state is State.STAGED and intent.nonce >= lowest.get(intent.account, math.inf)
     ]
     unbound = list({intent.id: intent for intent in (*intents, *behind) if intent.id not in known}.values())
+    if unbound:
+        grip.held()  # what it refuses for good binds whoever leads by then
     attested = await signer.abandon(unbound) if unbound else []
     never = [intent for intent, refused in zip(unbound, attested, strict=True) if refused]
     consumed = {intent.id for intent in intents}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from treasuryd.core.events import Event, EventKind, Severity
-from treasuryd.errors import Corrupt
+from treasuryd.errors import Corrupt, Transient
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.loop import Ticker
 from treasuryd.executor.mind import Mind
@@ -66,17 +66,24 @@ class Supervisor:
         self.world.observer.saw(Event(kind=EventKind.STOPPING))
         with anyio.move_on_after(self.grace_seconds) as grace:
             await self._ticked_out.wait()
-            await self.keeper.yield_all()
+            try:
+                await self.keeper.yield_all()
+            except Transient as problem:  # the store is locked: left to itself, the lease runs out
+                self._late("not_released", problem.message)
+                return False
         if grace.cancelled_caught:
-            self.world.observer.saw(
-                Event(
-                    kind=EventKind.STOPPING,
-                    severity=Severity.WARNING,
-                    reason="grace_over",
-                    detail=f"the work did not end within {self.grace_seconds} s; the next holder waits out the lease",
-                )
-            )
+            self._late("grace_over", f"the work did not end within {self.grace_seconds} s")
         return not grace.cancelled_caught
+
+    def _late(self, reason: str, why: str) -> None:
+        self.world.observer.saw(
+            Event(
+                kind=EventKind.STOPPING,
+                severity=Severity.WARNING,
+                reason=reason,
+                detail=f"{why}; the next holder waits out the lease",
+            )
+        )
 
     async def _tick_until_stopped(self) -> None:
         await self.ticker.run()
