@@ -15,7 +15,7 @@ TARGETS ?=
 ROUNDS ?= 14
 WORKERS ?= 2
 
-.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults chaos bench bugs evidence evidence-matrix coverage mutation model fuzz lock clean
+.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults chaos bench monitor monitor-down dashboards bugs evidence evidence-matrix coverage mutation model fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,15 @@ io-faults: $(STAMP) ## disks that fail, fill up and lose power, many rounds (nee
 
 chaos: $(STAMP) ## real processes: 1,000 kills, 30 pauses, judged from outside, recorded; ARGS="--kills 200 --no-record"
 	PYTHONPATH=daemon:. $(BIN)/python -m tests.chaos.marathon $(ARGS)
+
+monitor: $(STAMP) ## Prometheus, Alertmanager and, where installed, Grafana on loopback over the running daemon
+	@$(BIN)/python -m tools.monitor up $(ARGS)
+
+monitor-down: $(STAMP) ## end them
+	@$(BIN)/python -m tools.monitor down $(ARGS)
+
+dashboards: $(STAMP) ## write monitoring/grafana_*_dashboard.json from tools/boards/
+	$(BIN)/python -m tools.dashboards
 
 bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
 	$(BIN)/python tools/bench.py $(ARGS)
