@@ -253,6 +253,8 @@ class People:
                 done = await quarantine.import_bindings(office, account, EDWARD, give_up=give_up)
                 history.trace(f"the signer imports {done} bindings of {account}")
                 history.met["import"] += 1
+                if history.watchman.restored and give_up:
+                    history.watchman.remembered()
         for account, state in states.items():
             if state is AccountState.QUARANTINED:
                 await self._leave(account)

@@ -57,7 +57,9 @@ class Watchman:
         self.broken: list[str] = []  # found on the wire or at a commit, told at the next check
         self.deep = self.bent = self.robbed = self.restored = False
         self.senders: dict[str, str] = {}
-        self.adopted: set[str] = set()  # hashes that the signer had bound when the store was restored
+        self.adopted: set[str] = (
+            set()
+        )  # hashes that the signer knew when it was restored, or that it imported then
         self.lost: set[DisbursementId] = set()  # paid, as people read on the chain, and nothing else knows it
         self.tallest = 0
         self.terms: dict[str, int] = {}
@@ -83,11 +85,15 @@ class Watchman:
     def was_restored(self) -> None:
         """The store is an older one now: what it says may be older, too. The signer's memory is as it was."""
         self.restored = True
-        ledger = self.history.ledger_disk.connection
-        self.adopted |= {row[0] for row in ledger.execute("SELECT tx_hash FROM signature").fetchall()}
+        self.remembered()
         self.terms.clear()
         self.settled = 0
         self.changed = True
+
+    def remembered(self) -> None:
+        """What the signer of a restored store knows now, also by import: the store adopts it, and it may leave (§8.4)."""
+        ledger = self.history.ledger_disk.connection
+        self.adopted |= {row[0] for row in ledger.execute("SELECT tx_hash FROM signature").fetchall()}
 
     def known_as_paid(self, item: DisbursementId) -> None:
         """Be told that a person cancelled it because the chain shows it paid, by what nobody remembers."""
