@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from treasuryd.core import planner
+from treasuryd.core import planner, proposals
 from treasuryd.core.changes import (
     Adopted,
     Advanced,
@@ -29,6 +29,7 @@ from treasuryd.core.model import (
     BlockHash,
     BootSeconds,
     ChainState,
+    Decision,
     Digest,
     Disbursement,
     DisbursementId,
@@ -40,6 +41,8 @@ from treasuryd.core.model import (
     Height,
     Hold,
     Holding,
+    House,
+    HouseName,
     Intent,
     IntentId,
     Meaning,
@@ -55,8 +58,10 @@ from treasuryd.core.model import (
     Variant,
     VariantKind,
     View,
+    Vote,
 )
 from treasuryd.core.planner import Plan, Pricing, carry, decide, next_batch, sendable
+from treasuryd.core.restore import TAKEN_UP
 from treasuryd.core.staging import payload_digest
 
 TREASURY, RESERVE = AccountId("treasury"), AccountId("reserve")
@@ -171,6 +176,37 @@ def plan(seen: View, at: Moment | None = None, *, rules: Rules = RULES, **more: 
     return decide(seen, at or moment(), rules, pricing=pricing(**more))
 
 
+def asking(
+    seen: View, at: Moment | None = None, *, price: dict[str, int] | None = None, passed: bool = True
+) -> tuple[Plan, list[tuple[str, str, str]], list[Any]]:
+    """A plan, with what the fee quote was asked of it (prices by destination, FEE by default), and the recount."""
+    prices, counts = list[tuple[str, str, str]](), list[Any]()
+
+    def priced(of: AccountId, to: Address, memo: str) -> BaseUnits | None:
+        prices.append((of, to, memo))
+        wanted = FEE if price is None else price.get(to)
+        return None if wanted is None else BaseUnits(wanted)
+
+    def approved(one: Disbursement, votes: tuple[Vote, ...]) -> bool:
+        counts.append((one.id, votes))
+        return passed
+
+    found = decide(seen, at or moment(), RULES, pricing=Pricing(price=priced, approved=approved))
+    return found, prices, counts
+
+
+def ballot(number: int) -> Vote:
+    return Vote(
+        disbursement_id=DisbursementId(number),
+        house=HouseName.OPERATORS,
+        key="aa",
+        counter=0,
+        decision=Decision.APPROVE,
+        signature="5e",
+        seen_epoch=Epoch(1),
+    )
+
+
 def going(seen: View, at: Moment | None = None, *due: Intent, rules: Rules = RULES) -> list[int]:
     """The nonces that may go, of what the plan finds due."""
     when = at or moment()
@@ -185,6 +221,8 @@ def test_candidates_are_staged_up_to_the_window() -> None:
     found = plan(view(candidates=tuple(item(n) for n in range(1, 7)), unburned={TREASURY: 1}))
     assert [draft.disbursement_id for draft in found.drafts] == [1, 2, 3]
     assert found.waiting == {Hold.PIPELINE_FULL: 3}
+    free = plan(view(candidates=tuple(item(n) for n in range(1, 7))))
+    assert [draft.disbursement_id for draft in free.drafts] == [1, 2, 3, 4]
 
 
 def test_what_cannot_be_afforded_takes_no_place() -> None:
@@ -198,8 +236,79 @@ def test_what_cannot_be_afforded_takes_no_place() -> None:
 def test_the_fee_counts_as_funds() -> None:
     """An amount that leaves nothing for its fee waits."""
     exact = item(1, amount=1_000_000 - FEE)
-    assert len(plan(view(candidates=(exact,))).drafts) == 1
+    assert [draft.fee for draft in plan(view(candidates=(exact,))).drafts] == [FEE]
     assert plan(view(candidates=(item(1, amount=exact.amount + 1),))).drafts == ()
+    half = 500_000 - FEE
+    assert len(plan(view(candidates=(item(1, amount=half), item(2, amount=half)))).drafts) == 2
+    over = plan(view(candidates=(item(1, amount=half), item(2, amount=half + 1))))
+    assert (len(over.drafts), over.waiting) == (1, {Hold.INSUFFICIENT_FUNDS: 1})
+
+
+def test_an_account_that_the_frame_does_not_show_has_nothing() -> None:
+    """§5.1: what was not read is not there; not even one unit, and not a fee of none."""
+    bare = replace(BASELINE, holdings={})
+    found = plan(view(candidates=(item(1, amount=1),)), moment(frame=bare), price=0)
+    assert (found.drafts, found.waiting) == ((), {Hold.INSUFFICIENT_FUNDS: 1})
+
+
+def test_each_item_is_priced_as_what_it_is_and_the_cheapest_price_is_kept() -> None:
+    """D5, D8: fee by account, destination and memo; the next tick looks at nothing that cannot pay the cheapest."""
+    bob = Address("tb1bob")
+    first, second = item(1, memo="rent"), item(2, destination=bob)
+    found, prices, _ = asking(view(candidates=(first, second)), price={ALICE: 300, bob: 200})
+    assert prices == [(TREASURY, ALICE, "rent"), (TREASURY, bob, "")]
+    assert [draft.fee for draft in found.drafts] == [300, 200]
+    assert found.least_fee == 200
+    assert plan(view(candidates=(first,)), price=None).least_fee == 0
+    assert plan(view()).least_fee == 0
+
+
+def test_a_candidate_of_a_withdrawn_account_holds_no_other_up() -> None:
+    """R9: it is passed over, and the next one is looked at."""
+    seen = view(accounts=(account(RESERVE),), candidates=(item(1), item(2, account=RESERVE)))
+    found = plan(seen)
+    assert [draft.disbursement_id for draft in found.drafts] == [2]
+    assert found.waiting == {}
+
+
+def consumed(**more: Any) -> Account:
+    """An account with a history that is not ours: adopted at a count of 3, read at height 50."""
+    return account(baseline=frame(count=3, height=50), **more)
+
+
+def stages(of: Account, at: Moment) -> bool:
+    found = plan(view(accounts=(of,), candidates=(item(1),)), at)
+    assert found.waiting == ({} if found.drafts else {Hold.PIPELINE_FULL: 1})
+    return bool(found.drafts)
+
+
+def test_our_first_nonce_waits_until_those_before_it_are_buried() -> None:
+    """R2: a reorg could take what the chain had consumed when the account was adopted, and we cannot fill that gap."""
+    depth = RULES.finality_depth
+    here = frame(count=3, height=50)
+    assert not stages(consumed(), moment(frame=here, believed=Height(50 + depth - 1)))
+    assert stages(consumed(), moment(frame=here, believed=Height(50 + depth)))
+    older = (frame(count=3, height=40),)
+    assert stages(consumed(kept=older), moment(frame=here, believed=Height(40 + depth)))
+    assert stages(consumed(high_water=Nonce(1)), moment(frame=here)), "we have staged there before"
+
+
+def test_of_several_endpoints_the_lowest_head_says_what_is_buried() -> None:
+    """R9: one of them alone buries nothing."""
+    depth = RULES.finality_depth
+    at = moment(frame=frame(count=3, height=50), believed=Height(50 + depth), lowest=Height(50 + depth - 1))
+    assert not stages(consumed(), at)
+    assert stages(consumed(), replace(at, lowest=Height(50 + depth)))
+
+
+def test_an_account_without_a_baseline_is_judged_by_the_frames_that_were_kept() -> None:
+    """R2: after a thaw there is none; an account whose count is zero has nothing before our first nonce."""
+    here = frame(count=3, height=50)
+    thawed = account(baseline=None)
+    assert not stages(thawed, moment(frame=here))
+    kept = replace(thawed, kept=(frame(count=3, height=40),))
+    assert stages(kept, moment(frame=here, believed=Height(40 + RULES.finality_depth)))
+    assert stages(thawed, moment())
 
 
 def test_a_fee_above_the_ceiling_waits() -> None:
@@ -213,16 +322,34 @@ def test_without_a_frame_or_a_quote_nothing_is_staged(missing: Any) -> None:
     """The chain did not answer: wait and say so."""
     found = plan(view(candidates=(item(1),)), moment(**missing))
     assert (found.drafts, found.waiting) == ((), {Hold.CHAIN_UNREACHABLE: 1})
+    _, prices, _ = asking(view(candidates=(item(1),)), moment(**missing))
+    assert prices == []
 
 
 def test_votes_are_counted_again_before_staging() -> None:
     """§2: below quorum by the keys of today: the hold `approval_lost` is stored, and nothing is staged."""
     proposal = Proposal(title="t", summary="s")
-    found = plan(view(candidates=(item(1, proposal=proposal), item(2))), approved=False)
+    seen = view(candidates=(item(1, proposal=proposal), item(2)), votes={DisbursementId(1): (ballot(1),)})
+    found, _, counts = asking(seen, passed=False)
     assert [draft.disbursement_id for draft in found.drafts] == [2]
-    (hold,) = found.changes
-    assert isinstance(hold, HoldSet)
-    assert (hold.disbursement_id, hold.hold) == (1, Hold.APPROVAL_LOST)
+    assert found.changes == (
+        HoldSet(
+            account=TREASURY,
+            disbursement_id=DisbursementId(1),
+            hold=Hold.APPROVAL_LOST,
+            detail="the recount of the stored votes is below the quorum",
+        ),
+    )
+    assert counts == [(1, (ballot(1),))]
+    assert asking(replace(seen, votes={}), passed=False)[2] == [(1, ())], "no vote at all is a count, too"
+
+
+def test_what_waits_for_the_world_is_not_counted_again() -> None:
+    """§2: the recount decides what is staged now; what cannot be paid now keeps its approval until it can."""
+    found = plan(
+        view(candidates=(item(1, proposal=Proposal(title="t", summary="s"), amount=10**9),)), approved=False
+    )
+    assert (found.changes, found.waiting) == ((), {Hold.INSUFFICIENT_FUNDS: 1})
 
 
 @pytest.mark.parametrize(
@@ -242,6 +369,7 @@ def test_content_changed_by_hand_in_the_database_is_not_paid(change: Any) -> Non
     (hold,) = found.changes
     assert isinstance(hold, HoldSet)
     assert (hold.disbursement_id, hold.hold) == (1, Hold.APPROVAL_LOST)
+    assert hold.detail.startswith("its stored content is not what was submitted")
 
 
 @pytest.mark.parametrize("state", [AccountState.FROZEN, AccountState.QUARANTINED])
@@ -256,9 +384,26 @@ def test_an_account_that_does_not_act_stops_no_other(state: AccountState) -> Non
     )
     found = plan(seen)
     assert [draft.account for draft in found.drafts] == [RESERVE]
+    assert found.waiting == {
+        Hold.ACCOUNT_FROZEN if state is AccountState.FROZEN else Hold.ACCOUNT_QUARANTINED: 1
+    }
     assert [one.account for one in found.sign] == [RESERVE]
     assert found.changes == ()
     assert [one.account for one in sendable(found.send, seen, moment(), RULES)] == [RESERVE]
+
+
+def test_in_quarantine_fillers_alone_are_signed() -> None:
+    """§8.4: what was adopted goes out as it is; a new signature makes a filler, never a payment."""
+    unsealed = variant(sealed=False)
+    lines = (intent(3, unsealed), intent(4, unsealed, disbursement_id=None))
+    taken_up = account(state=AccountState.QUARANTINED, cause=TAKEN_UP)
+    assert [one.nonce for one in plan(view(accounts=(taken_up,), unsealed=lines)).sign] == [4]
+    for outside in (
+        account(state=AccountState.FROZEN),
+        account(state=AccountState.QUARANTINED, cause="restored"),
+    ):
+        assert plan(view(accounts=(outside,), unsealed=lines)).sign == ()
+    assert [one.nonce for one in plan(view(unsealed=lines)).sign] == [3, 4]
 
 
 def test_the_kill_switch_leaves_nothing_to_do() -> None:
@@ -288,12 +433,23 @@ def advanced(one: Disbursement, at: Moment | None = None, **more: Any) -> Any:
 def test_windows_open_by_the_seen_epoch_and_end_by_the_settled_one() -> None:
     """§2: a lagging or lying head may delay a payment and never hasten one."""
     proposal = Proposal(title="t", summary="s", vote_window_epochs=7, timelock_epochs=6)
-    opened = advanced(item(1, status=Status.DRAFT, proposal=proposal))
-    assert (opened.to, opened.vote_deadline_epoch) == (Status.VOTING, 5 + 7)
+    this: dict[str, Any] = {"account": TREASURY, "disbursement_id": DisbursementId(1)}
+    house = House(name=HouseName.OPERATORS, keys={"aa": 3, "bb": 4}, retired=frozenset({"bb"}))
+    rules = replace(RULES, houses={HouseName.OPERATORS: house})
+    assert advanced(item(1, status=Status.DRAFT, proposal=proposal), rules=rules) == Advanced(
+        **this,
+        was=Status.DRAFT,
+        to=Status.VOTING,
+        vote_deadline_epoch=Epoch(5 + 7),
+        weights=proposals.weights(rules),
+    )
     voting = item(1, status=Status.VOTING, proposal=proposal, vote_deadline_epoch=Epoch(4))
-    passed = advanced(voting)
-    assert (passed.to, passed.activation_epoch) == (Status.QUEUED, 5 + 6)
-    assert advanced(voting, approved=False).to is Status.ROLLED_BACK
+    assert advanced(voting) == Advanced(
+        **this, was=Status.VOTING, to=Status.QUEUED, activation_epoch=Epoch(5 + 6)
+    )
+    assert advanced(voting, approved=False) == Advanced(
+        **this, was=Status.VOTING, to=Status.ROLLED_BACK, reason="quorum_not_reached"
+    )
     open_still = replace(voting, vote_deadline_epoch=Epoch(5))  # reached by the seen epoch only
     assert plan(view(advancing=(open_still,))).changes == ()
 
@@ -304,17 +460,46 @@ def test_a_queued_item_is_activated_at_its_epoch_and_not_before(settled: int) ->
     queued = item(1, status=Status.QUEUED, activation_epoch=Epoch(4))
     found = plan(view(advancing=(queued,)), moment(settled=Epoch(settled), seen=Epoch(100)))
     assert found.drafts == ()
-    assert [change.to for change in found.changes if isinstance(change, Advanced)] == (
-        [Status.TIMELOCKED] if settled >= 4 else []
+    activated = Advanced(
+        account=TREASURY,
+        disbursement_id=queued.id,
+        was=Status.QUEUED,
+        to=Status.TIMELOCKED,
+        ready_epoch=Epoch(4),
     )
+    assert found.changes == ((activated,) if settled >= 4 else ())
+
+
+def test_what_no_epoch_moves_yet_holds_no_other_up() -> None:
+    """§2: each item by itself, and each vote counted with the votes of its own item."""
+    proposal = Proposal(title="t", summary="s")
+    waits, moves = (
+        item(n, status=Status.VOTING, proposal=proposal, vote_deadline_epoch=Epoch(deadline))
+        for n, deadline in ((1, 9), (2, 4))
+    )
+    votes = {DisbursementId(n): (ballot(n),) for n in (1, 2)}
+    found, _, counts = asking(view(advancing=(waits, moves), votes=votes))
+    assert [change.disbursement_id for change in found.changes if isinstance(change, Advanced)] == [2]
+    assert counts == [(2, (ballot(2),))]
+    assert asking(view(advancing=(moves,)))[2] == [(2, ())], "no vote at all is a count, too"
 
 
 def test_without_a_proposal_policy_decides() -> None:
     """D20: a draft without a proposal is payable where policy says so, else it is held."""
-    draft = item(1, status=Status.DRAFT)
-    assert advanced(draft).to is Status.TIMELOCKED
-    held = advanced(draft, rules=replace(RULES, allow_treasury_initiated=False))
-    assert held.hold is Hold.APPROVAL_LOST
+    draft = item(1, status=Status.DRAFT, scheduled_epoch=Epoch(3))
+    assert advanced(draft) == Advanced(
+        account=TREASURY,
+        disbursement_id=draft.id,
+        was=Status.DRAFT,
+        to=Status.TIMELOCKED,
+        ready_epoch=Epoch(3),
+    )
+    assert advanced(draft, rules=replace(RULES, allow_treasury_initiated=False)) == HoldSet(
+        account=TREASURY,
+        disbursement_id=draft.id,
+        hold=Hold.APPROVAL_LOST,
+        detail="the policy no longer allows disbursements without a proposal",
+    )
 
 
 # --- sending ---------------------------------------------------------------------------------------------------
@@ -340,6 +525,15 @@ def test_nothing_at_or_below_the_chains_count_is_signed_or_sent() -> None:
     assert [one.nonce for one in plan(seen, ahead).sign] == [4]
 
 
+def test_an_account_that_no_frame_shows_has_consumed_nothing() -> None:
+    """R2, R14: its count is zero, so its first nonce may go and be replaced."""
+    bare = replace(BASELINE, holdings={ALICE: None})
+    seen = view(accounts=(account(baseline=bare),), resend=(sent(1),))
+    assert going(seen, moment(frame=bare)) == [1]
+    asked = view(accounts=(account(baseline=None),), cancelling=(sent(1, cancel_requested=True),))
+    assert len(plan(asked, moment(frame=None)).changes) == 1
+
+
 def test_without_a_frame_nothing_is_sent() -> None:
     """Nobody knows where the chain's count stands."""
     seen = view(unsent=(intent(1),))
@@ -355,6 +549,9 @@ def test_without_look_up_a_first_send_needs_its_destination_in_the_baseline() ->
     sent_before = replace(sent(1, ago=100.0), destination=Address("tb1nobody"))
     again = view(resend=(sent_before,), unsent=(intent(2),))
     assert going(again, moment(Evidence.BALANCE)) == [1, 2]
+    dearer = replace(sent_before, variants=(*sent_before.variants, variant(2, fee=900)))
+    anew = view(resend=(dearer,), unsent=(dearer,))
+    assert going(anew, moment(Evidence.BALANCE)) == [1], "a new price of it is no first send"
 
 
 def test_before_an_account_was_read_nothing_of_it_is_sent() -> None:
@@ -398,6 +595,10 @@ def test_what_a_block_may_change_goes_again_after_a_block(meaning: Meaning) -> N
     risen = replace(waiting, chain=ChainState(chain_id=1, risen_at=UnixSeconds(NOW - 1.0)))
     assert going(waiting) == []
     assert going(risen) == [1]
+    now = replace(waiting, chain=ChainState(chain_id=1, risen_at=NOW))
+    assert going(now) == [1], "seen in this very moment"
+    same = replace(waiting, chain=ChainState(chain_id=1, risen_at=UnixSeconds(NOW - 2.0)))
+    assert going(same) == [], "the block it was turned away in"
 
 
 def test_what_was_refused_for_its_fee_does_not_go_again_with_every_block() -> None:
@@ -458,6 +659,64 @@ def test_without_look_up_one_cancel_at_a_time_the_lowest_first() -> None:
     assert len(both) == 2
     taken = view(cancelling=asked, resend=(doubled(1),))
     assert plan(taken, moment(Evidence.BALANCE)).changes == ()
+    assert len(plan(taken, moment(Evidence.HASH)).changes) == 2
+
+
+def test_of_two_nonces_with_two_payloads_the_lower_one_counts() -> None:
+    """R7: whichever the view names last; what lies between them waits, though no pool holds it."""
+    between = intent(3, cancel_requested=True)
+    seen = view(cancelling=(between,), unsealed=(doubled(2),), resend=(doubled(4),))
+    assert plan(seen, moment(Evidence.BALANCE)).changes == ()
+
+
+def test_a_cancel_is_priced_for_the_sink_of_its_account() -> None:
+    """R7: that is where it sends its one unit; a new price of a cancel is one for the sink, too."""
+    asked = sent(1, cancel_requested=True)
+    _, prices, _ = asking(view(cancelling=(asked,)))
+    assert prices == [(TREASURY, SINK, "")]
+    low: dict[str, Any] = {"sent_at": NOW, "last_meaning": Meaning.FEE_TOO_LOW}
+    refused = sent(1, variant(), variant(2, CANCEL, **low), cancel_requested=True, memo="rent")
+    found, prices, _ = asking(view(oldest_sent={TREASURY: refused}), price={SINK: 500, ALICE: 900})
+    assert prices == [(TREASURY, SINK, "")]
+    assert found.changes == (
+        VariantStaged(account=TREASURY, intent_id=refused.id, number=3, kind=CANCEL, fee=BaseUnits(500)),
+    )
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param({"count": 1}, id="consumed"),
+        pytest.param({"state": AccountState.FROZEN}, id="frozen"),
+        pytest.param({"price": {"treasury-sink": FEE}}, id="too dear"),
+        pytest.param({"doubled": True}, id="another of it is under way"),
+    ],
+)
+def test_a_cancel_that_cannot_be_ordered_holds_no_other_up(first: dict[str, Any]) -> None:
+    """R8: account by account; the first of the line is passed over, the cancel behind it is ordered."""
+    blocked = sent(2, cancel_requested=True, name=RESERVE)
+    base = frame(shown=SHOWN)
+    if "count" in first:
+        base = replace(
+            base, holdings={**base.holdings, Address(RESERVE): Holding(balance=FEE, nonce=Nonce(2))}
+        )
+    accounts = (
+        account(RESERVE, baseline=base, state=first.get("state", AccountState.ACTIVE)),
+        account(),
+    )
+    seen = view(accounts=accounts, cancelling=(blocked, sent(1, cancel_requested=True)))
+    if "doubled" in first:
+        seen = replace(seen, resend=(replace(doubled(1), account=RESERVE, id=IntentId(1_001)),))
+    found, _, _ = asking(seen, moment(Evidence.BALANCE), price=first.get("price"))
+    assert [change.account for change in found.changes] == [TREASURY]
+
+
+def test_a_cancel_goes_again_whatever_the_baseline_shows_of_its_sink() -> None:
+    """§5.1: the sink is asked for before the first send alone; both payloads are out, and its nonce has to be filled."""
+    out: dict[str, Any] = {"sent_at": UnixSeconds(NOW - 60.0), "pooled": True}
+    both = sent(1, variant(1, **out), variant(2, CANCEL, **out), cancel_requested=True)
+    bare = view(accounts=(account(baseline=frame(shown=("tb1alice",))),), resend=(both,))
+    assert going(bare, moment(Evidence.BALANCE)) == [1]
 
 
 @pytest.mark.parametrize("where", ["unsealed", "unsent", "resend"])
@@ -500,10 +759,15 @@ def test_poison_is_held_and_replaced_in_one_plan() -> None:
     """R8: refused for its content by every endpoint, often enough: a hold and a cancel variant, hold first."""
     bad = sent(1, meaning=Meaning.CONTENT_REFUSED, refusals=RULES.poison_refusals)
     seen = view(resend=(bad,), unsent=(intent(2),))
-    hold, ordered = plan(seen).changes
-    assert isinstance(hold, HoldSet)
-    assert isinstance(ordered, VariantStaged)
-    assert (hold.hold, ordered.kind, ordered.intent_id) == (Hold.POISONED, CANCEL, bad.id)
+    assert plan(seen).changes == (
+        HoldSet(
+            account=TREASURY,
+            disbursement_id=DisbursementId(1),
+            hold=Hold.POISONED,
+            detail=f"its content was refused {RULES.poison_refusals} times",
+        ),
+        VariantStaged(account=TREASURY, intent_id=bad.id, number=2, kind=CANCEL, fee=FEE),
+    )
     assert going(seen) == []  # its payment goes no more, and nothing can pass it
     told = plan(replace(seen, cancelling=(bad,))).changes
     assert [type(change) for change in told] == [VariantStaged]  # the hold is stored already
@@ -525,8 +789,37 @@ def test_what_was_refused_for_its_fee_is_priced_anew_at_once_with_all_behind_it(
     """D5, N14: on its own nonce; what was priced with it and never left would be refused, too."""
     refused = sent(1, meaning=Meaning.FEE_TOO_LOW, ago=1.0)
     seen = view(oldest_sent={TREASURY: refused}, unsent=(intent(2), intent(3, variant(fee=900))))
-    found = [change for change in plan(seen, price=500).changes if isinstance(change, VariantStaged)]
-    assert [(change.intent_id, change.number, change.fee) for change in found] == [(1, 2, 500), (2, 2, 500)]
+    assert plan(seen, price=500).changes == tuple(
+        VariantStaged(account=TREASURY, intent_id=IntentId(n), number=2, kind=PAYMENT, fee=BaseUnits(500))
+        for n in (1, 2)
+    )
+    same = replace(seen, unsent=(intent(2, variant(fee=500)),))
+    assert [change.account for change in plan(same, price=500).changes] == [TREASURY], "never at a fee tried"
+
+
+def test_a_payment_is_priced_anew_as_what_it_is() -> None:
+    """R6: by account, destination and memo, as when it was staged."""
+    refused = sent(1, meaning=Meaning.FEE_TOO_LOW, ago=1.0, memo="rent")
+    _, prices, _ = asking(view(oldest_sent={TREASURY: refused}))
+    assert prices == [(TREASURY, ALICE, "rent")]
+
+
+def test_what_the_pool_has_dropped_is_priced_anew() -> None:
+    """R6: after `pool_ttl_seconds`, by the clock and the rules of this tick."""
+    ttl = RULES.pool_ttl_seconds
+    old, young = sent(1, ago=ttl + 1.0), sent(1, ago=ttl)
+    assert len(plan(view(oldest_sent={TREASURY: old}), price=500).changes) == 1
+    assert plan(view(oldest_sent={TREASURY: young}), price=500).changes == ()
+
+
+def test_what_is_being_replaced_or_consumed_is_not_priced_anew_and_holds_no_other_up() -> None:
+    """R3, R14: one cancel is ordered for the first; the chain has the second; the third gets its price."""
+    low: dict[str, Any] = {"meaning": Meaning.FEE_TOO_LOW, "ago": 1.0}
+    asked = sent(2, cancel_requested=True, **low)
+    seen = view(cancelling=(asked,), resend=(asked, sent(3, **low)), oldest_sent={TREASURY: sent(1, **low)})
+    at = moment(frame=frame(count=1, shown=SHOWN))
+    ordered = [change for change in plan(seen, at, price=500).changes if isinstance(change, VariantStaged)]
+    assert [(change.intent_id, change.kind) for change in ordered] == [(2, CANCEL), (3, PAYMENT)]
 
 
 def test_without_a_refusal_nothing_unsent_is_priced_anew() -> None:
@@ -553,6 +846,8 @@ def test_a_freeze_found_in_this_tick_stops_this_tick() -> None:
     """R14: at first sight."""
     seen = view(accounts=(account(), account(RESERVE)), unsent=(intent(1), intent(1, name=RESERVE)))
     frozen = FrozenNow(account=TREASURY, cause=FreezeCause.FOREIGN_NONCE, detail="")
+    stopped = account(state=AccountState.FROZEN, cause=FreezeCause.FOREIGN_NONCE)
+    assert carry(seen, [frozen]).accounts == (stopped, account(RESERVE))
     assert [one.account for one in sendable(seen.unsent, carry(seen, [frozen]), moment(), RULES)] == [RESERVE]
 
 
@@ -566,8 +861,14 @@ def test_a_rewound_account_does_nothing_more_in_this_tick() -> None:
 
 def test_what_was_settled_leaves_the_lists_and_a_new_baseline_counts() -> None:
     """An intent that this tick settled is neither signed nor sent; first sends look at the baseline of this tick."""
+    both = (intent(1), intent(2))
     seen = view(
-        accounts=(account(baseline=frame()),), unsent=(intent(1), intent(2)), oldest_sent={TREASURY: sent(1)}
+        accounts=(account(baseline=frame()),),
+        unsealed=both,
+        unsent=both,
+        resend=both,
+        cancelling=both,
+        oldest_sent={TREASURY: sent(1)},
     )
     carried = carry(
         seen,
@@ -576,10 +877,13 @@ def test_what_was_settled_leaves_the_lists_and_a_new_baseline_counts() -> None:
             BaselineMoved(account=TREASURY, frame=BASELINE, keep_from=Height(1)),
         ],
     )
-    assert [one.nonce for one in carried.unsent] == [2]
+    for rows in (carried.unsealed, carried.unsent, carried.resend, carried.cancelling):
+        assert [one.nonce for one in rows] == [2]
     assert carried.oldest_sent == {}
-    assert going(seen, moment(Evidence.BALANCE)) == []
-    assert going(carried, moment(Evidence.BALANCE)) == [2]
+    sending = replace(seen, unsealed=(), resend=(), cancelling=())
+    assert going(sending, moment(Evidence.BALANCE)) == []
+    after = replace(carried, unsealed=(), resend=(), cancelling=())
+    assert going(after, moment(Evidence.BALANCE)) == [2]
 
 
 def test_what_concerns_no_account_of_the_view_carries_nothing() -> None:
@@ -588,6 +892,7 @@ def test_what_concerns_no_account_of_the_view_carries_nothing() -> None:
     entry = Booked(account=TREASURY, kind=BalanceKind.FUNDING, delta=5, height=Height(50))
     assert carry(seen, [entry]) == seen
     withdrawn: list[Change] = [
+        Rewound(account=TREASURY, to=BASELINE),
         Rewound(account=TREASURY, to=BASELINE),
         BaselineMoved(account=TREASURY, frame=BASELINE, keep_from=Height(1)),
         Adopted(account=TREASURY, next_nonce=Nonce(1), baseline=BASELINE),
@@ -600,7 +905,7 @@ def test_an_adopted_account_begins_in_the_same_tick() -> None:
     """R2: its sequence and baseline are those of the change."""
     new = view(accounts=(account(baseline=None, next_nonce=None),), candidates=(item(1),))
     carried = carry(new, [Adopted(account=TREASURY, next_nonce=Nonce(1), baseline=BASELINE)])
-    assert carried.accounts[0].next_nonce == 1
+    assert carried.accounts == (account(baseline=BASELINE, next_nonce=Nonce(1)),)
     assert len(plan(carried).drafts) == 1
 
 
@@ -617,6 +922,8 @@ def test_batches_follow_the_depth_of_the_queue() -> None:
     assert sizes == [16, 32, 64, 100, 100, 50, 25, 16]
     busy = view(candidates=tuple(item(n) for n in range(1, 41)))
     assert next_batch(64, busy, moment(), rules) == 64
+    assert next_batch(80, busy, moment(), rules) == 40, "half would just do"
+    assert next_batch(33, shallow, moment(), replace(rules, batch_min=1)) == 16
 
 
 def test_without_look_up_an_interval_is_read_whole() -> None:

@@ -5,8 +5,17 @@ from tests.core.chainlab import CANCEL, FEE, RULES, intent, variant
 
 from treasuryd.core import fees, submission
 from treasuryd.core.changes import Sent
-from treasuryd.core.events import EventKind, Severity
-from treasuryd.core.model import BaseUnits, Endpoint, Intent, Meaning, Reply, TxHash, UnixSeconds
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.model import (
+    BaseUnits,
+    DisbursementId,
+    Endpoint,
+    Intent,
+    Meaning,
+    Reply,
+    TxHash,
+    UnixSeconds,
+)
 
 NODE = Endpoint("node-a")
 AT = UnixSeconds(1_000.0)
@@ -45,9 +54,23 @@ def test_every_meaning_has_its_step_and_none_says_not_paid() -> None:
 @pytest.mark.parametrize("meaning", [one for one in Meaning if one is not Meaning.NOT_SENT])
 def test_a_refusal_is_recorded_like_an_acceptance(meaning: Meaning) -> None:
     """D6: a re-send answered by any verdict is an attempt on record, and nothing else."""
-    changes, _ = submission.recorded([sent()], [reply(meaning)])
-    assert [type(change) for change in changes] == [Sent]
-    assert changes[0].meaning is meaning
+    changes, _ = submission.recorded([sent()], [replace(reply(meaning), detail="as it was said")])
+    one = sent()
+    assert changes == [
+        Sent(
+            account=one.account,
+            intent_id=one.id,
+            variant=one.current().number,
+            meaning=meaning,
+            detail="as it was said",
+        )
+    ]
+
+
+def test_a_reply_for_each_intent_or_nothing_is_recorded() -> None:
+    """R4: a reply that is missing is no reply; the ports answer one for each."""
+    with pytest.raises(ValueError, match="zip"):
+        submission.recorded([sent(), sent()], [reply(Meaning.ACCEPTED)])
 
 
 def test_what_was_kept_here_is_not_recorded_as_sent() -> None:
@@ -58,10 +81,17 @@ def test_what_was_kept_here_is_not_recorded_as_sent() -> None:
 @pytest.mark.parametrize("meaning", [Meaning.CONFIGURATION, Meaning.NODE_BROKEN])
 def test_a_broken_node_and_a_wrong_configuration_page(meaning: Meaning) -> None:
     """N2: `lock poisoned` pages, and changes no payment."""
-    _, events = submission.recorded([replace(sent(), disbursement_id=None)], [reply(meaning)])
-    assert [(event.severity, event.reason, event.ids) for event in events] == [
-        (Severity.PAGE, meaning.value, ())
-    ]
+    one, said = sent(), replace(reply(meaning), detail="what it said")
+    paged = Event(
+        kind=EventKind.CALL_FAILED,
+        severity=Severity.PAGE,
+        account=one.account,
+        ids=(DisbursementId(1),),
+        reason=meaning.value,
+        detail="node-a: what it said",
+    )
+    assert submission.recorded([one], [said])[1] == [paged]
+    assert submission.recorded([replace(one, disbursement_id=None)], [said])[1] == [replace(paged, ids=())]
 
 
 def test_another_hash_in_a_reply_is_an_alarm() -> None:
@@ -70,7 +100,15 @@ def test_another_hash_in_a_reply_is_an_alarm() -> None:
     _, quiet = submission.recorded([one], [reply(Meaning.ACCEPTED, one.current().tx_hash)])
     changes, events = submission.recorded([one], [reply(Meaning.ACCEPTED, "ff")])
     assert quiet == []
-    assert [event.kind for event in events] == [EventKind.HASH_MISMATCH]
+    assert events == [
+        Event(
+            kind=EventKind.HASH_MISMATCH,
+            severity=Severity.PAGE,
+            account=one.account,
+            ids=(DisbursementId(1),),
+            detail=f"nonce 1: we sent {one.current().tx_hash}, node-a names ff",
+        )
+    ]
     assert len(changes) == 1
 
 
@@ -154,12 +192,19 @@ def test_content_refused_often_enough_is_poison_until_its_cancel_is_under_way() 
 def test_a_head_of_line_that_waits_too_long_pages() -> None:
     """R8: waiting is never cancelled by itself; a person is told, and may order the replacement."""
     late = UnixSeconds(AT + RULES.head_wait_seconds + 1)
-    heads = [sent(at=AT), replace(sent(at=AT), disbursement_id=None), intent(3), sent(at=late)]
-    events = submission.head_is_late(heads, late, RULES)
-    assert [(event.kind, len(event.ids)) for event in events] == [
-        (EventKind.HEAD_WAITS, 1),
-        (EventKind.HEAD_WAITS, 0),
-    ]
+    just = sent(at=AT + 1)  # for as long as it may, and not a moment longer
+    heads = [sent(at=AT), replace(sent(at=AT), disbursement_id=None), intent(3), sent(at=late), just]
+    paged, filler = submission.head_is_late(heads, late, RULES)
+    assert paged == Event(
+        kind=EventKind.HEAD_WAITS,
+        severity=Severity.PAGE,
+        account=heads[0].account,
+        ids=(DisbursementId(1),),
+        seconds=(RULES.head_wait_seconds + 1,),
+        detail=paged.detail,
+    )
+    assert paged.detail.startswith("nonce 1 is not in a block")
+    assert filler == replace(paged, ids=())
 
 
 @pytest.mark.parametrize(
@@ -182,4 +227,11 @@ def test_what_an_endpoint_may_have_taken_no_refusal_takes_back(
     said = submission.joined(None if before is None else reply(before), reply(after))
     assert said.meaning is joined
     if joined not in {before, after}:
-        assert str(after) in said.detail
+        assert said.detail == f"node-a: ; node-a: {after}"
+
+
+def test_what_an_endpoint_says_is_cut_before_it_is_joined() -> None:
+    """Bounds on everything: the words of two endpoints are kept, of the first one no more than 200 characters."""
+    long = replace(reply(Meaning.UNKNOWN), detail="x" * 300)
+    said = submission.joined(long, reply(Meaning.FEE_TOO_LOW))
+    assert said.detail == f"node-a: {'x' * 192}; node-a: {Meaning.FEE_TOO_LOW}"

@@ -251,7 +251,7 @@ def _advance(
 ) -> Iterator[Change]:
     """Move what epochs move: what opens counts from the seen epoch, what ends ends by the settled one (§2)."""
     for item in items:
-        change: Change | None = None
+        change: Change
         match item.status:
             case Status.DRAFT if item.proposal is not None:
                 change = _open_vote(item, at, rules)
@@ -406,7 +406,7 @@ def _refused_for_its_fee(intent: Intent) -> bool:
 
 
 def _variant(intent: Intent, kind: VariantKind, fee: BaseUnits) -> VariantStaged:
-    number = max((variant.number for variant in intent.variants), default=0) + 1
+    number = max(variant.number for variant in intent.variants) + 1
     return VariantStaged(account=intent.account, intent_id=intent.id, number=number, kind=kind, fee=fee)
 
 
@@ -579,8 +579,6 @@ def carry(view: View, changes: Iterable[Change]) -> View:
                 accounts.pop(change.account, None)
             case Seen() | Unproven() | Burned():
                 settled.add(change.intent_id)
-            case _:
-                pass
     return replace(
         view,
         accounts=tuple(accounts.values()),
