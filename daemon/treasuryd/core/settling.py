@@ -95,10 +95,16 @@ def holding_of(frame: Frame | None, account: AccountId) -> Holding:
 def freeze(
     case: Case, cause: FreezeCause, detail: str, found: Found, thaw_above: Nonce | None = None
 ) -> None:
-    """Freeze at first sight; a frozen account once more for a graver cause or a higher foreign nonce (R14)."""
+    """
+    Freeze at first sight; a frozen account once more for a graver cause or a higher foreign nonce (R14).
+
+    A fall is told in any case: it shows once, and a person may have thawed the account since it was read. The store
+    weighs the causes once more.
+    """
     account = case.account
     higher = thaw_above is not None and thaw_above > (account.thaw_above or 0)
-    if freezes(account, cause) or (account.state is AccountState.FROZEN and higher):
+    again = higher or cause is FreezeCause.UNEXPLAINED_FALL
+    if freezes(account, cause) or (account.state is AccountState.FROZEN and again):
         found.changes.append(FrozenNow(account=account.id, cause=cause, detail=detail, thaw_above=thaw_above))
 
 
@@ -113,19 +119,12 @@ def account_for(case: Case, baseline: Frame, left: int, found: Found, *, explain
             return
         found.changes.append(booked(case, BalanceKind.UNEXPLAINED, left))
         if not explained:
-            _freeze_for_fall(case, -left, found)
+            detail = f"the balance fell by {-left} more than intents and fees explain"
+            freeze(case, FreezeCause.UNEXPLAINED_FALL, detail, found)
     elif left > 0:
         _, ids = evidence.best_announced(case.announced, left)
         found.changes.append(booked(case, BalanceKind.FUNDING, left, ids))
     move(case, baseline, found)
-
-
-def _freeze_for_fall(case: Case, fall: int, found: Found) -> None:
-    """A frozen account, too: a person may have thawed it since it was read; the store weighs both causes inside."""
-    if case.account.state is not AccountState.QUARANTINED:
-        detail = f"the balance fell by {fall} more than intents and fees explain"
-        cause = FreezeCause.UNEXPLAINED_FALL
-        found.changes.append(FrozenNow(account=case.account.id, cause=cause, detail=detail))
 
 
 def booked(

@@ -1,7 +1,7 @@
 """Changes of accounts and of the chain: baselines, books, freezes, what is believed (protocol.md §5, §8)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from treasuryd.core import restore
@@ -193,27 +193,26 @@ def freeze(work: Work, changes: Sequence[FrozenNow]) -> list[str | None]:
 
     Of a less grave one only what thawing waits for is kept.
     """
-    for change in changes:
+    for found in changes:
         state, _, thaw_above, _, _, before, said = work.connection.execute(
-            SQL["account"], (change.account,)
+            SQL["account"], (found.account,)
         ).fetchone()
         frozen = state == AccountState.FROZEN
-        if state != AccountState.ACTIVE and not (frozen and graver(change.cause, before)):
-            if change.thaw_above is not None and change.thaw_above > (thaw_above or 0):
-                work.many(SQL["raise_thaw"], [(change.thaw_above, change.account)])
-                work.note(change.account, "thaw_above", change.thaw_above)
+        if state != AccountState.ACTIVE and not (frozen and graver(found.cause, before)):
+            if found.thaw_above is not None and found.thaw_above > (thaw_above or 0):
+                work.many(SQL["raise_thaw"], [(found.thaw_above, found.account)])
+                work.note(found.account, "thaw_above", found.thaw_above)
             continue
-        detail = (
-            f"{change.detail} (frozen before: {before}: {said[:SAID_BEFORE]})" if frozen else change.detail
-        )
-        work.many(SQL["freeze"], [(change.cause, detail, change.thaw_above, change.account)])
-        work.note(change.account, "frozen", (change.cause, detail, change.thaw_above))
+        former = f" (frozen before: {before}: {said[:SAID_BEFORE]})" if frozen else ""
+        change = replace(found, detail=f"{found.detail}{former}")
+        work.many(SQL["freeze"], [(change.cause, change.detail, change.thaw_above, change.account)])
+        work.note(change.account, "frozen", (change.cause, change.detail, change.thaw_above))
         work.fact(
             EventKind.ACCOUNT_FROZEN,
             change.account,
             change.cause,
             severity=Severity.PAGE,
-            detail=detail,
+            detail=change.detail,
         )
     return [None] * len(changes)
 
