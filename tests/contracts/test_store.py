@@ -898,6 +898,32 @@ async def test_a_graver_cause_replaces_a_persons_and_pages(payer: Bench) -> None
     assert account.detail == "700 are gone (frozen before: person: a drill)"
 
 
+@pytest.mark.parametrize(
+    ("state", "cause", "expected"),
+    [
+        pytest.param("active", "", {PAYER, OTHER}, id="nobody stopped it"),
+        pytest.param("frozen", "person", {OTHER}, id="frozen"),
+        pytest.param("quarantined", "restored", {OTHER}, id="the store may be older than the world"),
+        pytest.param("quarantined", "taken_up", {PAYER, OTHER}, id="what the signer bound may go again"),
+    ],
+)
+async def test_only_what_nobody_stopped_may_send(
+    bench: Bench, state: str, cause: str, expected: set[str]
+) -> None:
+    """R14, §8.4: whoever stopped it, and whatever the tick under way read before."""
+    await bench.adopt(PAYER)
+    await bench.adopt(OTHER)
+    await bench.sql("UPDATE account SET state = ?, cause = ? WHERE id = ?", state, cause, PAYER)
+    assert await bench.store.may_send(bench.held) == expected
+
+
+async def test_who_lost_a_lease_may_not_send(payer: Bench) -> None:
+    """R13: the fence, as a reading; released counts as lost."""
+    stale = payer.held
+    await Bench(payer.driver, me=RIVAL).claim(PAYER)
+    assert await payer.store.may_send(stale) == frozenset()
+
+
 async def test_an_empty_account_is_adopted_without_a_movement(bench: Bench) -> None:
     """Nothing came in, so nothing is booked; its sequence begins all the same."""
     bench.balance = BaseUnits(0)

@@ -167,8 +167,15 @@ def requests_of(intent: Intent) -> list[SignRequest]:
 
 
 async def send(grip: Grip, intents: Sequence[Intent]) -> list[Change]:
-    """Broadcast sealed bytes; what may have left is a change to record, whatever the reply says (R4)."""
-    leaving = grip.mine(intents, lambda intent: intent.account) if intents else []
+    """
+    Broadcast sealed bytes; what may have left is a change to record, whatever the reply says (R4).
+
+    The store is asked once more, once per batch: another process may have frozen an account since it was read (R14).
+    """
+    if not intents:
+        return []
+    may_send = await grip.world.store.may_send(grip.held())
+    leaving = [one for one in grip.mine(intents, lambda intent: intent.account) if one.account in may_send]
     if not leaving:
         return []
     try:

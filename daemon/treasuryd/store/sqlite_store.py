@@ -38,6 +38,7 @@ from treasuryd.store import bindings as bindings_
 from treasuryd.store.auditing import Cursor
 from treasuryd.store.items import SQL
 from treasuryd.store.rows import Frames, chain_state
+from treasuryd.store.work import may_send
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -130,6 +131,10 @@ class SqliteStore:
     async def unstage(self, refused: Many[Refused], held: Held) -> Recorded:
         """Void what the signer will never bind; its nonces return."""
         return await self._write(staging.unstage, self._rules, refused, held, self._now())
+
+    async def may_send(self, held: Held) -> frozenset[AccountId]:
+        """Accounts that are ours and not stopped, by what is committed now."""
+        return await self._driver.read(may_send, held)
 
     async def seal(self, signed: Many[Signed], held: Held) -> Rows[Intent]:
         """Store the exact bytes."""

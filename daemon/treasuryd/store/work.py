@@ -123,6 +123,11 @@ def ours(connection: Connection, held: Held) -> frozenset[AccountId]:
     return frozenset(row[0] for row in connection.execute(OWNERSHIP["fence"], (leases_json(held),)))
 
 
+def may_send(connection: Connection, held: Held) -> frozenset[AccountId]:
+    """The same of accounts that are not frozen, and in quarantine only once the signer's bytes were adopted (R14, §8)."""
+    return frozenset(row[0] for row in connection.execute(OWNERSHIP["may_send"], (leases_json(held),)))
+
+
 def leases_json(held: Held) -> str:
     """The held leases as a query takes them."""
     return orjson.dumps(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from tests.simulation.bugs.planting import edit, reword, statement, wrap
+from tests.simulation.bugs.planting import edit, reword, statement, swap, wrap
 from tests.simulation.bugs.seed import Bug
 
 from treasuryd.chain.theblock import TheBlock
@@ -12,7 +12,7 @@ from treasuryd.core import planner, submission
 from treasuryd.core.changes import Seen, Sent
 from treasuryd.core.model import BlockHash, Evidence, Meaning, Proof
 from treasuryd.executor import perform
-from treasuryd.store import payments, view
+from treasuryd.store import payments, view, work
 from treasuryd.store.rows import chain_state
 from treasuryd.store.standing import standing
 from treasuryd.store.voiding import void
@@ -143,6 +143,7 @@ def spin(patch: pytest.MonkeyPatch) -> None:
 
 def send_while_frozen(patch: pytest.MonkeyPatch) -> None:
     edit(patch, planner, "_acting", ("account.state is AccountState.ACTIVE", "True"))
+    swap(patch, work, "may_send", lambda _connection, held: frozenset(held.leases))
 
 
 def hear_people_once(patch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,14 @@ JOIN lease AS l ON l.account = json_extract(ours.value, '$[0]') AND l.term = jso
     AND l.incarnation = json_extract(ours.value, '$[2]')
 WHERE l.released = 0;
 
+-- name: may_send
+-- Which of the leases in ?1 ([account, term, incarnation], …) are still ours, of accounts that nobody has stopped.
+SELECT l.account FROM json_each(?1) AS ours
+JOIN lease AS l ON l.account = json_extract(ours.value, '$[0]') AND l.term = json_extract(ours.value, '$[1]')
+    AND l.incarnation = json_extract(ours.value, '$[2]')
+JOIN account AS a ON a.id = l.account
+WHERE l.released = 0 AND (a.state = 'active' OR (a.state = 'quarantined' AND a.cause = 'taken_up'));
+
 -- name: release
 -- Give back those of the leases in ?1 that are ours; answers their accounts.
 UPDATE lease SET released = 1 WHERE released = 0 AND account IN (
