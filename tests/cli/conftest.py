@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,14 @@ class Town:
 
 
 def served(
-    world: FakeWorld, port: "Future[int]", stop: asyncio.Event, loop: asyncio.AbstractEventLoop
+    world: FakeWorld,
+    port: "Future[int]",
+    stop: asyncio.Event,
+    loop: asyncio.AbstractEventLoop,
+    more: dict[str, Any],
 ) -> None:
     async def body() -> None:
-        options = WebOptions(port=0, token=lambda: TOKEN, grace_seconds=0.5)
+        options = WebOptions(port=0, token=lambda: TOKEN, grace_seconds=0.5, **more)
         task = asyncio.ensure_future(serve(world.office(), options, ready=port.set_result))
         await stop.wait()
         task.cancel()
@@ -48,6 +53,19 @@ def served(
     asyncio.set_event_loop(loop)
     loop.run_until_complete(body())
     loop.close()
+
+
+@contextmanager
+def serving(world: FakeWorld, **more: Any) -> Iterator[str]:
+    """A server in a thread; gives its address. `more` are options of the server."""
+    port, stop, loop = Future[int](), asyncio.Event(), asyncio.new_event_loop()
+    thread = threading.Thread(target=served, args=(world, port, stop, loop, more), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port.result(timeout=10)}"
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(timeout=10)
 
 
 @pytest.fixture(autouse=True)
@@ -73,14 +91,7 @@ def world() -> FakeWorld:
 
 @pytest.fixture
 def town(tmp_path: Path, call: Callable[..., Told], world: FakeWorld) -> Iterator[Town]:
-    port, stop, loop = Future[int](), asyncio.Event(), asyncio.new_event_loop()
-    thread = threading.Thread(target=served, args=(world, port, stop, loop), daemon=True)
-    thread.start()
     token = tmp_path / "token"
     token.write_text(TOKEN + "\n")
-    url = f"http://127.0.0.1:{port.result(timeout=10)}"
-    try:
+    with serving(world) as url:
         yield Town(world=world, url=url, call=lambda *args: call("--url", url, "--token-file", token, *args))
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=10)

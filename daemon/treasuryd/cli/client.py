@@ -60,6 +60,13 @@ class Daemon:
         target = path + ("?" + urlencode(wanted) if wanted else "")
         return self._request("GET", target, None, {}, accept)
 
+    def text(self, path: str) -> str:
+        """Ask for something that is no JSON, the metrics."""
+        status, raw = self._exchange("GET", path, None, {})
+        if status != 200:
+            raise Failure(Exit.NOT_REACHED, f"what answers at {self.url} is no treasuryd (status {status})")
+        return raw.decode("utf-8", "replace")
+
     def send(
         self,
         method: str,
@@ -110,6 +117,12 @@ class Daemon:
         headers: Mapping[str, str],
         accept: tuple[int, ...],
     ) -> Any:
+        status, raw = self._exchange(method, target, body, headers)
+        return self._read(status, raw, accept)
+
+    def _exchange(
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         connection = self._connection()
         try:
             connection.request(method, self._base + target, body=body, headers=dict(headers))
@@ -121,7 +134,7 @@ class Daemon:
             connection.close()
         if len(raw) > MAX_REPLY_BYTES:
             raise Failure(Exit.OUR_BUG, f"the answer of {self.url} is larger than {MAX_REPLY_BYTES} bytes")
-        return self._read(response.status, raw, accept)
+        return response.status, raw
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._secure:

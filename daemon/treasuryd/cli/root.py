@@ -15,6 +15,7 @@ from treasuryd.cli import (
     audit,
     journal,
     local,
+    metrics,
     orders,
     quarantine,
     reading,
@@ -81,6 +82,7 @@ for command in (
     *accounts.COMMANDS,
     *journal.COMMANDS,
     *audit.COMMANDS,
+    *metrics.COMMANDS,
     *quarantine.COMMANDS,
 ):
     cli.add_command(command)
