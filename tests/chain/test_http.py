@@ -159,3 +159,64 @@ async def test_a_closed_transport_says_so() -> None:
     """Used before it was entered: a transient error with a hint, no crash."""
     with pytest.raises(Unreachable):
         await post(HttpTransport(FakeEntropy()), "http://127.0.0.1:9")
+
+
+async def get(transport: HttpTransport, url: str, *, seconds: float = 5.0) -> Answer:
+    return await transport.get(url, connect_seconds=2.0, total_seconds=seconds, max_bytes=1000)
+
+
+async def test_text_is_got_under_the_same_bounds(transport: HttpTransport, raw: Raw) -> None:
+    """No body, no cookie, no compression; the path as it was given."""
+    await raw.serve(answering(http(b"a 1\n")))
+    assert Answer(status=200, body=b"a 1\n") == await get(transport, f"{raw.url}/some/path")
+    assert raw.received.startswith(b"GET /some/path HTTP/1.1\r\n")
+    assert b"accept-encoding: identity" in raw.received.lower()
+    assert b"content-length" not in raw.received.lower()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(http(b"x" * 1001), id="longer than the bound"),
+        pytest.param(http(gzip.compress(b"1"), headers="Content-Encoding: gzip\r\n"), id="compressed"),
+        pytest.param(b"ICY 200 OK\r\n\r\n", id="not HTTP"),
+    ],
+)
+async def test_text_out_of_bounds_is_malformed(transport: HttpTransport, raw: Raw, answer: bytes) -> None:
+    """As of a call."""
+    await raw.serve(answering(answer))
+    with pytest.raises(Malformed):
+        await get(transport, raw.url)
+
+
+async def test_a_text_that_comes_too_slowly_is_lost(transport: HttpTransport, raw: Raw) -> None:
+    """A byte now and then keeps no connection alive beyond its time."""
+
+    async def drip(raw: Raw, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    await raw.serve(drip)
+    with pytest.raises(Lost, match=r"within 0\.2 s"):
+        await get(transport, raw.url, seconds=0.2)
+
+
+async def test_a_redirect_of_text_is_not_followed(transport: HttpTransport, raw: Raw) -> None:
+    """Nor is a token carried to another host."""
+    await raw.serve(answering(http(status="302 Found", headers=f"Location: {raw.url}/other\r\n")))
+    assert (await get(transport, raw.url)).status == 302
+    assert raw.received.count(b"GET") == 1
+
+
+async def test_a_token_goes_with_the_call_that_was_given_it(transport: HttpTransport, raw: Raw) -> None:
+    """And with no other one on the same connection."""
+    await raw.serve(answering(http(b"1"), http(b"2")))
+    bounds = {"connect_seconds": 2.0, "total_seconds": 5.0, "max_bytes": 1000}
+    await transport.call(raw.url, b"first", **bounds, bearer="s3cret")  # type: ignore[arg-type]
+    assert b"authorization: bearer s3cret\r\n" in raw.received.lower()
+    await transport.call(raw.url, b"second", **bounds)  # type: ignore[arg-type]
+    assert raw.received.lower().count(b"authorization") == 1

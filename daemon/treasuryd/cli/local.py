@@ -17,6 +17,7 @@ from treasuryd.core.model import Disbursement
 from treasuryd.errors import Exit, Rejected
 
 if TYPE_CHECKING:
+    from treasuryd.devnet.server import Devnet
     from treasuryd.main.demo import Summary
     from treasuryd.settings import Settings
 
@@ -117,6 +118,11 @@ def run(*, config: Path | None, submit: Path | None, **chosen: Any) -> int:
 @click.option(
     "--offered", type=click.Path(path_type=Path), help="Write every transaction that is offered to this file."
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    help="Listen for metrics there, too; 0 lets the system choose. By default nowhere.",
+)
 @click.option("--block-interval", type=click.FloatRange(0.005, 600), help="Seconds between two blocks.")
 @click.option(
     "--pool-ttl", type=click.FloatRange(1, 86_400), help="Seconds until the pool drops a transaction (1800)."
@@ -143,13 +149,20 @@ def devnet(
         abilities=NO_ABILITIES if bare else base.abilities,
         rules=replace(base.rules, ttl_seconds=chosen["pool_ttl"] or base.rules.ttl_seconds),
         port=chosen["port"],
+        metrics_port=chosen["metrics_port"],
+        market=base.profile == "dev",
         state_folder=chosen["state_folder"],
         offered=chosen["offered"],
         block_interval_seconds=chosen["block_interval"] or base.block_interval_seconds,
         seed=base.seed if chosen["seed"] is None else chosen["seed"],
         genesis={**base.genesis, **dict(_fund(pair) for pair in funds)},
     )
-    return run_devnet(found, ready=lambda node: screen.say(f"The development chain listens on {node.url}"))
+    return run_devnet(found, ready=_say_where)
+
+
+def _say_where(chain: "Devnet") -> None:
+    metrics = "" if chain.metrics_url is None else f", its metrics are at {chain.metrics_url}"
+    screen.say(f"The development chain listens on {chain.url}{metrics}")
 
 
 def _fund(pair: str) -> tuple[str, int]:

@@ -76,8 +76,9 @@ def _energy(market: EnergyMarket) -> list[Family]:
 def _oracles(market: EnergyMarket) -> list[Family]:
     errors = {why: grown(market.height, 1 / every) for why, every in ERROR_EVERY.items()}
     quick, slow = grown(market.height, 1.9), grown(market.height, 0.1, swing=1.0, period=5_000)
+    # half a reading is rounded up, so that the last bound holds them all
     buckets = [
-        (bound, math.floor(quick * (1 - math.exp(-bound / 0.4))) + math.floor(slow * (1 - math.exp(-bound / 4.0))))
+        (bound, sum(math.floor(n * (1 - math.exp(-bound / mean)) + 0.5) for n, mean in ((quick, 0.4), (slow, 4.0))))
         for bound in LATENCY_BOUNDS
     ]  # fmt: skip
     name, count = "oracle_reading_latency_seconds", quick + slow

@@ -25,7 +25,7 @@ from treasuryd.core.model import (
 from treasuryd.devnet.config import DevnetConfig, profile
 from treasuryd.devnet.server import Devnet
 from treasuryd.devnet.server import serve as serve_devnet
-from treasuryd.errors import Exit, Refusal, Rejected, TreasuryError
+from treasuryd.errors import Exit, Rejected, TreasuryError
 from treasuryd.executor.auditor import Auditor
 from treasuryd.executor.follower import follow
 from treasuryd.executor.keeper import Keeper
@@ -41,9 +41,11 @@ from treasuryd.main.compose import Assembled, assembled, chain_config, endpoints
 from treasuryd.main.demo import Summary, demonstrate, watch
 from treasuryd.main.development import submit_all, with_houses
 from treasuryd.main.exits import exit_for, first_of
+from treasuryd.main.observing import observing
 from treasuryd.main.reading import content_of
+from treasuryd.main.tokens import token_of
+from treasuryd.observer.chain_observer import ChainObserver
 from treasuryd.settings import Settings, what_may_change
-from treasuryd.signer import keys
 from treasuryd.store.auditing import Cursor
 from treasuryd.telemetry.observer import Telemetry
 from treasuryd.web.app import WebOptions, serve
@@ -95,6 +97,7 @@ class Process:
     keeper: Keeper
     auditor: Auditor[Cursor]
     watchdog: Watchdog
+    chain_observer: ChainObserver | None = None
     supervisor: Supervisor | None = None
     port: int = 0
     bound: anyio.Event = field(default_factory=anyio.Event)
@@ -243,7 +246,8 @@ async def _executor(settings: Settings, *, reread: Reread | None, after: After) 
             process.watchdog.start()
             try:
                 await process.begin()
-                await _supervised(process, devnet, reread, after)
+                async with observing(settings, parts, telemetry, devnet) as process.chain_observer:
+                    await _supervised(process, devnet, reread, after)
             finally:
                 process.watchdog.stop()
         group.cancel_scope.cancel()
@@ -273,6 +277,7 @@ async def _supervised(process: Process, devnet: Devnet | None, reread: Reread | 
             "pulse": process.telemetry.pulse,
             "auditor": process.auditor.run,
             "afterwards": afterwards,
+            **({} if process.chain_observer is None else {"observer": process.chain_observer.run}),
         },
         told=process.manager.stopping,
         reload=lambda: process.reload(reread),
@@ -387,6 +392,8 @@ def devnet_config(settings: Settings) -> DevnetConfig:
     return replace(
         profile(section.profile),
         port=section.port,
+        metrics_port=section.metrics_port,
+        market=section.profile == "dev",
         state_folder=settings.state_folder / "devnet",
         seed=section.seed,
         genesis=settings.genesis_funds,
@@ -421,24 +428,9 @@ async def _a_signal() -> None:
 
 
 def read_token(settings: Settings) -> str | None:
-    """Read the bearer token from its file, so that a changed one needs no restart; None where none is configured."""
+    """Read the bearer token that writing needs; None where none is configured."""
     path = settings.http.token_file
-    if path is None:
-        return None
-    try:
-        return keys.read_secret(path).decode("ascii", "strict")
-    except Rejected as problem:
-        raise _bad_token(path, problem.message, problem.kind) from problem
-    except UnicodeDecodeError as problem:
-        raise _bad_token(path, f"{path}: it is not ASCII text", Refusal.INVALID) from problem
-
-
-def _bad_token(path: Path, message: str, kind: Refusal) -> Rejected:
-    return Rejected(
-        f"http.token_file: {message}",
-        hint=f"It holds one line, the token, and is ours alone: `(umask 077; openssl rand -hex 32 > {path})`.",
-        kind=kind,
-    )
+    return None if path is None else token_of(path, setting="http.token_file")
 
 
 def _ended(body: Callable[[], object]) -> int:

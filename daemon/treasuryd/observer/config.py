@@ -34,14 +34,9 @@ class ObserverConfig:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
-        for name, url in (("rpc_url", self.rpc_url), ("metrics_url", self.metrics_url)):
-            parts = urlsplit(url or "http://none")
-            if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-                raise Rejected(
-                    f"observer.{name} is no URL such as http://127.0.0.1:3030, without user and password",
-                    hint="A token belongs into observer.token_file.",
-                    field=name,
-                )
+        _require_url("rpc_url", self.rpc_url)
+        if self.metrics_url is not None:
+            _require_url("metrics_url", self.metrics_url)
         for name in _POSITIVE:
             value = getattr(self, name)
             _require(math.isfinite(value) and value > 0, name, "a finite number above 0")
@@ -58,3 +53,13 @@ _POSITIVE: Final = (
 def _require(fine: bool, name: str, needed: str) -> None:  # noqa: FBT001  the condition is the message's subject
     if not fine:
         raise Rejected(f"observer setting {name} is out of range: it needs {needed}", field=name)
+
+
+def _require_url(name: str, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise Rejected(
+            f"observer.{name} is no URL such as http://127.0.0.1:3030, without user and password",
+            hint="A token belongs into observer.token_file.",
+            field=name,
+        )

@@ -56,9 +56,10 @@ def of_market(state: MarketState, roster: Roster) -> Observed:
             (ProviderStatus.IDLE.value,): len(state.providers) - active,
         },
         "energy_provider_total": {(): len(state.providers)},
-        "energy_reputation_score": reputation,
         "energy_market_volume_current": {(): offered},
     }
+    if reputation:
+        series["energy_reputation_score"] = reputation
     if offered:
         worth = sum(provider.price_per_kwh * provider.available_kwh for provider in state.providers)
         series["energy_market_price_current"] = {(): worth / offered}

@@ -62,12 +62,17 @@ def _url(value: object) -> object:
     return value
 
 
+def _optional_url(value: object) -> object:
+    return value if value == "" else _url(value)
+
+
 Whole: TypeAlias = Annotated[int, BeforeValidator(_no_boolean)]
 Number: TypeAlias = Annotated[float, BeforeValidator(_no_boolean)]
 Amount: TypeAlias = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=MAX_AMOUNT)]
 Share: TypeAlias = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=MAX_PPM)]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_optional_path)]
 HttpUrl: TypeAlias = Annotated[str, BeforeValidator(_url)]
+OptionalUrl: TypeAlias = Annotated[str, BeforeValidator(_optional_url)]
 HexKey: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^\S+$")]
 

@@ -11,6 +11,7 @@ from treasuryd.core.breaker import QUEUED_SECONDS, BreakerSettings
 from treasuryd.core.model import AccountId, Address, BaseUnits, House, HouseName, Ppm, Rules
 from treasuryd.errors import Rejected
 from treasuryd.settings.fields import OptionalPath, masked_url, require, setting
+from treasuryd.settings.observer import ObserverSection
 from treasuryd.settings.sections import (
     AccountSection,
     AuditSection,
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     breaker: BreakerSection = setting(BreakerSection(), "")
     executor: ExecutorSection = setting(ExecutorSection(), "")
     audit: AuditSection = setting(AuditSection(), "")
+    observer: ObserverSection = setting(ObserverSection(), "")
     http: HttpSection = setting(HttpSection(), "")
     signer: SignerSection = setting(SignerSection(), "")
     log: LogSection = setting(LogSection(), "")

@@ -479,6 +479,12 @@ class DevnetSection(Section):
         "`dev`: friendly; `real`: every limit and refusal of The Block's node; `bench`: roomy and fast.",
     )
     port: Whole = setting(0, "TCP port on loopback; 0 lets the system choose.", at_least=0, at_most=65_535)
+    metrics_port: Whole = setting(
+        0,
+        "TCP port of its metrics listener on loopback; 0 lets the system choose.",
+        at_least=0,
+        at_most=65_535,
+    )
     block_interval_seconds: Number = setting(
         0.1, "Time between two blocks. Why 0.1: a demonstration takes seconds.", unit="seconds", at_least=0.005,
         at_most=600,
