@@ -13,7 +13,8 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.simulation import loop as loops
 from tests.simulation import settings
-from tests.simulation.disk import CHAIN_ID, Killed, SimulatedDriver, ledger_disk, store_disk
+from tests.simulation.asked import AskedTroubles
+from tests.simulation.disk import CHAIN_ID, Killed, SimulatedDriver, ledger_disk, no_sync, store_disk
 from tests.simulation.machine import (
     Folder,
     Machine,
@@ -24,8 +25,7 @@ from tests.simulation.machine import (
 )
 from tests.simulation.network import Line, Wires
 from tests.simulation.people import HOUSES, People
-from tests.simulation.promises import Promises
-from tests.simulation.rare import RareTroubles
+from tests.simulation.processes import ProcessPromises
 from tests.simulation.watchman import DONE
 from tests.world import OPENING, PAYER, RESERVE, RULES
 
@@ -112,16 +112,18 @@ class History:
         self.lost_ledger: Any = None
         self.store_disk, self.ledger_disk = store_disk(), ledger_disk()
         self._folder = (
-            tempfile.TemporaryDirectory(prefix="history-", dir=MEMORY_FOLDER) if given.fragile else None
+            tempfile.TemporaryDirectory(prefix="history-", dir=MEMORY_FOLDER)
+            if given.fragile and not given.uncopied
+            else None
         )
         self.journal_folder = Path(self._folder.name) if self._folder else None
         self.place = "first"  # the file that the store is
         self.copies: list[JournalCopy] = []  # of every process that ever ran
         self.machines = self._machines()
-        self.watchman = Promises(self)
+        self.watchman = ProcessPromises(self)
         self.wires = Wires(self)
         self.people = People(self)
-        self.troubles = RareTroubles(self)
+        self.troubles = AskedTroubles(self)
 
     def _build_chain(self) -> None:
         base = profile(self.settings.profile)
@@ -172,6 +174,8 @@ class History:
     def saw(self, process: Any, events: tuple[Event, ...]) -> None:
         for event in events:
             self.met[event.kind._value_] += event.count
+            if event.kind is EventKind.REORGED_CHAIN:
+                self.watchman.told_reorg(process)
             if event.kind is EventKind.AUDIT_VIOLATION:
                 self.watchman.broken.append(f"{process.name}: the audit says {event.reason}: {event.detail}")
             if self.keep:
@@ -197,6 +201,7 @@ class History:
             machine.start()
         miner = self.loop.create_task(self._mine_on(), name="miner")
         menu = {action: weight for action, weight in self._menu() if weight}
+        menu |= {self._named(name): weight for name, weight in self.settings.often}
         actions, weights = list(menu), list(menu.values())
         await self.people.ask()
         try:
@@ -238,6 +243,11 @@ class History:
         yield troubles.lose_ledger, 1.5 * (given.fragile and given.accounts == 1)
         yield from troubles.more()
 
+    def _named(self, name: str) -> Action:
+        """What people or the world do, by its name."""
+        found: Action = getattr(self.people if hasattr(self.people, name) else self.troubles, name)
+        return found
+
     async def _pass(self) -> None:
         await asyncio.sleep(1.5 * self.chance.random())
 
@@ -260,7 +270,8 @@ class History:
         """What people work with: a process of its own over the same store."""
         console = cast("Any", Console(self))
         self.console = console
-        driver = SimulatedDriver(self.store_disk, console)
+        driver = self.console_driver = SimulatedDriver(self.store_disk, console)
+        self.copy_people()
         clock = self.console_clock = SimulatedClock(self.loop, booted=50.0)
         entropy = SeededEntropy(f"{self.seed}console")
         self.desk = SqliteDesk(driver, self.rules)
@@ -290,6 +301,13 @@ class History:
             chain_id=CHAIN_ID,
             price=self.trade.price,
         )
+
+    def copy_people(self) -> None:
+        """Have what people say copied outside the store before they are answered (§3); anew for another store."""
+        if self.journal_folder is not None:
+            copy = JournalCopy(self.journal_folder, sync=no_sync)
+            self.copies.append(copy)
+            self.console_driver.committed = copy
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -380,7 +398,10 @@ class Console:
             mind.wake()
 
     def halt(self, account: AccountId) -> None:
-        """The people's process is not the one that sends: that one hears of it when it next reads the store."""
+        """By setting the people's process is not the one that sends: that one hears of it when it next reads the store."""
+        if self.history.settings.at_home:
+            for mind in self._minds():
+                mind.halt(account)
 
     def moment(self) -> Moment | None:
         return next((mind.at for mind in self._minds() if mind.at), None)

@@ -12,7 +12,7 @@ import signal
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.simulation.disk import CHAIN_ID, SLOW_DISK, WRITES, Killed, SimulatedDriver
+from tests.simulation.disk import CHAIN_ID, SLOW_DISK, WRITES, Killed, SimulatedDriver, no_sync
 from tests.simulation.loop import NOBODY, OWNER
 from tests.simulation.network import Line
 
@@ -23,6 +23,7 @@ from treasuryd.core.audit import Judge
 from treasuryd.core.breaker import BreakerSettings
 from treasuryd.core.events import Event
 from treasuryd.core.model import (
+    AccountId,
     BootSeconds,
     Endpoint,
     Incarnation,
@@ -58,7 +59,7 @@ EPOCH_SECONDS: Final = 1.7e9
 BREAKER: Final = BreakerSettings(timeout_secs=6.0)
 AUDIT_SECONDS: Final = 4.0
 AUDIT_ITEMS: Final = 5
-PATIENCE: Final = 40.0  # a process whose storage failed ends within this time
+PATIENCE: Final = 10.0  # a process whose storage failed ends within this time: its grace, and something
 
 
 class SimulatedClock:
@@ -117,12 +118,33 @@ class WatchedStore(SqliteStore):
         return seen
 
 
+class WatchedMind(Mind):
+    """What an executor remembers; the watchman hears what it is told to halt."""
+
+    process: "Process"
+
+    def halt(self, account: AccountId) -> None:
+        super().halt(account)
+        self.process.history.watchman.halts(self.process, account)
+
+
+class WatchedChain(TheBlock):
+    """The chain adapter; the watchman hears of each broadcast before it begins."""
+
+    process: "Process"
+
+    async def broadcast(self, sealed: Any, *, until: BootSeconds) -> Any:
+        self.process.history.watchman.broadcasts(self.process, sealed)
+        return await super().broadcast(sealed, until=until)
+
+
 class Process:
     """One start of one executor. Dead for ever once it died."""
 
     def __init__(self, machine: "Machine", number: int) -> None:
         self.machine, self.history = machine, machine.history
         self.name = f"{machine.name}{number}"
+        self.born = self.history.loop.now
         self.dead = self.paused = self.watched = False
         self.ends_by: float | None = None  # its storage failed: by the protocol it ends by itself until then
         self.held: list[asyncio.Handle] = []
@@ -147,7 +169,8 @@ class Process:
     def statement(self, sql: str) -> None:
         """It is about to run a statement, and may die there or find the disk full."""
         if self.machine.full and sql.lstrip()[:7].rstrip().upper().startswith(WRITES):
-            self.ends_by = self.history.loop.time() + PATIENCE
+            if self.ends_by is None:
+                self.ends_by = self.history.loop.time() + PATIENCE
             self.history.met["disk full"] += 1
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
@@ -186,6 +209,8 @@ class Process:
     def _go_on(self) -> None:
         if self.paused and not self.dead:
             self.history.trace(f"{self.name} goes on")
+            if self.ends_by is not None:
+                self.ends_by = max(self.ends_by, self.history.loop.time() + PATIENCE)
             self.history.loop.resume(self)
 
     def rest(self) -> float:
@@ -244,7 +269,7 @@ class Process:
         history, machine, clock = self.history, self.machine, self.machine.clock
         copy = None
         if history.journal_folder is not None:
-            copy = JournalCopy(history.journal_folder, sync=_no_sync)
+            copy = JournalCopy(history.journal_folder, sync=no_sync)
             history.copies.append(copy)
         store_driver = SimulatedDriver(history.store_disk, self, committed=copy)
         store_driver.witness = history.watchman.witness
@@ -262,7 +287,7 @@ class Process:
         desk = SqliteDesk(store_driver, history.rules)
         signer = await history.signer_for(self)
         entropy = SeededEntropy(f"{history.seed}{self.name}")
-        chain = self.chain = TheBlock(
+        chain = self.chain = WatchedChain(
             history.chain_config,
             transport=Line(history.wires, self),
             clock=clock,
@@ -270,14 +295,16 @@ class Process:
             observer=self,
             offload=_here,
         )
+        chain.process = self
         await chain.start()
         chain.force(await desk.overrides())
         world = World(
             store=store, desk=desk, chain=chain, signer=signer, clock=clock, entropy=entropy, observer=self
         )
-        mind = self.mind = Mind(
+        mind = self.mind = WatchedMind(
             clock=clock, poll_seconds=history.settings.poll_seconds, fed_boot=clock.boot_seconds()
         )
+        mind.process = self
         mind.started = True
         keeper = Keeper(
             world=world,
@@ -398,10 +425,6 @@ def chain_config(urls: list[str], payers: Any) -> ChainConfig:
 
 async def _here(work: Any) -> Any:
     return work()
-
-
-def _no_sync(_descriptor: int) -> None:
-    """Durability has its own tests."""
 
 
 def _quiet(_text: str) -> None: ...

@@ -107,6 +107,8 @@ class People:
     def _item(self, place: int) -> NewDisbursement:
         chance, draw = self.chance, self.chance.random
         number = len(self.made) + place + 1
+        if self.history.settings.alike:
+            return new(f"item-{self.requests}-{number}", to=DESTINATIONS[0], account=self.history.accounts[0])
         return new(
             f"item-{self.requests}-{number}",
             to=chance.choice(DESTINATIONS) if draw() < 0.7 else f"tb1to{number}",
@@ -274,6 +276,7 @@ class People:
         except Rejected as refusal:
             history.trace(f"{account} stays in quarantine: {refusal}")
             return
+        history.watchman.left(account)
         history.met["quarantine resolved"] += 1
         history.trace(f"{account} leaves its quarantine")
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from tests.simulation.history import History
     from tests.simulation.machine import Process
 
-PROBES: Final = 0.05  # how often the signer is asked for what it has to refuse
 STRANGE: Final = 10**9  # an intent and a nonce that no history reaches
 OFTEN: Final = (
     40  # as often the same bytes may leave one process at one height; two or three retries are usual
@@ -54,6 +53,7 @@ class Promises(Watchman):
         self.holders: dict[str, tuple[int, str]] = {}
         self.sample: SignRequest | None = None  # something that was signed once
         self.repeats: Counter[tuple[str, str, int]] = Counter()
+        self.proved: set[int] = set()  # void intents whose proof was looked at
         self.judged: dict[int, Any] = {}  # by guard: its half-open breaker that was asked twice already
 
     def submitted(self, item: DisbursementId, row: NewDisbursement) -> None:
@@ -70,6 +70,13 @@ class Promises(Watchman):
     def rolled_back(self, item: DisbursementId) -> None:
         """Be told that a person rolled a paid item back."""
         self.wanted.add(item)
+
+    def told_reorg(self, process: "Process") -> None:
+        """Be told that a process saw a reorg: there was one, for lag is none (R9)."""
+        met = self.history.met
+        made = met["reorg"] + met["deep reorg"] + met["another chain"] + met["lie wrong_block"]
+        if not made and not self.history.hasty:
+            self.broken.append(f"{process.name} saw a reorg, and there was none")
 
     # --- the wire -------------------------------------------------------------------------------------------
 
@@ -126,10 +133,12 @@ class Promises(Watchman):
         self._breakers()
         if changed:
             self._people()
+            self._voids()
             self._windows()
+            self._poison()
             self._no_false_alarm()
             self._holders()
-        if self.chance.random() < PROBES:
+        if self.chance.random() < self.history.settings.probes:
             self._signer()
 
     def _people(self) -> None:
@@ -147,8 +156,48 @@ class Promises(Watchman):
             found = self.history.rows("SELECT max(id) FROM intent WHERE disbursement_id = ?", item)[0][0]
             assert (found or 0) <= newest, f"{item} was begun anew although its cancel was requested"
 
+    def _voids(self) -> None:
+        """A payment is void by a burned nonce only once that nonce is consumed at finality depth (R5 a)."""
+        found = [
+            row
+            for row in self.history.rows(
+                "SELECT id, account, nonce FROM intent WHERE state = 'void' AND proof = 'burned'"
+            )
+            if row[0] not in self.proved
+        ]
+        if not found or self.history.hasty or self.deep or self.restored:
+            return
+        self.burned()
+        for intent, account, nonce in found:
+            self.proved.add(intent)
+            assert nonce <= self.deepest[account], (
+                f"intent {intent} is void, and its nonce {nonce} of {account} is not burned"
+            )
+
+    def _poison(self) -> None:
+        """Poisoned means refused for its content so often in a row (R8)."""
+        for item, times in self.history.rows(
+            "SELECT d.id, sum(v.attempts) FROM disbursement d JOIN variant v ON v.intent_id = d.live_intent "
+            "WHERE d.hold = 'poisoned' AND v.kind = 'payment' GROUP BY d.id"
+        ):
+            least = self.history.rules.poison_refusals
+            assert times >= least, f"{item} is poisoned, and was offered {times} times, not {least}"
+
+    def left(self, account: str) -> None:
+        """Be told that a person ended its quarantine: everything is decided by then (§8)."""
+        undecided = self.history.rows(
+            "SELECT nonce, state FROM intent WHERE account = ? AND live = 1 AND state IN "
+            "('staged', 'signed', 'broadcast', 'included', 'ambiguous') ORDER BY nonce",
+            account,
+        )
+        assert not undecided, f"{account} left its quarantine, and undecided are {undecided}"
+
     def _windows(self) -> None:
         """What opens a window is counted from the seen epoch, which never lies behind what was once believed (§2)."""
+        for item, deadline, ends in self.history.rows(
+            "SELECT id, vote_deadline_epoch, activation_epoch FROM disbursement WHERE activation_epoch IS NOT NULL"
+        ):
+            assert ends > deadline, f"{item}: its vote ends by {deadline}, its timelock by {ends}"
         for item, deadline in self.history.rows(
             "SELECT id, vote_deadline_epoch FROM disbursement WHERE vote_deadline_epoch IS NOT NULL"
         ):
@@ -167,6 +216,11 @@ class Promises(Watchman):
                 several = self.history.met["reorg"] > 1  # they add up
                 assert self.deep or several or self.restored or self.history.hasty, (
                     f"{account} is frozen for a reorg that was not deep"
+                )
+            if cause in {FreezeCause.UNEXPLAINED_FALL, FreezeCause.FOREIGN_NONCE}:
+                stranger = self.robbed or self.deep or self.restored or self.history.met["used before"]
+                assert stranger or self.history.lost_ledger is not None or self.history.hasty, (
+                    f"{account} is frozen for a stranger ({cause}), and there was none"
                 )
 
     def _holders(self) -> None:

@@ -34,6 +34,14 @@ class Settings:
     bump_seconds: float
     profile: str  # of the nodes: their limits and habits
     audits: bool  # the auditor looks at the store page by page
+    # of no seed by itself: a planted bug may ask for them
+    often: tuple[tuple[str, float], ...] = ()  # troubles by name, and the weight that each has instead
+    alike: bool = False  # all items pay the same amount from one account to one destination
+    at_home: bool = (
+        False  # people give their orders through the daemons themselves: these hear of a freeze at once
+    )
+    uncopied: bool = False  # there is no copy of the journal
+    probes: float = 0.05  # how often the signer is asked for what it has to refuse
 
     @property
     def gifts(self) -> bool:

@@ -212,6 +212,7 @@ class Troubles:
             history.place = (
                 "second"  # a snapshot of the machine puts the content back, a copy makes another file
             )
+        history.copy_people()
         history.watchman.was_restored()
         history.met["restore"] += 1
         history.trace("the store is lost; the backup is restored")

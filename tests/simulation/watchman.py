@@ -20,6 +20,7 @@ from treasuryd.core.model import (
     Status,
     View,
 )
+from treasuryd.core.restore import Sign
 from treasuryd.devnet.signatures import offer_of
 from treasuryd.store import journal
 
@@ -61,6 +62,7 @@ class Watchman:
             set()
         )  # hashes that the signer knew when it was restored, or that it imported then
         self.lost: set[DisbursementId] = set()  # paid, as people read on the chain, and nothing else knows it
+        self.deepest: defaultdict[str, int] = defaultdict(int)  # by account: the highest nonce burned
         self.tallest = 0
         self.terms: dict[str, int] = {}
         self.settled = 0
@@ -79,6 +81,7 @@ class Watchman:
 
     def reorganised(self, depth: int) -> None:
         self._height()
+        self.burned()
         if depth > self.history.rules.finality_depth:
             self.deep = True
 
@@ -120,6 +123,13 @@ class Watchman:
                 met["left staged, not sealed"] += 1
             elif state == State.SIGNED:
                 met["left accepted, not recorded" if pooled(tx_hash) else "left sealed, not sent"] += 1
+
+    def burned(self) -> None:
+        """Remember which nonces were ever consumed at finality depth."""
+        for account in self.history.accounts:
+            holding = self.history.ledger.holding(account, lag=self.history.rules.finality_depth)
+            if holding is not None:
+                self.deepest[account] = max(holding[1], self.deepest[account])
 
     def viewed(self, process: "Process", view: View) -> None:
         self.views[process.name] = view
@@ -334,7 +344,22 @@ class Watchman:
             due = status == Status.FINALIZED or prior is not None or item in self.lost
             memo = self.items[item].memo
             assert paid[memo] == int(due), f"{item} is {status}, paid {paid[memo]}"
+        self.all_there()
         assert self.booked(), [(*row, history.ledger.holding(row[0])) for row in self._accounts()]
+
+    def all_there(self) -> None:
+        """Whatever was answered as submitted is there: a restore brings back what the journal's copy holds (§8)."""
+        history = self.history
+        if history.settings.uncopied or self.forked():
+            return
+        known = {row[0] for row in history.rows("SELECT id FROM disbursement")}
+        lost = sorted(item for item in self.items if item not in known)
+        assert not lost, f"submitted, answered and lost: {lost}"
+
+    def forked(self) -> bool:
+        """Whether the journal's copy and a restored store both went on: then nobody can bring back everything."""
+        found = self.history.rows("SELECT value FROM meta WHERE name = 'quarantine'")
+        return any(Sign.JOURNAL_LOST in row[0] for row in found)
 
     def booked(self) -> bool:
         """Whether the books are what the chain shows."""

@@ -21,8 +21,9 @@ from tests.simulation.bugs.seed import Bug
 from tests.simulation.bugs.sending import BUGS as SENDING
 from tests.simulation.bugs.signing import BUGS as SIGNING
 from tests.simulation.bugs.staging import BUGS as STAGING
+from tests.simulation.settings import OVERRIDES
 
-__all__ = ["BUGS", "Bug", "planted"]
+__all__ = ["BUGS", "Bug", "planted", "world_of"]
 
 ALL: Final = (*STAGING, *SIGNING, *SENDING, *CANCELLING, *EVIDENCE, *BELIEVING, *LEASES, *BREAKERS, *RESTORE)
 BUGS: Final[Mapping[str, Bug]] = {bug.name: bug for bug in ALL}
@@ -32,12 +33,21 @@ assert len(BUGS) == len(ALL), "two bugs of one name"
 @contextmanager
 def planted(name: str) -> Iterator[None]:
     """
-    Run the body with a bug in the product.
+    Run the body with a bug in the product, in the world that it asks for.
 
     Raises: KeyError for a name that the catalogue does not hold; AttributeError where the code it changes was renamed.
     """
     bug = BUGS[name]
     load_all()
-    with pytest.MonkeyPatch.context() as patch:
+    with world_of(name), pytest.MonkeyPatch.context() as patch:
         bug.plant(patch)
+        yield
+
+
+@contextmanager
+def world_of(name: str) -> Iterator[None]:
+    """Run the body in the world that a bug asks for, without the bug."""
+    with pytest.MonkeyPatch.context() as patch:
+        for setting, value in BUGS[name].world.items():
+            patch.setitem(OVERRIDES, setting, value)
         yield

@@ -8,21 +8,30 @@ from tests.simulation.bugs.seed import Bug
 
 from treasuryd.chain.guard import Guard
 from treasuryd.core import breaker
+from treasuryd.executor import tick as ticking
 
 
 def ask_once_a_tick(patch: pytest.MonkeyPatch) -> None:
-    """Leave that was given at a moment is good for every call of that moment: the clock stands still in a tick."""
-    given: dict[int, tuple[float, Any]] = {}
+    """Leave that a tick was given once is good for all its calls of that class to that endpoint."""
+
+    def begin(right: Any) -> Any:
+        async def tick(world: Any, *args: Any) -> Any:
+            for node in getattr(world.chain, "_nodes", ()):
+                for guard in node.guards.values():
+                    guard.given = None
+            return await right(world, *args)
+
+        return tick
 
     def make(right: Any) -> Any:
         def admit(self: Any) -> Any:
-            now, known = self.clock.boot_seconds(), given.get(id(self))
-            if known is None or known[0] != now or known[1]._guard is not self:
-                given[id(self)] = (now, right(self))
-            return given[id(self)][1]
+            if getattr(self, "given", None) is None:
+                self.given = right(self)
+            return self.given
 
         return admit
 
+    wrap(patch, ticking, "tick", begin)
     wrap(patch, Guard, "admit", make)
 
 
@@ -36,6 +45,7 @@ BUGS: Final = (
         rule="§7",
         story="the breaker is asked once a tick, not once a call",
         plant=ask_once_a_tick,
+        world={"accounts": 1, "endpoints": 1, "often": (("disturb", 12.0), ("ask", 10.0))},
     ),
     Bug(
         name="half_open_admits_all",

@@ -10,7 +10,7 @@ from tests.simulation.bugs.seed import Bug
 from treasuryd.chain import sending
 from treasuryd.core import planner
 from treasuryd.core.events import EventKind
-from treasuryd.core.model import Status, VariantKind
+from treasuryd.core.model import Evidence, Status, VariantKind
 from treasuryd.store import desk_items, voiding
 
 
@@ -106,6 +106,11 @@ BUGS: Final = (
         rule="R7",
         story="without look-up a lower nonce is not replaced while a higher one has two payloads out",
         plant=one_cancel_at_a_time,
+        world={
+            "kind": Evidence.BALANCE,
+            "accounts": 1,
+            "often": (("cancel_some", 20.0), ("ask", 10.0), ("stubborn", 6.0)),
+        },
     ),
     Bug(
         name="nothing_waits_for_a_cancel",

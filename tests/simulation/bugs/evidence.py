@@ -94,13 +94,8 @@ def keep_the_verdict(patch: pytest.MonkeyPatch) -> None:
 
 
 def keep_the_ambiguous(patch: pytest.MonkeyPatch) -> None:
-    reword(
-        patch,
-        items.SQL,
-        "rewound_ambiguous",
-        "(a.second_height > ?2 OR i.nonce > ?3)",
-        "a.second_height > ?2 AND ?3 IS NOT NULL",
-    )
+    found = "(a.second_height > ?2 OR i.nonce > ?3)"
+    reword(patch, items.SQL, "rewound_ambiguous", found, "a.second_height > ?2 AND i.nonce > ?3 AND 0")
 
 
 def lag_is_a_reorg(patch: pytest.MonkeyPatch) -> None:
@@ -112,7 +107,14 @@ def bury_what_is_contradicted(patch: pytest.MonkeyPatch) -> None:
 
 
 def overlook_strangers(patch: pytest.MonkeyPatch) -> None:
+    """Three guards, each of which would do for most strangers: by the nonce, by the fall, and by the stored count."""
     swap(patch, settling, "freeze", lambda *_args, **_options: None)
+    swap(patch, settling, "_freeze_for_fall", lambda *_: None)
+    swap(patch, accounts, "freeze_unknown_counts", lambda *_: None)
+
+
+def overlook_the_thawed(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, accounts, "freeze_unknown_counts", lambda *_: None)
 
 
 def freeze_in_memory(patch: pytest.MonkeyPatch) -> None:
@@ -121,7 +123,7 @@ def freeze_in_memory(patch: pytest.MonkeyPatch) -> None:
         accounts,
         "freeze",
         (
-            "work.many(SQL['freeze'], [(change.cause, change.detail, change.thaw_above, change.account)])",
+            "work.many(SQL['freeze'], [(change.cause, detail, change.thaw_above, change.account)])",
             "pass",
         ),
     )
@@ -183,12 +185,14 @@ BUGS: Final = (
         rule="R5",
         story="a deposit in the interval of a payment that no look-up knows makes it void",
         plant=let_a_deposit_hide_it,
+        world={"kind": Evidence.HASH, "often": (("hide", 10.0), ("ask", 10.0))},
     ),
     Bug(
         name="staged_void_by_consumed_nonce",
         rule="R5",
         story="a staged row whose nonce is consumed is void",
         plant=void_what_is_staged,
+        world={"thieves": True, "often": (("crash_at_sealing", 10.0), ("ask", 10.0))},
     ),
     Bug(
         name="inclusion_by_nonce_alone",
@@ -201,12 +205,24 @@ BUGS: Final = (
         rule="§5.1",
         story="without look-up our fall alone decides, whoever got it",
         plant=by_our_balance_alone,
+        world={
+            "kind": Evidence.BALANCE,
+            "thieves": True,
+            "often": (("steal_the_amount", 15.0), ("ask", 15.0)),
+        },
     ),
     Bug(
         name="cancel_by_part_of_the_rise",
         rule="§5.1",
         story="of a destination's rise only what no other payment explains speaks against a cancel",
         plant=part_of_the_rise,
+        world={
+            "kind": Evidence.BALANCE,
+            "thieves": True,
+            "alike": True,
+            "max_unburned": 16,
+            "often": (("rob_the_one_before", 15.0), ("cancel_some", 20.0), ("ask", 15.0)),
+        },
     ),
     Bug(
         name="final_at_first_sight",
@@ -225,24 +241,35 @@ BUGS: Final = (
         rule="R9",
         story="what was ambiguous and left the chain stays ambiguous",
         plant=keep_the_ambiguous,
+        world={"kind": Evidence.BALANCE, "often": (("pay_in", 15.0), ("reorganise", 15.0), ("ask", 10.0))},
     ),
     Bug(
         name="lag_taken_for_a_reorg",
         rule="R9",
         story="a header that is not there counts as changed",
         plant=lag_is_a_reorg,
+        world={"often": (("bend", 12.0), ("reorganise", 0.0), ("fault", 0.0))},
     ),
     Bug(
         name="final_while_contradicted",
         rule="R9",
         story="blocks become final while an endpoint contradicts itself",
         plant=bury_what_is_contradicted,
+        world={"often": (("boast", 8.0), ("ask", 12.0))},
     ),
     Bug(
         name="strangers_overlooked",
         rule="R14",
         story="a foreign movement freezes nothing",
         plant=overlook_strangers,
+        world={"thieves": True, "often": (("steal", 10.0), ("ask", 10.0))},
+    ),
+    Bug(
+        name="thawed_meanwhile_overlooked",
+        rule="R14",
+        story="a count above ours that a tick saw while the account was frozen freezes it no more once it was thawed",
+        plant=overlook_the_thawed,
+        world={"thieves": True, "often": (("thaw_in_its_work", 15.0), ("freeze_some", 8.0), ("steal", 10.0))},
     ),
     Bug(
         name="freeze_not_stored",
@@ -261,29 +288,34 @@ BUGS: Final = (
         rule="R14",
         story="a person may thaw while a foreign nonce can still leave the chain",
         plant=thaw_at_once,
+        world={"thieves": True, "often": (("steal", 10.0), ("reorganise", 10.0), ("decide_some", 12.0))},
     ),
     Bug(
         name="thawed_above_one",
         rule="R14",
         story="thawing waits for the highest foreign nonce alone, which may have left the chain",
         plant=thaw_above_one,
+        world={"thieves": True, "often": (("steal", 10.0), ("reorganise", 10.0), ("decide_some", 12.0))},
     ),
     Bug(
         name="adopted_over_old_frames",
         rule="R9",
         story="an adopted account keeps the frames from before, and accounts for their blocks twice",
         plant=adopt_twice,
+        world={"thieves": True, "often": (("steal", 10.0), ("reorganise", 10.0), ("decide_some", 12.0))},
     ),
     Bug(
         name="old_answers_count",
         rule="R5",
         story='a look-up that is older than the frame is believed when it says "not found"',
         plant=believe_any_index,
+        world={"kind": Evidence.HASH, "endpoints": 2, "often": (("bend", 12.0), ("ask", 12.0))},
     ),
     Bug(
         name="only_recorded_looked_up",
         rule="R4",
         story="what was not recorded as sent is not looked for on the chain",
         plant=look_up_what_is_recorded,
+        world={"kind": Evidence.HASH, "often": (("crash", 12.0), ("ask", 12.0))},
     ),
 )

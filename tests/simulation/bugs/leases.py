@@ -90,12 +90,14 @@ BUGS: Final = (
         rule="R13",
         story="no write looks at the term",
         plant=no_fence,
+        world={"executors": 3, "together": False, "often": (("stop_at_the_disk", 15.0), ("ask", 10.0))},
     ),
     Bug(
         name="lease_by_wall_clock",
         rule="§6",
         story="a candidate measures the silence of a lease by the wall clock",
         plant=by_the_wall_clock,
+        world={"executors": 2, "together": False, "often": (("set_clock", 10.0), ("stop", 8.0))},
     ),
     Bug(
         name="lease_taken_at_first_sight",
@@ -114,6 +116,7 @@ BUGS: Final = (
         rule="§6",
         story="a renewal counts from when its answer came",
         plant=renew_by_the_answer,
+        world={"executors": 3, "together": False, "often": (("stop_at_the_disk", 15.0), ("ask", 10.0))},
     ),
     Bug(
         name="sealed_taken_back",
@@ -126,5 +129,6 @@ BUGS: Final = (
         rule="§7",
         story="a process goes on after its storage failed",
         plant=survive_its_storage,
+        world={"often": (("fill_disk", 12.0), ("ask", 10.0))},
     ),
 )

@@ -36,23 +36,27 @@ BUGS: Final = (
         rule="R12",
         story="a store that is older than the signer's memory goes on as if it were the newest",
         plant=trust_it,
+        world={"fragile": True, "uncopied": True, "often": (("back_up", 8.0), ("restore", 8.0))},
     ),
     Bug(
         name="restored_without_the_journal",
         rule="§8",
         story="what the journal's copy holds beyond a restored store is not replayed",
         plant=ignore_the_copy,
+        world={"fragile": True, "often": (("back_up", 8.0), ("restore", 8.0))},
     ),
     Bug(
         name="restored_by_chain_scan",
         rule="§8",
         story="after a restore the chain is looked at, and what the signer bound is not adopted",
         plant=scan_the_chain_alone,
+        world={"fragile": True, "uncopied": True, "often": (("back_up", 8.0), ("restore", 8.0))},
     ),
     Bug(
         name="quarantine_left_at_once",
         rule="§8",
         story="a person may end a quarantine while something is undecided",
         plant=leave_at_once,
+        world={"fragile": True, "uncopied": True, "often": (("back_up", 8.0), ("restore", 8.0))},
     ),
 )

@@ -161,6 +161,7 @@ BUGS: Final = (
         rule="R11",
         story="the nonces of rows that the signer refused are not returned",
         plant=keep_the_nonces,
+        world={"accounts": 1, "often": (("tell_policy", 8.0), ("ask", 12.0), ("decide_some", 8.0))},
     ),
     Bug(
         name="sent_before_sealed",
@@ -173,6 +174,7 @@ BUGS: Final = (
         rule="R11",
         story="the signer's refusal is for the disbursement, and no release ends it",
         plant=refuse_the_item,
+        world={"accounts": 1, "often": (("tell_policy", 8.0), ("ask", 12.0), ("decide_some", 8.0))},
     ),
     Bug(
         name="second_payload_signed",
@@ -191,5 +193,12 @@ BUGS: Final = (
         rule="R11",
         story="a signer that lost its ledger goes on signing",
         plant=sign_without_memory,
+        world={
+            "fragile": True,
+            "accounts": 1,
+            "executors": 1,
+            "probes": 0.6,
+            "often": (("lose_ledger", 8.0), ("ask", 10.0)),
+        },
     ),
 )
