@@ -291,6 +291,26 @@ async def test_the_kill_switch_sends_nothing_and_goes_on_reading() -> None:
     assert meanings(await stage.chain.broadcast(intents(1), until=FOREVER)) == [M.ACCEPTED]
 
 
+async def test_the_kill_switch_keeps_what_waits_for_its_turn() -> None:
+    """§7: a send that our own limiter held back when a person ordered the stop does not leave after it."""
+    stage = Stage(REAL, max_requests_per_second=1.0, burst=1)
+    stage.mine()
+    await stage.chain.broadcast(intents(1), until=FOREVER)  # its first, cautious probe
+    stage.transport.forget()
+    word = BreakerOverride(
+        endpoint=Endpoint("*"), call_class=CallClass.SEND, mode=BreakerMode.FORCED_OPEN, reason="drill"
+    )
+    sleep = stage.clock.sleep
+
+    async def ordered_meanwhile(seconds: float) -> None:
+        stage.chain.force([word])
+        await sleep(seconds)
+
+    stage.clock.sleep = ordered_meanwhile  # type: ignore[method-assign]  # while it waits
+    assert meanings(await stage.chain.broadcast(intents(2), until=FOREVER)) == [M.NOT_SENT]
+    assert sent_txs(stage) == []
+
+
 async def test_a_dead_endpoint_costs_a_handful_of_calls_and_not_one_per_payment() -> None:
     """D24: up to 95 more calls hit a dead endpoint; here it is asked per call and left alone after five."""
     stage = Stage(REAL)

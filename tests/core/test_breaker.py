@@ -18,6 +18,7 @@ from treasuryd.core.breaker import (
     ask,
     cautious,
     force,
+    lapsed,
     open_seconds,
     report,
     retuned,
@@ -442,6 +443,36 @@ def test_what_was_counted_before_a_reload_stays_counted() -> None:
     breaker = retuned(breaker, replace(DEFAULTS, min_calls=5, success_threshold=1))
     assert (breaker.consecutive, breaker.failures, breaker.window.bad) == (4, 4, 4)
     assert call(breaker, Outcome.SLOW, 1.0).state is BreakerState.OPEN
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        pytest.param(BreakerMode.FORCED_OPEN, True, id="the kill switch"),
+        pytest.param(BreakerMode.FORCED_CLOSED, False, id="forced closed lets all through"),
+        pytest.param(BreakerMode.METRICS_ONLY, False, id="refuses nobody"),
+    ],
+)
+def test_a_call_that_has_not_left_when_a_person_speaks_heeds_the_word(
+    mode: BreakerMode, *, expected: bool
+) -> None:
+    """§7, asked per call: leave that was given before the word is none after it."""
+    breaker, permit = given_leave(healthy(), 0.0)
+    assert lapsed(force(breaker, mode, now=at(1.0)), permit, now=at(1.0)) is expected
+
+
+def test_a_call_that_has_not_left_when_the_endpoint_dies_stays_here() -> None:
+    """§7: neither beside the open breaker's silence nor beside the probe; after the next close it may leave."""
+    breaker, permit = given_leave(healthy(), 0.0)
+    assert not lapsed(breaker, permit, now=at(0.0))
+    for _ in range(5):
+        breaker = call(breaker, Outcome.FAILURE, 0.0)
+    assert lapsed(breaker, permit, now=at(1.0))
+    breaker, probe = given_leave(breaker, 60.0)
+    assert lapsed(breaker, permit, now=at(60.0))
+    assert not lapsed(breaker, probe, now=at(60.0))
+    breaker = settle(breaker, probe, Outcome.SUCCESS, now=at(60.0), draw=0.5)
+    assert not lapsed(call(breaker, Outcome.SUCCESS, 61.0), permit, now=at(61.0))
 
 
 # --- settings -------------------------------------------------------------------------------------------------

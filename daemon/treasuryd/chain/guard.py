@@ -87,15 +87,24 @@ class Guard:
         self._become(after)
         if permit is None:
             self._outcomes[CallOutcome.REJECTED] += 1
-            reopens = self.report().reopens_in_seconds
-            wait = "until a probe has succeeded" if reopens is None else f"for {reopens:.0f} s more"
-            if after.mode is BreakerMode.FORCED_OPEN:
-                wait = "until a person closes it"
-            raise BreakerOpen(
-                f"{self.endpoint}: the {self.call_class} breaker is {after.state} {wait}",
-                hint="`treasuryd breaker show` tells its state, `treasuryd breaker reset` ends a forced one.",
-            )
+            raise self._refusal()
         return Call(self, permit)
+
+    def confirm(self, permit: Permit) -> None:
+        """Raise BreakerOpen where a call that waited for its turn may not leave any more; for `Call` alone."""
+        if rules.lapsed(self._breaker, permit, now=self.clock.boot_seconds()):
+            raise self._refusal()
+
+    def _refusal(self) -> BreakerOpen:
+        shown = self.report()
+        reopens = shown.reopens_in_seconds
+        wait = "until a probe has succeeded" if reopens is None else f"for {reopens:.0f} s more"
+        if shown.mode is BreakerMode.FORCED_OPEN:
+            wait = "until a person closes it"
+        return BreakerOpen(
+            f"{self.endpoint}: the {self.call_class} breaker is {shown.state} {wait}",
+            hint="`treasuryd breaker show` tells its state, `treasuryd breaker reset` ends a forced one.",
+        )
 
     def closed(self) -> bool:
         """Say whether calls flow freely: no probe is awaited, nothing is open."""
@@ -177,7 +186,12 @@ class Call:
         return self
 
     def starts(self) -> None:
-        """Be told that the call leaves now: what it waited for our own limiter is not its slowness."""
+        """
+        Be told that the call leaves now: what it waited for our own limiter is not its slowness.
+
+        Raises: BreakerOpen where the breaker opened meanwhile, by a person's word (the kill switch) or by itself.
+        """
+        self._guard.confirm(self._permit)
         self._started = self._guard.clock.boot_seconds()
         self._left = True
 

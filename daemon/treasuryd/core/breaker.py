@@ -152,6 +152,18 @@ def ask(breaker: Breaker, *, now: BootSeconds) -> tuple[Breaker, Permit | None]:
     return replace(breaker, probe=permit), permit
 
 
+def lapsed(breaker: Breaker, permit: Permit, *, now: BootSeconds) -> bool:
+    """
+    Say whether a call that was let through and has not left yet may not leave any more.
+
+    So it is once the breaker opened, or a person opened it, while the call waited for its turn.
+    """
+    if breaker.mode is BreakerMode.METRICS_ONLY:
+        return False
+    overtaken = permit.generation != breaker.generation
+    return overtaken and state_at(breaker, now) is not BreakerState.CLOSED
+
+
 def settle(
     breaker: Breaker,
     permit: Permit,
