@@ -18,6 +18,8 @@ from tests.ops.boards import (
     queries,
     recorded,
 )
+from tests.ops.promql import by_name, read
+from tests.ops.rules import RULES, raw_labels
 from tools.boards.parts import Board, Panel
 from tools.boards.treasury import BOARD as TREASURY
 from tools.dashboards import BOARDS, text
@@ -185,6 +187,23 @@ def test_raw_metrics_carry_the_job(query: Asked) -> None:
     for name in metrics_in(filled_in(query.expr)) & set(BY_SAMPLE):
         selectors = re.findall(rf"\b{name}(\{{[^}}]*\}})?", query.expr)
         assert all('job="treasury-executor"' in one for one in selectors), name
+
+
+def test_results_carry_the_labels_that_legends_name() -> None:
+    """Operands match, labels exist: what Prometheus would answer with nothing, or Grafana with an empty name."""
+    recorded = {
+        rule.name: (rule.reading.labels or frozenset()) | set(rule.body.get("labels", {}))
+        for rule in RULES
+        if rule.reading is not None
+    }
+    recorded["ALERTS"] = frozenset({"alertname", "alertstate"})
+    labels_of = by_name(recorded, raw_labels)
+    for path in FILES:
+        for panel in panels(loaded(path)):
+            for target in panel["targets"] if panel["type"] != "nodeGraph" else ():
+                found = read(filled_in(target["expr"]), labels_of).labels
+                named = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+                assert named <= (found or set()), target["expr"]
 
 
 def test_names_are_found_in_expressions() -> None:

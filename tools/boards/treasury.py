@@ -234,7 +234,7 @@ HOLDS: Final = (
         id=130,
         title="Why payments wait",
         text="Items that the last tick did not stage, by the one reason of each; operations.md explains the words.",
-        queries=(Query("treasury:waiting:by_hold > 0 or sum(treasury:waiting:by_hold)", "{{hold}}"),),
+        queries=(Query("treasury:waiting:by_hold", "{{hold}}"),),
         stacked=True,
         least=0,
     ),
