@@ -39,6 +39,7 @@ from treasuryd.core.model import (
     Vote,
 )
 from treasuryd.errors import Rejected
+from treasuryd.store import migrations
 
 PROPOSAL = Proposal(
     title="t",
@@ -221,6 +222,37 @@ async def test_restored_twice_and_to_the_backup_of_a_backup(
     (third,) = await history.submit(new("third", to="tb1carol"))
     await history.finalized([third])
     await settled(history, ["first", "second", "third"])
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_backup_from_before_an_upgrade_is_replayed_across_it(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the older version paid, and the newer one after its migration, stands in the copy: nothing has to be held."""
+    first = migrations.known()[1]
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "known", lambda: {1: first})
+        history = await begin(evidence, journal=True)
+        await history.run(3)
+        backup = Backup.of(history)
+        (rent,) = await history.submit(new("rent"))
+        await history.finalized([rent])
+    await history.crash()  # and the newer version starts
+    (tax,) = await history.submit(new("tax", to="tb1bob"))
+    await history.finalized([tax])
+
+    await backup.put_back(history)
+    injected(1)
+
+    report, _ = await quarantine.show(office(history))
+    assert [one["sign"] for one in report["found"]][:1] == ["journal_replayed"]
+    assert report["replayed"]["verbs"]["migrate"] == 1
+    assert report["replayed"]["not_replayed"] == []
+    assert await history.status(rent) is await history.status(tax) is Status.FINALIZED
+    await leave(history)
+    (later,) = await history.submit(new("later", to="tb1carol"))
+    await history.finalized([later])
+    await settled(history, ["rent", "tax", "later"])
 
 
 @pytest.mark.matrix(Row.RESTORED)

@@ -1,7 +1,7 @@
 """What a store looks at when it is opened: the journal's copy, and which file it is (protocol.md §8)."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from tests.store.kit import opened
 from treasuryd.core.model import AccountId, Rules, UnixSeconds
 from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
-from treasuryd.store import journal, journal_copy, ownership, reopening
+from treasuryd.store import journal, journal_copy, migrations, ownership, reopening
 from treasuryd.store.journal_copy import JournalCopy, path_of
-from treasuryd.store.quarantine import report
+from treasuryd.store.quarantine import meta, report
 
 AT = UnixSeconds(1.0)
 
@@ -35,6 +35,7 @@ class Shop:
         self.known = [row[0] for row in await driver.read(_accounts)]
         self.states = {row[0]: row[1] for row in await driver.read(_accounts)}
         self.heads = await driver.read(_heads)
+        self.verbs = [row[0] for row in await driver.read(_verbs)]
         await driver.close()
         copy.close()
         return found
@@ -64,6 +65,10 @@ def _accounts(connection: Connection) -> list[Any]:
 
 def _heads(connection: Connection) -> list[Any]:
     return connection.execute("SELECT id, chain, seq, hash FROM journal ORDER BY id").fetchall()
+
+
+def _verbs(connection: Connection) -> list[Any]:
+    return connection.execute("SELECT verb FROM journal ORDER BY id").fetchall()
 
 
 async def test_a_store_that_lost_nothing_is_left_alone(tmp_path: Path) -> None:
@@ -125,6 +130,81 @@ async def test_two_histories_are_not_mixed(tmp_path: Path) -> None:
     assert [one["sign"] for one in said["found"]] == ["journal_lost"]
     assert shop.known == ["a", "x"]
     assert set(shop.states.values()) == {"quarantined"}
+
+
+@pytest.fixture
+def old_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A version of the program that knows the first schema alone, until it is undone."""
+    first = migrations.known()[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "known", lambda: {1: first})
+        yield patch
+
+
+async def test_a_backup_of_an_older_schema_is_replayed_across_the_migration(
+    tmp_path: Path, old_program: pytest.MonkeyPatch
+) -> None:
+    """§8: the copy tells of the migration; the restored store tells of none of its own before, which would be a fork."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    await shop.lives("b")
+    old_program.undo()
+    await shop.lives("c")
+    lost = shop.heads
+    shop.restore()
+
+    said = await shop.lives()
+
+    assert [one["sign"] for one in said["found"]] == ["journal_replayed"]
+    assert said["replayed"]["verbs"] == {"create": 2, "migrate": 1}
+    assert shop.states == dict.fromkeys("abc", "quarantined")
+    assert shop.heads[: len(lost)] == lost
+    assert shop.verbs.count("migrate") == 1
+
+
+async def test_a_copy_from_before_the_migration_is_replayed_before_it_is_told(
+    tmp_path: Path, old_program: pytest.MonkeyPatch
+) -> None:
+    """Restored by a newer program than the lost one: first what was lost, then that the schema is another one."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    await shop.lives("b")
+    lost = shop.heads
+    shop.restore()
+    old_program.undo()
+
+    said = await shop.lives()
+
+    assert [one["sign"] for one in said["found"]] == ["journal_replayed"]
+    assert shop.heads[: len(lost)] == lost
+    assert shop.verbs[len(lost) :] == ["migrate", "quarantine", "quarantine", "quarantine"]
+    await shop.lives()
+    assert shop.verbs.count("migrate") == 1
+
+
+async def test_a_migration_is_told_once_whatever_died_before_it_was(
+    tmp_path: Path, old_program: pytest.MonkeyPatch
+) -> None:
+    """The schema is there and nobody has told of it: the next opening does, with the lineage that the store has."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    old_program.undo()
+    driver = await opened(InlineDriver, shop.file)
+    assert await driver.read(meta, migrations.UNTOLD) == "1"
+    await driver.close()
+
+    assert await shop.lives() == {}
+    await shop.lives()
+
+    assert shop.verbs.count("migrate") == 1
+    driver = await opened(InlineDriver, shop.file)
+    [entry] = [one for one in await driver.read(journal.entries, journal.STORE) if one.verb == "migrate"]
+    assert entry.content["lineage"] == "lineage-1"
+    assert entry.content["schema"] == max(migrations.known())
+    assert await driver.read(meta, migrations.UNTOLD) is None
+    await driver.close()
 
 
 async def test_a_changed_copy_is_not_believed(tmp_path: Path) -> None:

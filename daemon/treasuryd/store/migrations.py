@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
+import orjson
+
 from treasuryd.core.model import UnixSeconds
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
@@ -17,6 +19,8 @@ from treasuryd.store.queries import FOLDER, read_text
 STORE_APPLICATION_ID: Final = 0x54525359  # "TRSY"
 NO_TIME: Final = UnixSeconds(0.0)  # of an entry, where nobody looked at a clock
 BIRTH: Final = "birth"  # verb of the first entry of a store's journal
+MIGRATE: Final = "migrate"
+UNTOLD: Final = "untold_migration"  # in meta: from which schema the store came, until its journal says so
 
 
 def known() -> dict[int, str]:
@@ -27,7 +31,7 @@ def known() -> dict[int, str]:
 
 def prepare(connection: Connection, *, chain_id: int, lineage: str, now: UnixSeconds = NO_TIME) -> int:
     """
-    Bring the store to the newest schema; a verb, run once before any other.
+    Bring the store to the newest schema; a verb, run once before any other, and before `reopening`, which tells of it.
 
     Args: chain_id of the chain that this store pays on, pinned at its birth (R15); lineage is a fresh random id, used
         only if the store is new (a restore, clone or promotion gives it another one, protocol.md §8); now is the wall
@@ -62,10 +66,33 @@ def prepare(connection: Connection, *, chain_id: int, lineage: str, now: UnixSec
             "keep this store as an archive.",
             kind=Refusal.CONFLICT,
         )
-    if version < newest:
+    if not version:
         body = {"schema": newest, "chain_id": chain_id, "lineage": lineage}
-        journal.append(connection, journal.STORE, "migrate" if version else BIRTH, body, now)
+        journal.append(connection, journal.STORE, BIRTH, body, now)
+    elif version < newest:
+        connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)", (UNTOLD, str(version)))
     return newest
+
+
+def tell(connection: Connection, now: UnixSeconds) -> None:
+    """
+    Write into the journal that the schema is a newer one, where nobody has yet: within the running transaction.
+
+    Only once the outside copy was looked at (protocol.md §8). A backup of an older schema was lost together with the
+    entry of this very migration: told before the replay, it would be another one at the same place, and the copy forked.
+    Replay runs statements of older schemas on the newest one, as it does from a store's birth on.
+    """
+    if connection.execute("DELETE FROM meta WHERE name = ?", (UNTOLD,)).rowcount == 0:
+        return
+    said = {row[0]: row[1] for row in connection.execute("SELECT name, value FROM meta")}
+    chain_id = connection.execute("SELECT chain_id FROM chain").fetchone()[0]
+    body = {"schema": int(said["schema_version"]), "chain_id": chain_id, "lineage": said["lineage"]}
+    last = connection.execute(
+        "SELECT body FROM journal WHERE chain = ? AND verb IN (?, ?) ORDER BY seq DESC LIMIT 1",
+        (journal.STORE, MIGRATE, BIRTH),
+    ).fetchone()
+    if last is None or orjson.loads(last[0])["schema"] < body["schema"]:
+        journal.append(connection, journal.STORE, MIGRATE, body, now)
 
 
 def statements(script: str) -> Iterator[str]:

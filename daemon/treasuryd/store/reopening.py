@@ -20,7 +20,7 @@ from treasuryd.core.model import Rules, UnixSeconds
 from treasuryd.core.restore import Reason, Sign
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection, Driver
-from treasuryd.store import journal, journal_copy, replay
+from treasuryd.store import journal, journal_copy, migrations, replay
 from treasuryd.store.journal import Entry
 from treasuryd.store.quarantine import LISTED, PLACE, SQL, find, meta
 from treasuryd.store.rows import SHARED
@@ -85,6 +85,7 @@ def _look(
             "problem": done.problem,
             "copies": sorted(Path(file.name).with_suffix(".taken").name for file in copies.values()),
         }
+    migrations.tell(connection, now)
     before = meta(connection, PLACE)
     if place and before not in (None, place):
         detail = "its file is not the one that was opened last: it was moved, restored or cloned"
