@@ -7,10 +7,11 @@ import anyio
 import pytest
 from tests.fakes import FakeClock
 
+from treasuryd.core.lease import Timing
 from treasuryd.core.model import ChainState
 from treasuryd.errors import Rejected, Transient
 from treasuryd.host.notify import ServiceManager
-from treasuryd.main.roots import Process
+from treasuryd.main.roots import Process, patience_of
 from treasuryd.settings import Settings
 
 
@@ -82,3 +83,24 @@ async def test_what_ends_the_beginning_ends_the_process() -> None:
     fed = len(beginning.fed)
     await anyio.wait_all_tasks_blocked()
     assert len(beginning.fed) == fed
+
+
+def test_the_watchdog_waits_for_the_end_of_the_lease_and_not_longer() -> None:
+    """§6.5: the guard's deadline is what the executor shows; from there to the end of the lease it is a grace."""
+    settings = Settings.model_validate({"executor": {"loop_silence_seconds": 12.0}})
+    timing = Timing(ttl_seconds=20.0, renew_deadline_seconds=8.0, candidate_wait_seconds=25.0)
+    patience = patience_of(timing, settings)
+    assert (patience.lease_grace, patience.silence) == (12.0, 12.0)
+    assert patience.look < 1.0
+
+
+def test_the_settings_of_the_lease_are_its_times() -> None:
+    """§6: all of them are settings; each reaches what it is named after."""
+    values = {
+        "ttl_seconds": 20.0,
+        "renew_seconds": 2.0,
+        "renew_deadline_seconds": 8.0,
+        "candidate_wait_seconds": 30.0,
+    }
+    section = Settings.model_validate({"lease": values}).lease
+    assert Timing(**section.model_dump()) == Timing(**values)

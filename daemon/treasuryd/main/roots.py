@@ -290,12 +290,7 @@ def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Proc
     world, clock = parts.world, parts.world.clock
     mind = Mind(clock=clock, poll_seconds=settings.executor.poll_seconds, fed_boot=clock.boot_seconds())
     accounts = tuple(AccountId(account.name) for account in settings.accounts)
-    timing = lease.Timing(
-        ttl_seconds=settings.lease.ttl_seconds,
-        renew_seconds=settings.lease.renew_seconds,
-        renew_deadline_seconds=settings.lease.renew_deadline_seconds,
-        candidate_wait_seconds=settings.lease.candidate_wait_seconds,
-    )
+    timing = lease.Timing(**settings.lease.model_dump())
     office = Office(
         world=world,
         engine=mind,
@@ -327,12 +322,17 @@ def _process(settings: Settings, parts: Assembled, telemetry: Telemetry) -> Proc
         watchdog=Watchdog(
             now=clock.boot_seconds,
             held=lambda: mind.held,
-            patience=Patience(
-                lease_grace=timing.ttl_seconds - timing.renew_deadline_seconds,
-                silence=settings.executor.loop_silence_seconds,
-            ),
+            patience=patience_of(timing, settings),
             say=lambda text: print(text, file=sys.stderr, flush=True),  # noqa: T201 - the loop is stuck
         ),
+    )
+
+
+def patience_of(timing: lease.Timing, settings: Settings) -> Patience:
+    """How long the watchdog looks on: to the end of the lease, and as long as a loop may stand still."""
+    return Patience(
+        lease_grace=timing.ttl_seconds - timing.renew_deadline_seconds,
+        silence=settings.executor.loop_silence_seconds,
     )
 
 
