@@ -6,6 +6,7 @@ from pydantic import BaseModel, ValidationError
 from treasuryd.errors import Rejected
 from treasuryd.settings import Settings
 from treasuryd.settings.layers import known_places
+from treasuryd.settings.observer import ObserverSection
 from treasuryd.settings.sections import BreakerSection, LeaseSection
 
 
@@ -158,3 +159,27 @@ def test_places_are_unique() -> None:
     """Two settings must not share a variable."""
     variables = ["__".join(place).upper() for place in known_places(Settings)]
     assert len(variables) == len(set(variables))
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"poll_seconds": 40.0}, "at least twice poll_seconds"),
+        ({"rpc_url": "http://user:word@node:3030"}, "no user and password"),
+        ({"metrics_url": "http://user@node:9898/metrics"}, "no user and password"),
+        ({"rpc_url": "node:3030"}, "not a URL"),
+        ({"metrics_url": "ftp://node/metrics"}, "not a URL"),
+        ({"max_providers": 33}, "less than or equal to 32"),
+        ({"max_rows": 249}, "greater than or equal to 250"),
+    ],
+)
+def test_the_observer_is_told_nothing_that_it_would_refuse(values: dict[str, Any], complaint: str) -> None:
+    """At the start, with the setting's name, and not in its first round."""
+    with pytest.raises(ValidationError, match=complaint):
+        ObserverSection(**values)
+
+
+def test_the_observer_is_off_in_production() -> None:
+    """Nobody is asked anything that no payment needs, unless somebody wants it."""
+    assert not Settings().observer.enabled
+    assert (Settings().observer.rpc_url, Settings().observer.metrics_url) == ("", "")

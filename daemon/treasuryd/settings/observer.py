@@ -41,7 +41,7 @@ class ObserverSection(Section):
         at_most=DAY,
     )  # fmt: skip
     max_body_bytes: Whole = setting(
-        4_194_304, "A longer answer is given up. Why 4 MiB: the market with some 20,000 receipts.", unit="bytes",
+        4_194_304, "A longer answer is given up. Why 4 MiB: the market with some 12,000 receipts.", unit="bytes",
         at_least=4_096, at_most=67_108_864,
     )  # fmt: skip
     max_rows: Whole = setting(
