@@ -19,6 +19,10 @@ HASH: Final = "ab" * 32
 HEADER: Final = {"height": 0, "hash": HASH}
 ACCOUNT: Final = {"address": PAYEE, "balance": 5, "account_seq": 2}
 TEXT: Final = b'{"compressed":false,"tip_height":4,"accounts":[' + orjson.dumps(ACCOUNT) + b"]}"
+PROVIDER: Final = {
+    "provider_id": "energy-0x00000000", "available_kwh": 40, "price_per_kwh": 120, "reputation_score": 0.9,
+    "total_delivered_kwh": 7,
+}  # fmt: skip
 VOTE: Final = {
     "house": "operators",
     "key": "11" * 32,
@@ -84,6 +88,24 @@ def seeds() -> dict[str, list[bytes]]:
             for envelope in _envelopes(result)
         ],
         "frame": [TEXT, b'{"compressed":false,"tip_height":0,"accounts":[]}'],
+        "exposition": [
+            (
+                b'# TYPE energy_settlement_total counter\nenergy_settlement_total{provider="energy-0x1"} 7 1700000000000\n'
+                b'energy_slashing_total{provider="a\\"\\\\\\n",reason="quorum"} 1\nreceipts_ad_total 2.5e3\n'
+            ),
+            (
+                b'oracle_reading_latency_seconds_bucket{le="0.5"} 2\noracle_reading_latency_seconds_bucket{le="+Inf"} 3\n'
+                b"oracle_reading_latency_seconds_sum 4.5\noracle_reading_latency_seconds_count 3\n"
+            ),
+            b"economics_realized_inflation_bps -1e30\nreceipts_per_block NaN\n",
+        ],
+        "market": [
+            orjson.dumps(
+                {"governance": {"mode": "batch"}, "providers": [PROVIDER, {**PROVIDER, "provider_id": "b"}]}
+            ),
+            orjson.dumps({"total": 2, "credits": [{"amount_kwh": 2**64 - 1}, {"amount_kwh": 0}]}),
+            orjson.dumps({"total": 1, "disputes": [{"id": 3, "opened_at": 4, "resolved_at": 9}]}),
+        ],
         "stream": [_upgrade() + b"\x81" + bytes([len(TEXT)]) + TEXT, _upgrade() + b"\x81\x7e\x00\x05hello"],
         "transaction": [_transaction(b""), _transaction(b"\0memo")],
         "settings_file": [

@@ -7,6 +7,7 @@ same functions run under hypothesis in `make test` and under atheris in `make fu
 """
 
 import asyncio
+import math
 import re
 import tempfile
 from collections.abc import Callable
@@ -26,18 +27,30 @@ from treasuryd.commands.proposals import MAX_COUNTER, read_vote
 from treasuryd.core.dependencies import memo_dependencies
 from treasuryd.core.intake import Checked, Intake, check, from_payload, items_of
 from treasuryd.core.model import MAX_AMOUNT, MAX_DEPENDENCIES, MAX_MEMO_BYTES, Evidence, Rules
+from treasuryd.core.observed import Observed
 from treasuryd.core.reading import read_csv, read_json
 from treasuryd.devnet.http import Parser
 from treasuryd.errors import Corrupt, Rejected
+from treasuryd.observer import showing
 from treasuryd.settings.layers import load as load_settings
 from treasuryd.settings.root import Settings
 from treasuryd.signer.keys import load as load_key
 from treasuryd.signer.keys import read_secret
 from treasuryd.store.journal_copy import entry_of, read_file
+from treasuryd.telemetry.registry.observed import FAMILIES
 from treasuryd.web.envelope import BODY, OFFICE, OPTIONS
 from treasuryd.web.rpc import rpc
 from treasuryd.wire.theblock import readings
 from treasuryd.wire.theblock.binary import U64_MAX, Undecodable
+from treasuryd.wire.theblock.exposition import read_exposition
+from treasuryd.wire.theblock.market import (
+    Credit,
+    Dispute,
+    read_credit,
+    read_dispute,
+    read_market_state,
+    read_page,
+)
 from treasuryd.wire.theblock.replies import (
     Malformed,
     Result,
@@ -47,6 +60,7 @@ from treasuryd.wire.theblock.replies import (
     read_batch,
     read_reply,
 )
+from treasuryd.wire.theblock.series import WANTED, translate
 from treasuryd.wire.theblock.transaction import decode_rpc7, encode_rpc7
 
 Target = Callable[[bytes], None]
@@ -59,6 +73,7 @@ GATE: Final = Intake(
 KEY: Final = b"0123456789abcdef"  # of the upgrade that the stream target pretends to have sent
 MAX_FRAME: Final = 4_096
 SECRET: Final = b"correct horse"
+OBSERVED: Final = {family.name: family for family in FAMILIES}
 CODES: Final = range(-33_000, 1)
 
 
@@ -168,6 +183,43 @@ def frame(data: bytes) -> None:
     for holding in found.holdings.values():
         assert 0 <= holding.balance <= U64_MAX
         assert 0 <= holding.nonce <= U64_MAX
+
+
+def exposition(data: bytes) -> None:
+    """A node's metrics: what is shown of them has places of the registry and finite numbers."""
+    try:
+        found = translate(read_exposition(data, wanted=WANTED))
+    except Malformed:
+        return
+    _shown(showing.of_metrics(found, showing.Roster(3)))
+
+
+def market(data: bytes) -> None:
+    """What the methods of the energy market answer."""
+    with suppress(Malformed):
+        value = parse(data)
+        with suppress(Malformed):
+            _shown(showing.of_market(read_market_state(value), showing.Roster(3)))
+        for name, read in (("credits", read_credit), ("disputes", read_dispute)):
+            with suppress(Malformed):
+                page = read_page(value, name)
+                rows = [read(row) for row in page.rows]
+                if name == "credits":
+                    _shown(showing.of_credits(page.total, cast("list[Credit]", rows)))
+                else:
+                    disputes = cast("list[Dispute]", rows)
+                    _shown(showing.of_disputes(page.total, showing.Resolutions().after([]).after(disputes)))
+
+
+def _shown(found: Observed) -> None:
+    for name, places in found.series.items():
+        labels = OBSERVED[name].labels
+        assert len(places) <= OBSERVED[name].bound
+        for place, value in places.items():
+            assert math.isfinite(value)
+            for label, text in zip(labels, place, strict=True):
+                assert text in label.values if label.values else re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text)
+    assert found.distributions.keys() <= OBSERVED.keys()
 
 
 @cache
@@ -290,6 +342,8 @@ TARGETS: Final[dict[str, Target]] = {
     "replies": replies,
     "results": results,
     "frame": frame,
+    "exposition": exposition,
+    "market": market,
     "stream": stream_bytes,
     "transaction": transaction,
     "settings_file": settings_file,

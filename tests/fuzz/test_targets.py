@@ -31,7 +31,8 @@ WORDS: Final = (
     "id", "jsonrpc", "method", "params", "result", "error", "code", "message", "items", "disbursement", "proposal",
     "payload", "destination", "amount", "memo", "scheduled_epoch", "depends_on", "depends_on_refs", "ref", "account",
     "quorum", "operators_ppm", "house", "key", "counter", "decision", "signature", "height", "hash", "accounts", "address",
-    "balance", "account_seq", "compressed", "tip_height", "status", "fee_floor", "block_hash", "fee_charged",
+    "balance", "account_seq", "providers", "governance", "mode", "total", "credits", "disputes", "opened_at", "resolved_at",
+    "provider_id", "reputation_score", "compressed", "tip_height", "status", "fee_floor", "block_hash", "fee_charged",
 )  # fmt: skip
 SCALARS: Final = (
     st.none()

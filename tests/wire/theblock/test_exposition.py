@@ -51,7 +51,7 @@ def test_what_nobody_asked_for_is_not_read() -> None:
     ]
 
 
-@pytest.mark.parametrize("word", ["NaN", "+Inf", "-Inf", "Inf", "1e999", "nan"])
+@pytest.mark.parametrize("word", ["NaN", "+Inf", "-Inf", "Inf", "1e999", "-1e31", "nan"])
 def test_what_is_no_number_is_left_out(word: str) -> None:
     """It is not zero: the series is not there."""
     assert read(f"a {word}\nc 1\n") == [Sample("c", {}, 1.0)]

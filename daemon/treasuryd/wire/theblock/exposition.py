@@ -1,7 +1,8 @@
 """
 The text in which a node exposes its metrics (Prometheus text format 0.0.4), read strictly and only as far as wanted.
 
-Lines of series that nobody asked for cost a look at their name. Numbers that are none (NaN, infinity) are left out.
+Lines of series that nobody asked for cost a look at their name. Numbers that are none (NaN, infinity, or as good as it)
+are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ MAX_LINE_CHARS: Final = 4_096
 MAX_SAMPLES: Final = 20_000  # of wanted series
 MAX_LABELS: Final = 16
 MAX_NUMBER_CHARS: Final = 40
+MAX_VALUE: Final = 1e30  # far above what a node counts, and far enough below infinity to be added up
 
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 # After the name: labels in braces, a value, perhaps a time. The last closing brace of the line ends the labels.
@@ -28,7 +30,6 @@ _LABEL: Final = re.compile(
 _ESCAPED: Final = re.compile(r'\\([\\"n])')
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _NO_NUMBERS: Final = frozenset({"nan", "inf", "+inf", "-inf"})
-_INFINITY: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def read_exposition(
     Read the wanted series.
 
     Raises: Malformed for text that is too long, not UTF-8, cut off in a line, or has a wanted line that cannot be read.
-    Guarantees: every value is finite; of a series that stands there twice the last line counts.
+    Guarantees: no value is beyond `MAX_VALUE`; of a series that stands there twice the last line counts.
     """
     if len(text) > limit:
         raise Malformed(f"metrics of {len(text)} bytes, the limit is {limit}")
@@ -99,4 +100,4 @@ def _number(word: str, name: str) -> float | None:
     if len(word) > MAX_NUMBER_CHARS or not _NUMBER.fullmatch(word):
         raise Malformed(f"metrics with a value of {name} that is no number")
     value = float(word)
-    return value if abs(value) < _INFINITY else None
+    return value if abs(value) <= MAX_VALUE else None
