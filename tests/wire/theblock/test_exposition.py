@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from treasuryd.wire.theblock.exposition import (
     MAX_LINE_CHARS,
     MAX_SAMPLES,
+    MAX_VALUE,
     Sample,
     read_exposition,
 )
@@ -102,7 +103,7 @@ def test_text_beyond_its_bounds_is_malformed() -> None:
     assert len(read(many.replace("a{", "other{"))) == 0
 
 
-@given(st.dictionaries(st.text(max_size=20), st.floats(allow_nan=False, allow_infinity=False), max_size=6))
+@given(st.dictionaries(st.text(max_size=20), st.floats(-MAX_VALUE, MAX_VALUE), max_size=6))
 def test_what_the_client_library_writes_is_read_back(values: dict[str, float]) -> None:
     """Every label value and every number of the format's own implementation."""
     registry = CollectorRegistry()
