@@ -33,6 +33,7 @@ from treasuryd.core.model import (
     Evidence,
     FeeQuote,
     Filter,
+    FreezeCause,
     Header,
     Height,
     Incarnation,
@@ -294,6 +295,7 @@ class FakeDesk:
         self.last = Snapshot(last_tick_at=NOW, last_success_at=NOW)
         self.announced: list[tuple[AccountId, BaseUnits]] = []
         self.burned: list[Nonce] = []
+        self.thawed_for: list[FreezeCause | None] = []
         self.filled: list[tuple[AccountId, tuple[Nonce, ...], BaseUnits]] = []
         self.unfillable: set[Nonce] = set()
         self.report: dict[str, Any] = {}
@@ -468,8 +470,11 @@ class FakeDesk:
         self.by.append(by)
         return Event(kind=EventKind.ACCOUNT_FROZEN, account=account)
 
-    async def thaw(self, account: AccountId, *, by: Approval, burned: Nonce) -> Event:
+    async def thaw(
+        self, account: AccountId, *, by: Approval, burned: Nonce, only: FreezeCause | None = None
+    ) -> Event:
         self._check()
+        self.thawed_for.append(only)
         self.burned.append(burned)
         return Event(kind=EventKind.ACCOUNT_THAWED, account=account)
 

@@ -31,6 +31,7 @@ from treasuryd.core.model import (
     FeeQuote,
     Filter,
     Frame,
+    FreezeCause,
     Head,
     Header,
     Height,
@@ -266,8 +267,14 @@ class Desk(Protocol):
         ...
 
     async def freeze(self, account: AccountId, *, by: Approval) -> Event: ...
-    async def thaw(self, account: AccountId, *, by: Approval, burned: Nonce) -> Event:
-        """`burned` is the count burned at finality; refused while a foreign nonce is not yet burned (R14)."""
+    async def thaw(
+        self, account: AccountId, *, by: Approval, burned: Nonce, only: FreezeCause | None = None
+    ) -> Event:
+        """
+        Refused while a foreign nonce is not yet burned, and where it is not frozen for `only` (R14).
+
+        `burned` is the count burned at finality.
+        """
         ...
 
     # leaving a quarantine (§8): by a person, once everything is decided

@@ -88,6 +88,8 @@ def test_accounts_are_shown_frozen_thawed_and_told_of_deposits(town: Town) -> No
     assert town.call("account", "fill", TREASURY, "--reason", "lost").code == 2
     for verb in ("freeze", "thaw"):
         assert town.call("account", verb, "treasury", "--reason", "x").code == 0
+    assert town.call("account", "thaw", "treasury", "--cause", "person", "--reason", "x").code == 0
+    assert town.world.desk.thawed_for == [None, "person"]
     assert town.call("account", "announce", "treasury", 500, "--reason", "donation").code == 0
     assert town.world.desk.announced == [(TREASURY, 500)]
     assert town.call("account", "announce", "treasury", 0, "--reason", "x").code == 2

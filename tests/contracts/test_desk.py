@@ -30,6 +30,7 @@ from treasuryd.core.model import (
     DisbursementId,
     Endpoint,
     Filter,
+    FreezeCause,
     Height,
     Hold,
     Nonce,
@@ -688,6 +689,16 @@ async def test_a_freeze_is_stored_and_left_only_by_a_person(world: DeskWorld) ->
         await world.desk.thaw(OPS, by=PERSON, burned=Nonce(9))
     with pytest.raises(Rejected, match="there is no account 'who'"):
         await world.desk.freeze(type(OPS)("who"), by=PERSON)
+
+
+async def test_a_thaw_for_one_cause_does_not_lift_another(world: DeskWorld) -> None:
+    """R14: what was found since a person looked stays, until a person has looked at it."""
+    await world.account(state="frozen", cause="unexplained_fall")
+    with pytest.raises(Rejected, match="is frozen for unexplained_fall, not for person"):
+        await world.desk.thaw(OPS, by=PERSON, burned=Nonce(4), only=FreezeCause.PERSON)
+    assert (await world.sql("SELECT state FROM account WHERE id = ?", OPS)) == [("frozen",)]
+    thawed = await world.desk.thaw(OPS, by=PERSON, burned=Nonce(4), only=FreezeCause.UNEXPLAINED_FALL)
+    assert (thawed.kind, thawed.reason) == (EventKind.ACCOUNT_THAWED, "unexplained_fall")
 
 
 async def test_thawing_waits_until_the_foreign_nonce_is_burned_or_gone(world: DeskWorld) -> None:

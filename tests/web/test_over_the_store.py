@@ -157,7 +157,9 @@ async def test_frozen_and_thawed_by_a_persons_word(shop: Site) -> None:
     frozen = await shop.post("/treasury/accounts/treasury/freeze", {"reason": "incident"})
     assert (frozen.status, frozen.json()["state"]) == (200, "frozen")
     assert (await shop.get("/health")).status == 503
-    thawed = await shop.post("/treasury/accounts/treasury/thaw", {"reason": "over"})
+    other = {"reason": "over", "cause": "unexplained_fall"}
+    assert (await shop.post("/treasury/accounts/treasury/thaw", other)).status == 409
+    thawed = await shop.post("/treasury/accounts/treasury/thaw", {"reason": "over", "cause": "person"})
     assert (thawed.status, thawed.json()["state"]) == (200, "active")
 
 

@@ -397,6 +397,8 @@ async def test_accounts_are_frozen_thawed_and_told_of_deposits(site: Site) -> No
     for verb in ("freeze", "thaw"):
         answer = await site.post(f"/treasury/accounts/treasury/{verb}", {"reason": "x"})
         assert (answer.status, answer.json()["state"]) == (200, "frozen")
+    refused = await site.post("/treasury/accounts/treasury/thaw", {"reason": "x", "cause": "because"})
+    assert (refused.status, refused.error["field"]) == (400, "cause")
     order = {"reason": "donation", "amount": "500"}
     assert (await site.post("/treasury/accounts/treasury/announce", order)).status == 200
     assert site.world.desk.announced == [(TREASURY, 500)]

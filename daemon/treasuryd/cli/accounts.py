@@ -49,10 +49,12 @@ def freeze(*, account: str, reason: str, by: str | None) -> None:
 
 @account.command()
 @account_name
+@click.option("--cause", default=None, help="Thaw it only if it is frozen for this cause and nothing graver.")
 @reason
-def thaw(*, account: str, reason: str, by: str | None) -> None:
+def thaw(*, account: str, cause: str | None, reason: str, by: str | None) -> None:
     """Let a frozen account act again; refused while a foreign payment of it is not final."""
-    _show_rows([daemon().send("POST", path_of("treasury", "accounts", account, "thaw"), order(reason, by))])
+    body = order(reason, by) if cause is None else order(reason, by, cause=cause)
+    _show_rows([daemon().send("POST", path_of("treasury", "accounts", account, "thaw"), body)])
 
 
 @account.command()

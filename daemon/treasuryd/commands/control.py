@@ -18,9 +18,11 @@ from treasuryd.core.model import (
     BreakerReport,
     CallClass,
     Endpoint,
+    FreezeCause,
     Height,
     Nonce,
 )
+from treasuryd.core.reading import shown
 from treasuryd.errors import Refusal, Rejected, Transient
 
 ALL_ENDPOINTS: Final = Endpoint("*")
@@ -32,13 +34,26 @@ MODES: Final = {
 }
 
 
+def cause_of(word: str) -> FreezeCause | None:
+    """
+    Read the cause that a person means; none where nothing was said.
+
+    Raises: Rejected for a word that is none of them.
+    """
+    try:
+        return FreezeCause(word) if word else None
+    except ValueError as error:
+        raise Rejected(
+            f"cause must be one of {', '.join(FreezeCause)}, this is {shown(word)}", field="cause"
+        ) from error
+
+
 async def freeze(office: Office, account: AccountId, by: Person) -> Event:
     """
     Stop staging, signing and sending for an account; stored, survives restarts.
 
     Guarantees: once it returns, this process begins no staging, no signing and no broadcast of the account; a broadcast
-    under way ends. Another process that holds the lease hears of it when its next tick reads the store: bytes that its tick
-    under way has sealed may leave until then.
+    under way ends. Another process that holds the lease hears of it before it sends its next batch.
     """
     await one_account(office, account)
     event = await office.world.desk.freeze(account, by=office.approval(who=by.who, reason=by.reason))
@@ -47,9 +62,9 @@ async def freeze(office: Office, account: AccountId, by: Person) -> Event:
     return event
 
 
-async def thaw(office: Office, account: AccountId, by: Person) -> Event:
+async def thaw(office: Office, account: AccountId, by: Person, *, only: FreezeCause | None = None) -> Event:
     """
-    Let a frozen account act again.
+    Let a frozen account act again; where `only` is named, from that cause alone.
 
     Raises: Rejected (from the store) while a foreign nonce is neither burned nor gone from the chain, "in n blocks";
         UNAVAILABLE where the chain cannot be asked whether what counts as burned is still there.
@@ -59,7 +74,7 @@ async def thaw(office: Office, account: AccountId, by: Person) -> Event:
     found = await _standing(office, found, chain.settled_height)
     burned = burned_count(found, settled=chain.settled_height)
     approval = office.approval(who=by.who, reason=by.reason)
-    event = await office.world.desk.thaw(account, by=approval, burned=burned)
+    event = await office.world.desk.thaw(account, by=approval, burned=burned, only=only)
     office.told(event)
     return event
 

@@ -15,6 +15,7 @@ from treasuryd.core.model import (
     Disbursement,
     DisbursementId,
     Filter,
+    FreezeCause,
     Height,
     Intent,
     IntentId,
@@ -164,10 +165,12 @@ class SqliteDesk:
         """Stop an account."""
         return await self._driver.write(recorded, by.at, desk_control.freeze, account, by=by)
 
-    async def thaw(self, account: AccountId, *, by: Approval, burned: Nonce) -> Event:
+    async def thaw(
+        self, account: AccountId, *, by: Approval, burned: Nonce, only: FreezeCause | None = None
+    ) -> Event:
         """Let a frozen account act again."""
         return await self._driver.write(
-            recorded, by.at, desk_control.thaw, account, by=by, burned=burned, rules=self._rules
+            recorded, by.at, desk_control.thaw, account, by=by, burned=burned, rules=self._rules, only=only
         )
 
     async def quarantine_report(self) -> Mapping[str, Any]:

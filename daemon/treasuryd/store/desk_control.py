@@ -109,12 +109,21 @@ def freeze(connection: Connection, account: AccountId, *, by: Approval) -> Event
     )
 
 
-def thaw(connection: Connection, account: AccountId, *, by: Approval, burned: Nonce, rules: Rules) -> Event:
+def thaw(
+    connection: Connection,
+    account: AccountId,
+    *,
+    by: Approval,
+    burned: Nonce,
+    rules: Rules,
+    only: FreezeCause | None = None,
+) -> Event:
     """
     Let a frozen account act again, above every nonce that the chain has burned (R14).
 
-    Raises: Rejected (CONFLICT) where it is not frozen, while a foreign nonce is consumed and not yet burned, and while
-        something that a deep reorg took is neither reopened nor filled (R9).
+    Args: only lifts that cause and no other: something graver may have been found since the person looked.
+    Raises: Rejected (CONFLICT) where it is not frozen, or for something else than `only`, while a foreign nonce is
+        consumed and not yet burned, and while something that a deep reorg took is neither reopened nor filled (R9).
     Guarantees: the next nonce never falls, and lies above `burned`.
     """
     state, cause, next_nonce, thaw_above, count = _account(connection, account)
@@ -127,6 +136,13 @@ def thaw(connection: Connection, account: AccountId, *, by: Approval, burned: No
         )
     if state is not AccountState.FROZEN:
         raise _conflict(f"the account {account} is {state}, not frozen", "account")
+    if only is not None and cause != only:
+        raise Rejected(
+            f"the account {account} is frozen for {cause}, not for {only}",
+            hint="Something else was found since: `treasuryd account show`, docs/runbooks/frozen-account.md.",
+            field="cause",
+            kind=Refusal.CONFLICT,
+        )
     above = None if next_nonce is None else max(next_nonce, burned + 1)
     shown, foreign = count or Nonce(0), thaw_above
     if above is not None and above <= shown:

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from treasuryd.commands import control, disbursements, proposals, queries
-from treasuryd.commands.fields import fields_of, ids, person, whole
+from treasuryd.commands.fields import fields_of, ids, person, text, whole
 from treasuryd.commands.office import MAX_IDS, Outcome
 from treasuryd.core.intake import items_of
 from treasuryd.core.model import MAX_AMOUNT, AccountId, BaseUnits, CallClass, DisbursementId, Endpoint, Nonce
@@ -18,6 +18,7 @@ from treasuryd.web.envelope import BODY, answer, of_app
 
 _BATCH_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _PERSON: Final = ("by", "reason")
+MAX_CAUSE: Final = 64  # characters
 
 
 def path_id(request: web.Request) -> DisbursementId:
@@ -313,7 +314,9 @@ async def freeze(request: web.Request) -> web.Response:
 async def thaw(request: web.Request) -> web.Response:
     """Let an account act again."""
     office, _ = of_app(request)
-    await control.thaw(office, path_account(request), person(order_of(request)))
+    order = order_of(request, "cause")
+    only = control.cause_of(text(order, "cause", limit=MAX_CAUSE, default=""))
+    await control.thaw(office, path_account(request), person(order), only=only)
     return await account(request)
 
 
