@@ -21,7 +21,7 @@ from tools.boards.parts import (
     own,
     stat,
 )
-from tools.boards.treasury import BREAKER_WORDS
+from tools.boards.treasury import BREAKER_WORDS, LAG_P95
 
 DAEMON: Final = "treasuryd"
 
@@ -193,7 +193,7 @@ SCREEN: Final = (
         text="Payments in a block per minute, and how long they took from payable (p95).",
         queries=(
             Query("treasury:disbursements:executed_per_minute", "paid per minute"),
-            Query("treasury:disbursement_lag:p95", "lag p95 (s)"),
+            Query(LAG_P95, "lag p95 (s)"),
         ),
         width=7,
         least=0,

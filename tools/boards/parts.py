@@ -113,9 +113,10 @@ def rate(name: str, by: str, *conditions: str) -> str:
     return f"sum by ({by}) (rate({own(name, *conditions)}[$__rate_interval]))"
 
 
-def quantile(q: float, name: str, *by: str) -> str:
-    """Estimate a quantile of a histogram, over five minutes."""
-    return f"histogram_quantile({q}, sum by ({', '.join(('le', *by))}) (rate({own(name + '_bucket')}[5m])))"
+def recently(rule: str, q: float, name: str, *by: str) -> str:
+    """Take a recorded quantile; where nothing was counted in its time, the same one since the daemon's start."""
+    since = f"histogram_quantile({q}, sum by ({', '.join((*by, 'le'))}) ({own(name + '_bucket')}))"
+    return f"{rule} >= 0 or {since}"  # a quantile of nothing is NaN, which is not above 0
 
 
 def stat(panel: Panel) -> Panel:

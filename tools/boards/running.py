@@ -2,10 +2,29 @@
 
 from typing import Final
 
-from tools.boards.parts import BLUE, GREEN, RED, YELLOW, Panel, Query, increase, most, own, rate, stat
+from tools.boards.parts import (
+    BLUE,
+    GREEN,
+    RED,
+    YELLOW,
+    Panel,
+    Query,
+    increase,
+    most,
+    own,
+    rate,
+    recently,
+    stat,
+)
 
 WHICH: Final = "{{endpoint}} {{class}}"
 CALLS: Final = "{{endpoint}} {{call_class}}"
+
+FEES_OF_PAYMENTS: Final = ("treasury_fees_paid_base_units_total", "", 'kind="payment"')
+PAYMENTS: Final = ("treasury_executor_result_total", "", 'result="success"')
+SINCE_START: Final = " / ".join(
+    f"sum({own(name, condition)})" for name, _, condition in (FEES_OF_PAYMENTS, PAYMENTS)
+)
 
 FEES: Final = (
     Panel(
@@ -19,14 +38,11 @@ FEES: Final = (
     Panel(
         id=141,
         title="Fee of a transaction",
-        text="Fees divided by what was included, over an hour, beside what the chain charges at least. Base units.",
+        text="Fees divided by what was included, over an hour, or since the start where nothing was paid in it; beside "
+        "it what the chain charges at least. Base units.",
         queries=(
             Query(
-                increase("treasury_fees_paid_base_units_total", "", 'kind="payment"')
-                + " / ("
-                + increase("treasury_executor_result_total", "", 'result="success"')
-                + " > 0)",
-                "per payment",
+                f"{increase(*FEES_OF_PAYMENTS)} / ({increase(*PAYMENTS)} > 0) or {SINCE_START}", "per payment"
             ),
             Query(most("treasury_chain_base_fee"), "base fee of the chain"),
         ),
@@ -112,8 +128,14 @@ STORE: Final = (
     Panel(
         id=160,
         title="Stages of a payment (p95)",
-        text="Payable to staged, to sent, to a block, to final: where the time goes.",
-        queries=(Query("treasury:stage:p95", "{{stage}}"),),
+        text="Payable to staged, to sent, to a block, to final: where the time goes. Over the last hour, or since the "
+        "start where nothing was paid in it.",
+        queries=(
+            Query(
+                recently("treasury:stage:p95", 0.95, "treasury_disbursement_stage_seconds", "stage"),
+                "{{stage}}",
+            ),
+        ),
         unit="s",
         least=0,
     ),

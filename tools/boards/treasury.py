@@ -16,11 +16,14 @@ from tools.boards.parts import (
     most,
     of_account,
     own,
+    recently,
     stat,
 )
 from tools.boards.running import FEES, NODES, STORE, WHICH
 
 BREAKER_WORDS: Final = {0: ("closed", GREEN), 1: ("open", RED), 2: ("half-open", YELLOW)}
+LAG: Final = "treasury_disbursement_lag_seconds"
+LAG_P95: Final = recently("treasury:disbursement_lag:p95", 0.95, LAG)
 NO_IS_GOOD: Final = {0: ("no", GREEN), 1: ("yes", RED)}
 
 PIPELINE: Final = (
@@ -43,11 +46,11 @@ PIPELINE: Final = (
     Panel(
         id=102,
         title="Execution lag (p95)",
-        text="From payable to a block, over the last hour, and the age of the oldest payment that is payable and in no "
-        "block: one that is stuck is never in the quantile.",
+        text="From payable to a block, over the last hour (or since the start, where nothing was paid in it), and the "
+        "age of the oldest that is payable and in no block: one that is stuck is never in the quantile.",
         queries=(
-            Query("treasury:disbursement_lag:p95", "p95"),
-            Query("treasury:disbursement_lag:p50", "p50"),
+            Query(LAG_P95, "p95"),
+            Query(recently("treasury:disbursement_lag:p50", 0.5, LAG), "p50"),
             Query(most("treasury_disbursement_scheduled_oldest_age_seconds"), "oldest waiting"),
         ),
         unit="s",
