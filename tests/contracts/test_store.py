@@ -9,6 +9,7 @@ import pytest
 from tests.store.kit import (
     CHAIN_ID,
     FEE,
+    ME,
     OTHER,
     PAYER,
     RIVAL,
@@ -53,6 +54,7 @@ from treasuryd.core.model import (
     Held,
     Hold,
     HouseName,
+    Incarnation,
     IntentId,
     Meaning,
     Moment,
@@ -62,6 +64,7 @@ from treasuryd.core.model import (
     Snapshot,
     State,
     Status,
+    Term,
     UnixSeconds,
     VariantKind,
 )
@@ -145,6 +148,44 @@ async def test_a_released_lease_fences_whoever_released_it(payer: Bench) -> None
     assert row.released
     answers = await payer.store.stage(await payer.drafts(await payer.insert()), payer.held, at=payer.at())
     assert [row.reason for row in answers if isinstance(row, NotWritten)] == ["fenced"]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param({"term": Term(2)}, id="a term that the store does not know"),
+        pytest.param({"incarnation": Incarnation("another start")}, id="the term of another start"),
+    ],
+)
+async def test_a_lease_is_term_and_incarnation_together(payer: Bench, forged: dict[str, Any]) -> None:
+    """R13, §6.2: whoever names one of them alone is fenced, renews nothing and gives nothing back."""
+    held = payer.held
+    payer.held = replace(held, leases={PAYER: replace(held.leases[PAYER], **forged)})
+    drafts = await payer.drafts(await payer.insert())
+    answers = await payer.store.stage(drafts, payer.held, at=payer.at())
+    assert [row.reason for row in answers if isinstance(row, NotWritten)] == ["fenced"]
+    assert await payer.store.renew(payer.held) == []
+    await payer.store.release(payer.held)
+    assert await payer.store.renew(held) == list(held.leases.values())
+
+
+async def test_what_was_given_back_is_not_renewed(bench: Bench) -> None:
+    """§6.7: a renewal that was under way when the lease was given back does not keep others waiting."""
+    await bench.claim(PAYER)
+    [before] = await bench.store.leases([PAYER])
+    await bench.store.release(bench.held)
+    assert await bench.store.renew(bench.held) == []
+    [after] = await bench.store.leases([PAYER])
+    assert (after.released, after.beat) == (True, before.beat)
+
+
+async def test_of_two_candidates_with_one_reading_one_takes_the_lease(bench: Bench) -> None:
+    """§6.1: one compare-and-swap."""
+    rows = await bench.store.leases([PAYER])
+    answers = [*await bench.store.claim(rows, ME, above={}), *await bench.store.claim(rows, RIVAL, above={})]
+    assert [isinstance(answer, NotWritten) for answer in answers] == [False, True]
+    [row] = await bench.store.leases([PAYER])
+    assert (row.incarnation, row.term) == (ME.incarnation, 1)
 
 
 async def test_a_stale_leader_that_wakes_up_writes_nothing(payer: Bench) -> None:

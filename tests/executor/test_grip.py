@@ -7,7 +7,7 @@ from tests.executor.conftest import Begin
 from tests.world import PAYER, RESERVE, History, new
 
 from treasuryd.core.events import Event, EventKind, Severity
-from treasuryd.core.model import NotWritten, State, Term
+from treasuryd.core.model import Nonce, NotWritten, State, Term
 from treasuryd.errors import Fenced
 from treasuryd.executor.grip import Grip
 
@@ -54,21 +54,32 @@ async def test_a_fenced_row_gives_its_account_up_and_no_other(begin: Begin) -> N
     ]
 
 
-async def test_what_the_keeper_lost_in_the_middle_of_a_tick_is_not_sent(begin: Begin) -> None:
-    """§4.1: the rows of a lost account fall out alone, even if they were sealed a moment before."""
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [
+        pytest.param("store.stage", State.STAGED, id="staged a moment before, and not signed"),
+        pytest.param("store.seal", State.SIGNED, id="sealed a moment before, and not sent"),
+    ],
+)
+async def test_what_the_keeper_lost_in_the_middle_of_a_tick_goes_no_further(
+    begin: Begin, verb: str, state: State
+) -> None:
+    """§4.1, §6.3: the rows of a lost account fall out alone, before each effect."""
     history = await begin(accounts=(PAYER, RESERVE))
     await history.run(3)
     lost, kept = await history.submit(new("lost"), new("kept", account=RESERVE, to="tb1bob"))
 
     def lose(name: str, after: bool) -> None:
-        if name == "store.seal" and after:
+        if name == verb and after:
             leases = {RESERVE: history.mind.held.leases[RESERVE]}
             history.mind.held = replace(history.mind.held, leases=leases)
 
     history.fuse.watch = lose
     await history.tick()
 
-    assert (await history.intent(lost)).state is State.SIGNED
+    assert (await history.intent(lost)).state is state
+    bound = await history.signer.bindings(PAYER, first=Nonce(1), limit=10)
+    assert bool(bound) is (state is State.SIGNED)
     assert (await history.intent(kept)).state is State.BROADCAST
     assert [row["from"] for row in _pool(history)] == [RESERVE]
 

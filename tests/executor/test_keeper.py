@@ -94,6 +94,88 @@ async def test_a_killed_predecessor_in_our_folder_is_followed_at_once(begin: Beg
     assert heir.mind.leads()[PAYER].term == 2
 
 
+async def test_a_holder_that_was_stopped_does_not_take_its_living_heir_for_dead(begin: Begin) -> None:
+    """§6.6: SIGSTOP in a shared folder: the heir leads without the lock, and the holder wakes up with it."""
+    history = await begin()
+    heir = candidate(history, folder="f", alone=False)
+    await heir.beat()
+    history.clock.now += TIMING.candidate_wait_seconds + 0.1
+    await heir.beat()
+    assert heir.mind.leads()[PAYER].term == 2
+    for _ in range(10):
+        await history.keeper.beat()
+        await heir.beat()
+        assert history.mind.leads() == {}
+        assert heir.mind.leads()[PAYER].term == 2
+        history.clock.now += TIMING.renew_seconds
+
+
+async def test_a_claim_counts_from_before_it_was_sent(begin: Begin) -> None:
+    """§6.2 holds for a claim too: somebody else may take the lease a TTL after the store heard of it."""
+    history = await begin()
+    await history.keeper.yield_all()
+
+    def slow(name: str, after: bool) -> None:
+        if name == "store.claim" and after:
+            history.clock.now += 4.0
+
+    history.fuse.watch = slow
+    asked = history.clock.boot_seconds()
+    await history.keeper.beat()
+    assert history.mind.held.until == asked + TIMING.renew_deadline_seconds
+
+
+async def test_a_silence_is_counted_from_after_the_rows_were_read(begin: Begin) -> None:
+    """§6.1: a reading that took long shows a row as it was at some time before its answer: never a longer silence."""
+    history = await begin()
+    second = candidate(history)
+
+    def slow(name: str, after: bool) -> None:
+        if name == "store.leases" and after:
+            history.clock.now += 5.0
+
+    history.fuse.watch = slow
+    await second.beat()
+    history.fuse.watch = lambda _name, _after: None
+    history.clock.now += TIMING.candidate_wait_seconds - 2.0
+    await second.beat()
+    assert second.mind.leads() == {}
+
+
+async def test_a_claim_goes_above_the_terms_that_the_signer_has_seen(begin: Begin) -> None:
+    """§6.1: term = max(the store's, the signer's mark) + 1: an older store cannot lead under a term that was somebody's."""
+    history = await begin()
+    (item,) = await history.submit(new("rent"))
+    await history.finalized([item])
+    mark = (await history.signer.marks())[PAYER].term
+    await history.sql.write(lambda connection: connection.execute("UPDATE lease SET term = 0, released = 1"))
+    await history.crash()
+    assert mark >= 1
+    assert history.mind.held.leases[PAYER].term == mark + 1
+
+
+async def test_it_renews_every_interval_and_goes_on_for_ever(begin: Begin) -> None:
+    """§6: every `renew_seconds`, whatever the last beat came to."""
+    history = await begin()
+    waited: list[float] = []
+
+    class Enough(Exception):
+        """The test has seen enough."""
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        assert history.mind.leads()
+        history.clock.now += seconds
+        if len(waited) == 20:
+            raise Enough
+
+    history.clock.sleep = sleep  # type: ignore[method-assign]  # time passes, and ends
+    with pytest.raises(Enough):
+        await history.keeper.run()
+    assert waited == [TIMING.renew_seconds] * 20
+    assert history.mind.held.leases[PAYER].term == 1
+
+
 async def test_a_clean_stop_hands_over_at_once(begin: Begin) -> None:
     """D14: released, so that the next one need not wait."""
     history = await begin()

@@ -1,5 +1,6 @@
 """Effects in write-ahead order, each behind the guard, and rows of a lost account that fall out alone."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from treasuryd.core.model import (
     Meaning,
     Nonce,
     Owner,
+    Reply,
     SignRequest,
     State,
     Status,
@@ -126,6 +128,28 @@ async def test_a_renewal_in_the_middle_of_a_long_tick_keeps_it_going(begin: Begi
     assert history.mind.held.leases
     history.fuse.watch = lambda _name, _after: None
     await history.finalized([item])
+
+
+async def test_a_broadcast_is_told_until_when_it_may_begin_requests(begin: Begin) -> None:
+    """§6.3: the renew deadline as it stands when the bytes leave: the chain adapter begins nothing after it."""
+    history = await ready(begin)
+    await history.submit(new("rent"))
+    right, told = history.chain.broadcast, []
+
+    async def broadcast(sealed: Sequence[Intent], *, until: BootSeconds) -> Sequence[Reply]:
+        told.append((until, history.mind.held.until))
+        return await right(sealed, until=until)
+
+    def renewed(name: str, after: bool) -> None:
+        if name == "store.seal" and after:
+            history.mind.held = replace(history.mind.held, until=BootSeconds(history.clock.now + 6.0))
+
+    history.fuse.watch = renewed
+    history.chain.broadcast = broadcast  # type: ignore[method-assign]  # overheard
+    before = history.mind.held.until
+    await history.tick()
+    assert told == [(history.mind.held.until, history.mind.held.until)]
+    assert told[0][0] != before
 
 
 @pytest.mark.matrix(Row.STALE_LEADER)
