@@ -85,3 +85,15 @@ def test_without_a_market_only_what_a_payer_needs_is_served() -> None:
     assert names == {
         "base_fee", "fee_floor_current", "block_mined_total", "mempool_size", "tx_admitted_total", "tx_rejected_total",
     }  # fmt: skip
+
+
+def test_a_newcomer_s_dashboards_are_green() -> None:
+    """An hour of the development chain, ten blocks a second, against the limits of the alarms."""
+    for height in range(0, 36_000, 600):
+        before, after = numbers(height, "counter"), numbers(height + 600, "counter")  # a minute
+        grew = {name: after[name] - before[name] for name in after}
+        assert 0 < grew["energy_readings_total"] < 800
+        assert 0 < grew["storage_contract_created_total"] < 40
+        assert grew["retrieval_failure_total"] < 0.05 * grew["retrieval_success_total"]
+        assert grew["receipt_validation_failures_total"] == 0
+        assert not any(value for name, value in grew.items() if name.startswith("energy_quorum_shortfall"))

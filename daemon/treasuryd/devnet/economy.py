@@ -20,10 +20,13 @@ PER_BLOCK: Final = {"storage": 0.6, "compute": 0.4, "energy": 0.5, "ad": 1.2}  #
 PRICE: Final = {"storage": 900, "compute": 2_500, "energy": 4_000, "ad": 150}  # base units of one receipt
 RECEIPT_BYTES: Final = 140
 EPOCH_BLOCKS: Final = 120
+RARE: Final = (
+    400_000  # blocks, half a day of development: what has an alarm of its own should not ring every hour
+)
 BLOCKS_PER_YEAR: Final = 31_536_000
 LATENCY_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ERROR_EVERY: Final = {  # blocks between two errors of oracles
-    "stale_timestamp": 900, "bad_signature": 3_000, "invalid_reading": 2_000, "authorization_failed": 9_000,
+    "stale_timestamp": 900, "bad_signature": 6_000, "invalid_reading": 2_000, "authorization_failed": 9_000,
     "other": 20_000,
 }  # fmt: skip
 
@@ -54,11 +57,11 @@ def _energy(market: EnergyMarket) -> list[Family]:
         _counter("energy_treasury_fee_total", fees),
         _counter("energy_dispute_open_total", market.disputes_opened),
         _counter("energy_dispute_resolve_total", market.disputes_resolved),
-        _counter("energy_settlement_rollback_total", height // 20_000),
-        _counter("energy_readings_total", grown(height, 2.0)),
+        _counter("energy_settlement_rollback_total", height // RARE),
+        _counter("energy_readings_total", grown(height, 0.75)),
         _labelled("energy_settlement_total", "provider", {provider_id(n): settled[n] for n in numbers}),
-        _labelled("energy_meter_reading_total", "provider", {provider_id(n): 4 * settled[n] for n in numbers}),
-        _labelled("energy_quorum_shortfall_total", "provider", {provider_id(n): settled[n] // 400 for n in numbers}),
+        _labelled("energy_meter_reading_total", "provider", {provider_id(n): settled[n] for n in numbers}),
+        _labelled("energy_quorum_shortfall_total", "provider", {provider_id(n): settled[n] // RARE for n in numbers}),
         _labelled("energy_reading_reject_total", "reason", {why: height // n for why, n in ERROR_EVERY.items()}),
         _labelled(
             "energy_dispute_total", "state",
@@ -75,7 +78,7 @@ def _energy(market: EnergyMarket) -> list[Family]:
 
 def _oracles(market: EnergyMarket) -> list[Family]:
     errors = {why: grown(market.height, 1 / every) for why, every in ERROR_EVERY.items()}
-    quick, slow = grown(market.height, 1.9), grown(market.height, 0.1, swing=1.0, period=5_000)
+    quick, slow = grown(market.height, 0.47), grown(market.height, 0.03, swing=1.0, period=5_000)
     # half a reading is rounded up, so that the last bound holds them all
     buckets = [
         (bound, sum(math.floor(n * (1 - math.exp(-bound / mean)) + 0.5) for n, mean in ((quick, 0.4), (slow, 4.0))))
@@ -100,11 +103,11 @@ def _receipts(market: EnergyMarket) -> list[Family]:
         _gauge("receipt_bytes_per_block", RECEIPT_BYTES * sum(last.values())),
         _gauge("receipt_drain_depth", round(between(0, 18, height, 700))),
         _counter("receipt_drain_operations_total", height),
-        _counter("receipt_encoding_failures_total", height // 60_000),
+        _counter("receipt_encoding_failures_total", height // RARE),
         _counter("receipt_decoding_failures_total", 0),
-        _counter("receipt_validation_failures_total", height // 40_000),
+        _counter("receipt_validation_failures_total", height // RARE),
         _counter("receipt_header_mismatch_total", 0),
-        _counter("receipt_da_sample_failure_total", height // 90_000),
+        _counter("receipt_da_sample_failure_total", height // RARE),
         _counter("receipt_persist_fail_total", 0),
         _counter("receipt_corrupt_total", 0),
     ]
