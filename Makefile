@@ -106,4 +106,5 @@ lock: ## pin every package by hash again (needs uv)
 	    --python-version 3.11 --group fuzz -o requirements-fuzz.lock
 
 clean: ## forget environment, caches and development state
+	@test ! -d .state/monitor || $(BIN)/python -m tools.monitor down
 	rm -rf $(VENV) .venv-fuzz .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"make monitor: {error}", file=sys.stderr)
         _down(folder)
         return error.code
+    except BaseException:  # Ctrl-C while it waits, too: nothing half started stays behind
+        _down(folder)
+        raise
     return 0
 
 
@@ -235,8 +238,10 @@ def _asked(address: str, path: str) -> bytes | None:
 
 def _told(address: str, path: str) -> Any:
     """Ask Prometheus' API; an empty answer where there is none."""
-    said = _asked(address, path)
-    return json.loads(said)["data"] if said is not None else {}
+    try:
+        return json.loads(_asked(address, path) or b"")["data"]
+    except (ValueError, KeyError):
+        return {}
 
 
 def _ready(address: str) -> bool:
