@@ -38,6 +38,7 @@ from treasuryd.devnet.node import Call, Node, Panicked, Refused
 from treasuryd.devnet.server import build_node
 from treasuryd.devnet.signatures import offer_of
 from treasuryd.devnet.stream import state_json
+from treasuryd.ports import Observer
 
 T = TypeVar("T")
 PAYER = AccountId("treasury")
@@ -189,7 +190,7 @@ def rpc(
 class Stage:
     """One adapter over one or more nodes, and everything around it that a test wants to touch."""
 
-    def __init__(self, *configs: DevnetConfig, **settings: Any) -> None:
+    def __init__(self, *configs: DevnetConfig, observer: Observer | None = None, **settings: Any) -> None:
         self.clock = FakeClock()
         self.entropy = FakeEntropy()
         self.seen = Seen()
@@ -215,7 +216,7 @@ class Stage:
             transport=self.transport,
             clock=self.clock,
             entropy=self.entropy,
-            observer=self.seen,
+            observer=observer or self.seen,
             offload=here,
         )
 
