@@ -5,21 +5,30 @@ Each is a conspiracy of two or three ordinary happenings that chance brings toge
 """
 
 import asyncio
+import contextvars
+from collections.abc import Coroutine
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from blake3 import blake3
 from tests.simulation.loop import NOBODY
 from tests.simulation.rare import FORTUNE, RareTroubles
 
-from treasuryd.core.model import AccountId
+from treasuryd.core.model import AccountId, FreezeCause
 from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.ledger import Then
 from treasuryd.devnet.server import build_node
 
 if TYPE_CHECKING:
+    from tests.simulation.history import History
     from tests.simulation.machine import Process
 
-LONG: Final = 9.0  # seconds: past every lease
+_UNPOOLED: Final = (
+    "SELECT i.account, i.nonce, i.disbursement_id FROM intent i JOIN disbursement d ON d.id = i.disbursement_id "
+    "WHERE i.live = 1 AND i.state IN ('signed', 'broadcast') AND d.cancel_requested IS NULL AND NOT EXISTS "
+    "(SELECT 1 FROM variant v WHERE v.intent_id = i.id AND v.pooled) ORDER BY 1, 2"
+)
 _IN_LINE: Final = (
     "SELECT i.account, i.nonce, count(DISTINCT v.kind) FROM intent i JOIN variant v ON v.intent_id = i.id "
     "WHERE i.live = 1 AND i.state = 'broadcast' AND v.tx_hash IS NOT NULL GROUP BY i.id ORDER BY 1, 2"
@@ -42,8 +51,26 @@ class Ahead:
         return self._ledger.holding(address, lag=lag) if lag else self._shown.get(address)
 
 
+class Forked:
+    """A ledger that names other blocks below its tip, but for the first one."""
+
+    def __init__(self, ledger: Any) -> None:
+        self._ledger, self._tip = ledger, ledger.height - 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def block_hash(self, index: int) -> str:
+        named: str = self._ledger.block_hash(index)
+        return named if index == 0 or index >= self._tip else blake3(b"fork:" + named.encode()).hexdigest()
+
+
 class AskedTroubles(RareTroubles):
     """All the usual troubles, and these on request."""
+
+    def __init__(self, history: "History") -> None:
+        super().__init__(history)
+        self.doing: set[asyncio.Task[None]] = set()
 
     def _running(self) -> "Process | None":
         process: Process | None = self.rare.choice(self.history.machines).process
@@ -61,42 +88,113 @@ class AskedTroubles(RareTroubles):
         history.trace("a deposit hides what was mined with it, and no look-up knows it")
         history.loop.call_later(8.0 + 8.0 * self.rare.random(), self._relent, context=NOBODY)
 
-    async def stop_at_the_disk(self) -> None:
+    async def stop_before_a_write(self) -> None:
         """A process is stopped past its lease on its way to the disk: it has asked whether it still leads."""
+        process = self._running()
+        if process is not None:
+            process.stops_at_write = "before"
+
+    async def stop_after_a_write(self) -> None:
+        """A process is stopped past its lease before it hears what became of a write."""
+        process = self._running()
+        if process is not None:
+            process.stops_at_write = "after"
+
+    async def freeze_in_its_work(self) -> None:
+        """A person freezes an account when a tick has read the store, and has done nothing yet."""
+        process = self._running()
+        if process is not None and process.mind is not None:
+            process.after_view = lambda: self._soon(self.history.people.freeze_some())
+            process.mind.wake()
+
+    async def thaw_over_a_theft(self) -> None:
+        """A person thaws an account when a tick has read it frozen, and has seen a stranger's nonce."""
+        history, process = self.history, self._running()
+        if process is None or process.mind is None:
+            return
+        account = self.rare.choice(history.accounts)
+        await history.people.freeze(account)
+        history.ledger.foreign_spend(str(account), to="tb1thief", amount=0, fee=1_067)
+        history.watchman.robbed = True
+        history.met["theft"] += 1
+        history.mine(1)
+        process.after_view = lambda: self._soon(history.people._thaw(account, FreezeCause.PERSON))
+        process.mind.wake()
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the world do something by itself."""
+        task = self.history.loop.create_task(work, context=contextvars.Context())
+        self.doing.add(task)
+        task.add_done_callback(self.doing.discard)
+
+    async def crash_at_recording(self) -> None:
+        """A process dies when it is about to record what it has sent."""
         process: Any = self._running()
         if process is None:
             return
-        right = process.rest
+        right = process.statement
 
-        def rest() -> float:
-            if self.rare.random() < 0.15:
-                process.rest = right
-                process.pause(LONG)
-                self.history.met["pause past the lease"] += 1
-                self.history.trace(f"{process.name} is stopped on its way to the disk")
-                return 0.001
-            seconds: float = right()
-            return seconds
+        def cut(sql: str) -> None:
+            if "attempts = attempts + 1" in sql:
+                process.statements_left = 0
+            right(sql)
 
-        process.rest = rest
+        process.statement, process.watched = cut, True
+        self.history.met["crash at recording"] += 1
 
-    async def freeze_in_its_work(self) -> None:
-        """A person freezes an account while a tick is under way."""
-        process = self._running()
-        if process is not None and process.mind is not None:
-            process.mind.wake()
-            for _ in range(self.rare.randint(1, 60)):
-                await asyncio.sleep(0)
-        await self.history.people.freeze_some()
+    async def gap_and_set_back(self) -> None:
+        """Every node finds a gap and turns payments away, a block comes, and all wall clocks are set back by a day."""
+        for node in self.history.node_list:
+            node.faults.add(Wrong.REFUSE, times=None, verdict="NonceGap")
+        self.history.met["stubborn"] += 1
+        self.history.trace("everybody answers NonceGap")
+        await self.history.people.ask()
+        await self.history.people.ask()
+        await asyncio.sleep(0.5 + self.rare.random())
+        self.history.mine(1)
+        self._wake()
+        await asyncio.sleep(self.rare.random())
+        self._set_back()
+        self.history.loop.call_later(6.0, self._relent, context=NOBODY)
 
-    async def thaw_in_its_work(self) -> None:
-        """People decide what is theirs while a tick is under way."""
-        process = self._running()
-        if process is not None and process.mind is not None:
-            process.mind.wake()
-            for _ in range(self.rare.randint(1, 60)):
-                await asyncio.sleep(0)
-        await self.history.people.decide_some(eager=1.0)
+    def _set_back(self) -> None:
+        self.history.met["clock step"] += 1
+        for machine in self.history.machines:
+            machine.clock.wall_step -= 86_400.0
+        self._wake()
+        self.history.trace("the wall clocks are set back by a day")
+
+    def _wake(self) -> None:
+        for machine in self.history.machines:
+            if machine.process is not None and machine.process.mind is not None:
+                machine.process.mind.wake()
+
+    async def cancel_downwards(self) -> None:
+        """Of two payments in line that no pool has a person cancels the later one, and then the one before it."""
+        rows = self.history.rows(_UNPOOLED)
+        for (account, _, first), (other, _, second) in pairwise(rows):
+            if account == other:
+                await self.history.people.cancel(second)
+                await asyncio.sleep(0.4)
+                await self.history.people.cancel(first)
+                return
+
+    async def lag_in_bad_weather(self) -> None:
+        """One endpoint lags far behind the others, and calls fail."""
+        history = self.history
+        self.rare.choice(history.node_list).switches.lag = self.rare.choice((2, 5))
+        history.wires.weather = 0.3
+        history.watchman.bent = True
+        history.met["lag"] += 1
+        history.trace("an endpoint lags, and the network fails 30% of all calls")
+
+    async def fork_one(self) -> None:
+        """One of several endpoints names other blocks than the others do, but for the newest one, for a while."""
+        history = self.history
+        if len(history.node_list) > 1 and not isinstance(history.node_list[0].ledger, Forked):
+            history.node_list[0].ledger = Forked(history.ledger)  # type: ignore[assignment]
+            history.trace("the first endpoint names other blocks")
+            history.loop.call_later(2.0 + 4.0 * self.rare.random(), self._be_modest, context=NOBODY)
 
     async def boast(self) -> None:
         """For a block or two the accounts that nodes show run ahead of their blocks; then that block never comes."""

@@ -50,6 +50,10 @@ class Life(Protocol):
         """Be told of a commit."""
         ...
 
+    def writes(self, args: tuple[Any, ...], when: str) -> bool:
+        """Be told before and after a transaction; says whether the process is stopped there."""
+        ...
+
 
 def _store(connection: sqlite3.Connection) -> None:
     prepare(connection, chain_id=CHAIN_ID, lineage="lineage")
@@ -176,6 +180,7 @@ class SimulatedDriver:
 
     async def write(self, verb: Callable[..., R], *args: Any, **kwargs: Any) -> R:
         """Run a verb as one transaction."""
+        self._life.writes(args, "before")
         cancelled = await self._reach()
         life, connection = self._life, self._disk.connection
         afterwards = self.witness(verb, args) if self.witness is not None else None
@@ -193,6 +198,8 @@ class SimulatedDriver:
                 life.statement(COMMITTED)
             if self.committed is not None:
                 self.committed(connection)
+        if life.writes(args, "after"):
+            await give_way()
         if cancelled is not None:
             raise cancelled
         return result

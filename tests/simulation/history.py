@@ -381,6 +381,10 @@ class Console:
     def rest(self) -> float:
         return 0.0
 
+    def writes(self, args: tuple[Any, ...], when: str) -> bool:
+        """Nobody stops it."""
+        return False
+
     def wrote(self) -> None:
         self.history.watchman.changed = True
 

@@ -10,13 +10,15 @@ import contextvars
 import random
 import signal
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tests.simulation.disk import CHAIN_ID, SLOW_DISK, WRITES, Killed, SimulatedDriver, no_sync
 from tests.simulation.loop import NOBODY, OWNER
 from tests.simulation.network import Line
 
 from treasuryd.chain.config import ChainConfig, EndpointConfig
+from treasuryd.chain.guard import Guard
 from treasuryd.chain.theblock import TheBlock
 from treasuryd.core import lease
 from treasuryd.core.audit import Judge
@@ -26,6 +28,7 @@ from treasuryd.core.model import (
     AccountId,
     BootSeconds,
     Endpoint,
+    Held,
     Incarnation,
     Owner,
     UnixSeconds,
@@ -59,7 +62,8 @@ EPOCH_SECONDS: Final = 1.7e9
 BREAKER: Final = BreakerSettings(timeout_secs=6.0)
 AUDIT_SECONDS: Final = 4.0
 AUDIT_ITEMS: Final = 5
-PATIENCE: Final = 10.0  # a process whose storage failed ends within this time: its grace, and something
+LONG: Final = 14.0  # seconds: past every lease, and the wait of whoever takes it over
+PATIENCE: Final = 2.0  # seconds: a process whose storage failed ends within this time
 
 
 class SimulatedClock:
@@ -115,6 +119,10 @@ class WatchedStore(SqliteStore):
     async def view(self, *args: Any, **kwargs: Any) -> Any:
         seen = await super().view(*args, **kwargs)
         self.process.history.watchman.viewed(self.process, seen)
+        then, self.process.after_view = self.process.after_view, None
+        if then is not None:
+            then()
+            await asyncio.sleep(0.05)
         return seen
 
 
@@ -129,13 +137,40 @@ class WatchedMind(Mind):
 
 
 class WatchedChain(TheBlock):
-    """The chain adapter; the watchman hears of each broadcast before it begins."""
+    """The chain adapter; the watchman hears of heads, of each broadcast before it begins, and of permits given back."""
 
     process: "Process"
 
+    def watched_by(self, process: "Process") -> None:
+        """Begin to tell."""
+        self.process = process
+        for node in self._nodes:
+            for guard in node.guards.values():
+                cast("Any", guard).settle = _told(guard, process)
+
+    async def heads(self) -> Any:
+        said = await super().heads()
+        self.process.history.watchman.heads(said)
+        return said
+
     async def broadcast(self, sealed: Any, *, until: BootSeconds) -> Any:
-        self.process.history.watchman.broadcasts(self.process, sealed)
+        self.process.history.watchman.begins(self.process, "broadcasts", sealed)
         return await super().broadcast(sealed, until=until)
+
+
+def _told(guard: Guard, process: "Process") -> Any:
+    """A guard's `settle`, of which the watchman hears."""
+    right, last = guard.settle, [None]
+
+    def settle(permit: Any, *args: Any) -> None:
+        if permit is last[0]:
+            process.history.watchman.broken.append(
+                f"{process.name}: two calls on one permit of {guard.endpoint}"
+            )
+        last[0] = permit
+        right(permit, *args)
+
+    return settle
 
 
 class Process:
@@ -149,6 +184,8 @@ class Process:
         self.ends_by: float | None = None  # its storage failed: by the protocol it ends by itself until then
         self.held: list[asyncio.Handle] = []
         self.verb = ""  # the transaction that it is in
+        self.after_view: Callable[[], object] | None = None  # what happens once a tick has read the store
+        self.stops_at_write = ""  # whether it is stopped "before" its next write as a leader, or "after" it
         self.steps_left = machine.crash_steps
         self.statements_left = machine.crash_statements
         machine.crash_steps = machine.crash_statements = -1
@@ -219,6 +256,16 @@ class Process:
             return 0.0
         return 0.3 if draw < SLOW_DISK / 8 else 0.02
 
+    def writes(self, args: tuple[Any, ...], when: str) -> bool:
+        """It is about to write, or has written; says whether it is stopped there, past its lease."""
+        if self.stops_at_write != when or not any(isinstance(one, Held) for one in args):
+            return False
+        self.stops_at_write = ""
+        self.history.met["pause past the lease"] += 1
+        self.history.trace(f"{self.name} is stopped {when} a write")
+        self.pause(LONG)
+        return True
+
     def wrote(self) -> None:
         self.history.watchman.changed = True
 
@@ -286,6 +333,7 @@ class Process:
         store.process = self
         desk = SqliteDesk(store_driver, history.rules)
         signer = await history.signer_for(self)
+        cast("Any", signer).sign = self._told_of(signer.sign)
         entropy = SeededEntropy(f"{history.seed}{self.name}")
         chain = self.chain = WatchedChain(
             history.chain_config,
@@ -295,7 +343,7 @@ class Process:
             observer=self,
             offload=_here,
         )
-        chain.process = self
+        chain.watched_by(self)
         await chain.start()
         chain.force(await desk.overrides())
         world = World(
@@ -348,6 +396,15 @@ class Process:
             reload=_nothing,
         )
         await supervisor.run()
+
+    def _told_of(self, right: Any) -> Any:
+        """The signer's `sign`, of which the watchman hears before it begins."""
+
+        async def sign(requests: Any, held: Any) -> Any:
+            self.history.watchman.begins(self, "signs", requests)
+            return await right(requests, held)
+
+        return sign
 
     async def _heartbeat(self) -> None:
         assert self.mind is not None

@@ -13,6 +13,7 @@ from treasuryd.commands import control, disbursements, quarantine
 from treasuryd.commands import proposals as ballots
 from treasuryd.commands.fields import Person
 from treasuryd.core.model import (
+    AccountId,
     AccountState,
     BaseUnits,
     BreakerMode,
@@ -20,6 +21,7 @@ from treasuryd.core.model import (
     Decision,
     Digest,
     Disbursement,
+    DisbursementId,
     Endpoint,
     FreezeCause,
     Hold,
@@ -45,6 +47,7 @@ RELEASED: Final = {Hold.NEEDS_RELEASE, Hold.REFUSED, Hold.POISONED, Hold.APPROVA
 VOTERS: Final = [Ed25519PrivateKey.from_private_bytes(bytes([40 + place]) * 32) for place in range(4)]
 
 
+_STANDS: Final = "SELECT next_nonce, thaw_above, chain_nonce FROM account WHERE id = ?"
 _IN_QUARANTINE: Final = "SELECT 1 FROM account WHERE state = 'quarantined' LIMIT 1"
 _FOR_PEOPLE: Final = (
     "SELECT 1 FROM account WHERE state = 'frozen' UNION ALL SELECT 1 FROM disbursement WHERE hold IS NOT NULL "
@@ -157,11 +160,15 @@ class People:
         items = [item for item in await self.items() if item.status is not Status.FINALIZED]
         if items:
             chosen = self.chance.choice(items)
-            rows = await disbursements.cancel(self.history.office, (chosen.id,), EDWARD)
-            self.history.met["cancel"] += rows[0].done
-            if rows[0].done:
-                self.history.watchman.cancelled(chosen.id)
-            self.history.trace(f"cancel {chosen.id} ({chosen.status}): {rows[0].what}")
+            await self.cancel(chosen.id)
+
+    async def cancel(self, item: DisbursementId) -> None:
+        """Somebody cancels it."""
+        rows = await disbursements.cancel(self.history.office, (item,), EDWARD)
+        self.history.met["cancel"] += rows[0].done
+        if rows[0].done:
+            self.history.watchman.cancelled(item)
+        self.history.trace(f"cancel {item}: {rows[0].what}")
 
     async def roll_back_some(self) -> None:
         for item in await self.items():
@@ -174,7 +181,10 @@ class People:
                 return
 
     async def freeze_some(self) -> None:
-        account = self.chance.choice(self.history.accounts)
+        await self.freeze(self.chance.choice(self.history.accounts))
+
+    async def freeze(self, account: AccountId) -> None:
+        """Somebody freezes it."""
         with suppress(Rejected):
             await control.freeze(self.history.office, account, EDWARD)
             self.history.met["freeze"] += 1
@@ -209,8 +219,10 @@ class People:
     async def _thaw(self, account: Any, cause: str) -> None:
         if cause == FreezeCause.DEEP_REORG and not self.history.ended:
             return
+        before = self.history.rows(_STANDS, account)[0]
         with suppress(Rejected):
             await control.thaw(self.history.office, account, EDWARD)
+            self.history.watchman.thawed(account, *before)
             self.history.met[f"thaw after {cause}"] += 1
             self.history.trace(f"thawed {account} ({cause})")
 

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from tests.simulation.machine import Process
 
 STRANGE: Final = 10**9  # an intent and a nonce that no history reaches
-OFTEN: Final = (
-    40  # as often the same bytes may leave one process at one height; two or three retries are usual
-)
+OFTEN: Final = 12  # as often the same bytes may leave one process at one height; once or twice is usual
 
 
 class Promises(Watchman):
@@ -182,6 +180,20 @@ class Promises(Watchman):
         ):
             least = self.history.rules.poison_refusals
             assert times >= least, f"{item} is poisoned, and was offered {times} times, not {least}"
+
+    def thawed(self, account: str, following: int | None, above: int | None, shown: int | None) -> None:
+        """Be told that a person thawed it: no stranger's nonce is consumed and not burned (R14)."""
+        self.burned()
+        shown, deep = shown or 0, self.deepest[account]
+        foreign = {
+            nonce
+            for nonce in (above, shown if following is not None and following <= shown else None)
+            if nonce
+        }
+        early = [nonce for nonce in foreign if deep < nonce <= shown]
+        assert not early or self.history.hasty or self.deep, (
+            f"{account} is thawed, and the stranger's nonces {early} may still leave the chain"
+        )
 
     def left(self, account: str) -> None:
         """Be told that a person ended its quarantine: everything is decided by then (§8)."""

@@ -45,7 +45,6 @@ BUGS: Final = (
         rule="§7",
         story="the breaker is asked once a tick, not once a call",
         plant=ask_once_a_tick,
-        world={"accounts": 1, "endpoints": 1, "often": (("disturb", 12.0), ("ask", 10.0))},
     ),
     Bug(
         name="half_open_admits_all",

@@ -109,7 +109,7 @@ BUGS: Final = (
         world={
             "kind": Evidence.BALANCE,
             "accounts": 1,
-            "often": (("cancel_some", 20.0), ("ask", 10.0), ("stubborn", 6.0)),
+            "often": (("cancel_downwards", 15.0), ("ask", 10.0), ("stubborn", 10.0)),
         },
     ),
     Bug(

@@ -90,7 +90,12 @@ BUGS: Final = (
         rule="R13",
         story="no write looks at the term",
         plant=no_fence,
-        world={"executors": 3, "together": False, "often": (("stop_at_the_disk", 15.0), ("ask", 10.0))},
+        world={
+            "executors": 3,
+            "together": False,
+            "horizon": 25.0,
+            "often": (("stop_before_a_write", 10.0), ("ask", 10.0)),
+        },
     ),
     Bug(
         name="lease_by_wall_clock",
@@ -116,7 +121,7 @@ BUGS: Final = (
         rule="§6",
         story="a renewal counts from when its answer came",
         plant=renew_by_the_answer,
-        world={"executors": 3, "together": False, "often": (("stop_at_the_disk", 15.0), ("ask", 10.0))},
+        world={"executors": 3, "together": False, "horizon": 25.0, "often": (("stop_after_a_write", 10.0),)},
     ),
     Bug(
         name="sealed_taken_back",

@@ -12,6 +12,7 @@ from treasuryd.core import planner, submission
 from treasuryd.core.changes import Seen, Sent
 from treasuryd.core.model import BlockHash, Evidence, Meaning, Proof
 from treasuryd.executor import perform
+from treasuryd.executor.grip import Grip
 from treasuryd.store import payments, view, work
 from treasuryd.store.rows import chain_state
 from treasuryd.store.standing import standing
@@ -158,8 +159,12 @@ def hear_people_once(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, TheBlock, "force", make)
 
 
-def send_any_order(patch: pytest.MonkeyPatch) -> None:
-    edit(patch, planner, "_due", ("yield from view.unsent", "yield from view.unsent[1:]"))
+def ignore_the_halt(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, Grip, "mine", ("self.held().leases.keys() - self.mind.halted", "self.held().leases.keys()"))
+
+
+def poison_at_once(patch: pytest.MonkeyPatch) -> None:
+    edit(patch, submission, "poisoned", ("intent.refusals >= rules.poison_refusals", "intent.refusals >= 1"))
 
 
 def never_bump(patch: pytest.MonkeyPatch) -> None:
@@ -184,6 +189,7 @@ BUGS: Final = (
         rule="R4",
         story="a payment whose reply was lost is given up and begun anew",
         plant=drop_on_timeout,
+        world={"often": (("disturb", 10.0), ("ask", 10.0))},
     ),
     Bug(
         name="dropped_without_funds",
@@ -232,12 +238,36 @@ BUGS: Final = (
         rule="R3",
         story="a head that rose in the future, before the wall clock was set back, calls for a re-send in every tick",
         plant=spin,
+        world={
+            "accounts": 1,
+            "executors": 1,
+            "alike": True,
+            "block_seconds": 3.0,
+            "often": (("gap_and_set_back", 10.0),),
+        },
     ),
     Bug(
         name="frozen_account_sends",
         rule="R14",
         story="a frozen account goes on sending",
         plant=send_while_frozen,
+    ),
+    Bug(
+        name="tick_ignores_halt",
+        rule="R14",
+        story="a tick under way goes on sending for an account that its own process was told to halt",
+        plant=ignore_the_halt,
+        world={
+            "at_home": True,
+            "often": (("freeze_in_its_work", 15.0), ("ask", 12.0), ("decide_some", 10.0)),
+        },
+    ),
+    Bug(
+        name="one_refusal_is_poison",
+        rule="R8",
+        story="a payment is replaced after one refusal of its content",
+        plant=poison_at_once,
+        world={"often": (("fault", 15.0), ("ask", 10.0))},
     ),
     Bug(
         name="people_heard_once",
@@ -250,5 +280,6 @@ BUGS: Final = (
         rule="R6",
         story="what was refused for its fee keeps its price",
         plant=never_bump,
+        world={"often": (("price", 8.0), ("ask", 10.0))},
     ),
 )
