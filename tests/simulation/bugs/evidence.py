@@ -107,9 +107,8 @@ def bury_what_is_contradicted(patch: pytest.MonkeyPatch) -> None:
 
 
 def overlook_strangers(patch: pytest.MonkeyPatch) -> None:
-    """Three guards, each of which would do for most strangers: by the nonce, by the fall, and by the stored count."""
+    """Two guards, each of which would do for most strangers: what the tick finds, and the count that is stored."""
     swap(patch, settling, "freeze", lambda *_args, **_options: None)
-    swap(patch, settling, "_freeze_for_fall", lambda *_: None)
     swap(patch, accounts, "freeze_unknown_counts", lambda *_: None)
 
 
@@ -125,7 +124,7 @@ def freeze_in_memory(patch: pytest.MonkeyPatch) -> None:
         accounts,
         "freeze",
         (
-            "work.many(SQL['freeze'], [(change.cause, detail, change.thaw_above, change.account)])",
+            "work.many(SQL['freeze'], [(change.cause, change.detail, change.thaw_above, change.account)])",
             "pass",
         ),
     )
