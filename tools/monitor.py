@@ -9,6 +9,7 @@ somebody; `--real-receivers` sends them where alertmanager.yml says. `make monit
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -274,7 +275,7 @@ def _tell(run: Run, grafana: str) -> None:
     print(f"  Prometheus    http://{run.prometheus}  (its pages: /alerts, /targets, /graph)")
     print(f"  Alertmanager  http://{run.alertmanager}")
     print(f"  Grafana       {f'http://{grafana}' if grafana else NO_GRAFANA}")
-    mail = "as alertmanager.yml says" if run.real_receivers else str(run.folder / MAIL)
+    mail = "whom alertmanager.yml names" if run.real_receivers else os.path.relpath(run.folder / MAIL)
     print(f"  alerts go to  {mail}")
     print("`make monitor-down` ends them.")
 
