@@ -220,3 +220,11 @@ async def test_a_token_goes_with_the_call_that_was_given_it(transport: HttpTrans
     assert b"authorization: bearer s3cret\r\n" in raw.received.lower()
     await transport.call(raw.url, b"second", **bounds)  # type: ignore[arg-type]
     assert raw.received.lower().count(b"authorization") == 1
+
+
+async def test_before_it_is_entered_nothing_is_sent() -> None:
+    """And leaving it twice is no harm."""
+    closed = HttpTransport(FakeEntropy())
+    with pytest.raises(Unreachable, match="session is closed"):
+        await get(closed, "http://127.0.0.1:1/")
+    await closed.__aexit__(None, None, None)

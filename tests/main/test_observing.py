@@ -4,7 +4,7 @@ import re
 import socket
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,15 +12,22 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.devnet.world import World
 from tests.main.test_roots import ROOT, ask, command, free_port, running, stop, until, wait_for
+from tests.observer.world import LIVING
+from tests.telemetry.conftest import Heard, heard
 
 from treasuryd.chain.config import EndpointConfig
 from treasuryd.core.model import Endpoint
 from treasuryd.devnet.server import Devnet
-from treasuryd.main.observing import observer_config
+from treasuryd.host.clock import SystemClock
+from treasuryd.host.entropy import SystemEntropy
+from treasuryd.main.compose import Assembled
+from treasuryd.main.observing import observer_config, observing
 from treasuryd.settings import Settings
 from treasuryd.settings.observer import ObserverSection
 
+__all__ = ["heard"]  # a fixture
 NODES = (
     EndpointConfig(name=Endpoint("a"), url="http://one:3030"),
     EndpointConfig(name=Endpoint("b"), url="http://two/"),
@@ -62,6 +69,79 @@ def test_the_section_s_bounds_are_ones_that_the_observer_takes() -> None:
         {"max_body_bytes": 67_108_864, "max_rows": 100_000, "max_providers": 32},
     ):
         replace(observer_config(settings(**changes), NODES, None))
+
+
+# --- put together ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def devnet() -> AsyncIterator[Devnet]:
+    chains = World()
+    yield await chains.start(replace(LIVING, metrics_port=0, admin_token="s3cret"))
+    await chains.stop()
+
+
+def parts_at(devnet: Devnet) -> Assembled:
+    clock, entropy = SystemClock(), SystemEntropy()
+    endpoints = (EndpointConfig(name=Endpoint("devnet"), url=devnet.url),)
+    return cast(
+        "Assembled", SimpleNamespace(world=SimpleNamespace(clock=clock, entropy=entropy), endpoints=endpoints)
+    )
+
+
+async def test_off_there_is_none(devnet: Devnet, heard: Heard) -> None:
+    """And nothing of it in the metrics."""
+    async with observing(Settings(), parts_at(devnet), heard.telemetry, devnet) as observer:
+        assert observer is None
+    assert b"treasury_observer_" not in heard.telemetry.exposition("")[1]
+
+
+async def test_its_series_are_there_as_long_as_it_is(devnet: Devnet, heard: Heard) -> None:
+    """Read with the embedded chain's own token; at the end its connections are closed and its series gone."""
+    async with observing(settings(pause_seconds=0), parts_at(devnet), heard.telemetry, devnet) as observer:
+        assert observer is not None
+        await observer.once()
+        assert heard.sample("treasury_observer_up", source="rpc") == 1
+        assert heard.sample("treasury_observer_up", source="metrics") == 1
+        assert heard.sample("energy_provider_total") == 12
+        before = heard.sample("treasury_telemetry_failures_total")
+    assert heard.sample("energy_provider_total") is None
+    assert heard.sample("treasury_telemetry_failures_total") == before
+    await observer.once()  # a line that is closed is one more failure
+    assert not any(observer.observed().series["treasury_observer_up"].values())
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "up"),
+    [
+        pytest.param("s3cret\n", 0o600, True, id="the right one"),
+        pytest.param("another-one\n", 0o600, False, id="a wrong one"),
+        pytest.param("s3cret\n", 0o644, False, id="one that others can read"),
+        pytest.param("t\u00f6ken\n", 0o600, False, id="one that is not ASCII"),
+        pytest.param(None, 0, False, id="none"),
+    ],
+)
+async def test_the_token_s_file_is_read_in_each_round(
+    devnet: Devnet, heard: Heard, tmp_path: Path, content: str | None, mode: int, up: bool
+) -> None:
+    """A bad one is a reading that fails, and gets better when the file does."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+        file.chmod(mode)
+    section = settings(pause_seconds=0, token_file=file)
+    async with observing(section, parts_at(devnet), heard.telemetry, devnet) as observer:
+        assert observer is not None
+        await observer.once()
+        assert heard.sample("treasury_observer_up", source="rpc") == up
+        assert heard.sample("treasury_observer_up", source="metrics") == 1
+        if not up:
+            unauthorised = {"reading": "credits", "reason": "unauthorised"}
+            assert heard.sample("treasury_observer_failures_total", **unauthorised) == 1
+        file.write_text("s3cret\n")
+        file.chmod(0o600)
+        await observer.once()
+        assert heard.sample("treasury_observer_up", source="rpc") == 1
 
 
 # --- as a process ----------------------------------------------------------------------------------------
@@ -192,6 +272,6 @@ def test_off_it_asks_nobody_and_shows_nothing(tmp_path: Path) -> None:
             with pytest.raises(TimeoutError):
                 listening.accept()
             text = ask(port, "/metrics")[1]
-            assert "observer" not in text.replace("observer_changed", "")
+            assert "treasury_observer_" not in text
             assert "energy_" not in text
             assert stop(process) == 0
