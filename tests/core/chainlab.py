@@ -175,6 +175,7 @@ class Lab:
     announced: list[Announced] = field(default_factory=list)
     frozen: list[FrozenNow] = field(default_factory=list)
     knows_intervals: bool = True
+    newest_first: bool = False  # whether the view lists what is consumed against the order of nonces
     limit: int = 1_000
 
     def __post_init__(self) -> None:
@@ -274,7 +275,7 @@ class Lab:
         open_ = [one for one in self.intents.values() if one.state is not State.VOID]
         consumed = [
             one
-            for one in sorted(open_, key=lambda one: one.nonce)
+            for one in sorted(open_, key=lambda one: one.nonce, reverse=self.newest_first)
             if one.state not in {State.INCLUDED, State.FINAL} and one.nonce <= self._count(of, one.account)
         ]
         blocks: dict[tuple[AccountId, Height, BlockHash], int] = {}
@@ -344,12 +345,13 @@ class Lab:
         when = moment(seen, believed=self.height if believed is None else believed, proof=self.evidence)
         asks = confirmation.asks(view, when, self.rules)
         look = find or self.find
-        found = [look(one) for one in asks.lookups]
+        found = [sighting for one in asks.lookups if (sighting := look(one)) is not None]
+        heights = confirmation.heights(asks, found, when, self.rules)
         verdict = confirmation.settle(
             view,
             when,
-            sightings=[one for one in found if one is not None],
-            headers={height: (header or self.header)(height) for height in asks.heights},
+            sightings=found,
+            headers={height: (header or self.header)(height) for height in heights},
             rules=self.rules,
             highest_base_fee=base_rule,
         )

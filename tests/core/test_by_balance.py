@@ -20,15 +20,19 @@ from tests.core.chainlab import (
 from treasuryd.core import restore
 from treasuryd.core.by_balance import LOOKUP_PATIENCE
 from treasuryd.core.changes import BaselineMoved, Booked, FrozenNow, Seen, Unproven
-from treasuryd.core.events import EventKind
+from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     Account,
     AccountId,
     AccountState,
     Address,
+    Announced,
     BalanceKind,
+    BaseUnits,
+    DisbursementId,
     Evidence,
     FreezeCause,
+    Height,
     Nonce,
     State,
 )
@@ -91,8 +95,13 @@ def test_a_foreign_spend_freezes_and_is_never_our_payment(lab: Lab) -> None:
     assert [(before, lab.frame())] == [
         (change.first, change.second) for change in verdict if isinstance(change, Unproven)
     ]
-    assert [change.cause for change in verdict if isinstance(change, FrozenNow)] == [
-        FreezeCause.FOREIGN_NONCE
+    assert [change for change in verdict if isinstance(change, FrozenNow)] == [
+        FrozenNow(
+            account=TREASURY,
+            cause=FreezeCause.FOREIGN_NONCE,
+            detail=f"{ALICE} rose by 0 and is owed 5000, without having moved",
+            thaw_above=Nonce(1),
+        )
     ]
     assert not of_type(verdict, Booked), "its remainder is booked by the person who judges it"
     assert lab.account().baseline == lab.frame(), "the baseline always advances"
@@ -103,9 +112,23 @@ def test_nonces_of_nobody_freeze_without_any_intent(lab: Lab) -> None:
     """R14: the count rose above our highest staged nonce; the fall is booked as unexplained."""
     lab.mine(stranger(amount=70), stranger())
     lab.tick()
-    assert [(one.cause, one.thaw_above) for one in lab.frozen] == [(FreezeCause.FOREIGN_NONCE, 2)]
+    assert lab.frozen == [
+        FrozenNow(
+            account=TREASURY,
+            cause=FreezeCause.FOREIGN_NONCE,
+            detail="2 consumed nonces up to 2 belong to no intent of ours",
+            thaw_above=Nonce(2),
+        )
+    ]
     assert [(kind, delta) for kind, delta, _ in lab.booked] == [(BalanceKind.UNEXPLAINED, -70)]
     assert not lab.tick().changes
+
+
+def test_the_fall_of_one_strangers_spend_is_told_once(lab: Lab) -> None:
+    """R14: the foreign nonce explains it; it is no second finding."""
+    lab.mine(stranger(amount=70))
+    lab.tick()
+    assert [one.cause for one in lab.frozen] == [FreezeCause.FOREIGN_NONCE]
 
 
 def test_a_nonce_of_nobody_beside_ours_leaves_ours_ambiguous(lab: Lab) -> None:
@@ -129,6 +152,33 @@ def test_a_deposit_of_half_the_payment_is_a_persons_and_the_account_works_on(lab
     lab.tick()
     assert lab.state(2) is State.INCLUDED
     assert not lab.frozen
+
+
+def test_an_announced_deposit_beside_a_payment_is_used_up_by_it(lab: Lab) -> None:
+    """protocol.md §5.1 item 3: a person said that it would come, so the payment is certain all the same."""
+    one = intent(1)
+    lab.announced = [Announced(id=7, account=TREASURY, amount=BaseUnits(one.amount))]
+    lab.add(one)
+    lab.mine(lab.tx(one), deposits={TREASURY: one.amount})
+    verdict = lab.tick()
+    assert of_type(verdict, Seen)
+    assert [change for change in verdict if isinstance(change, Booked)] == [
+        Booked(
+            account=TREASURY,
+            kind=BalanceKind.FUNDING,
+            delta=one.amount,
+            height=Height(lab.height),
+            announced=(7,),
+        )
+    ]
+
+
+def test_a_cancel_is_seen_by_the_sink_of_its_account(lab: Lab) -> None:
+    """R7: its one unit arrived there, and the payee got nothing."""
+    one = intent(1, cancel_fee=FEE)
+    lab.add(one)
+    lab.mine(lab.tx(one, 2))
+    assert [change.variant for change in lab.tick() if isinstance(change, Seen)] == [2]
 
 
 def test_a_fall_with_no_nonce_used_freezes(lab: Lab) -> None:
@@ -182,6 +232,22 @@ def test_what_look_up_has_settled_of_an_interval_is_not_a_strangers(lab: Lab) ->
     assert not lab.frozen
 
 
+def test_what_look_up_has_settled_explains_its_part_of_the_fall(lab: Lab) -> None:
+    """interfaces.md §5: it saw the payment under an unsure frame, and was lost: the rest of the fall is booked."""
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one), deposits={TREASURY: -9})
+    lab.mine()
+    top = lab.height
+    lab.evidence = Evidence.HASH
+    lab.tick(header=lambda height: None if height == top else lab.header(height))
+    assert lab.state(1) is State.INCLUDED
+    lab.evidence = Evidence.BALANCE
+    lab.tick()
+    assert [(kind, delta) for kind, delta, _ in lab.booked] == [(BalanceKind.UNEXPLAINED, -9)]
+    assert lab.explained() == lab.by_baseline()
+
+
 def test_a_staged_intent_whose_nonce_is_consumed_waits_for_the_signer(lab: Lab) -> None:
     """R5: its bytes may have left before a restore; the interval is judged once the signer has answered."""
     one = intent(1, state=State.STAGED)
@@ -227,12 +293,46 @@ def test_what_was_sent_under_look_up_waits_for_it_and_then_for_a_person(lab: Lab
     lab.mine(lab.tx(one))
     lab.evidence, lab.addresses = Evidence.BALANCE, (Address(TREASURY), SINK, ALICE)
     waiting = lab.tick()
-    assert [event.kind for event in waiting.events] == [EventKind.LOOKUP_MISSING]
+    assert waiting.events == (
+        Event(
+            kind=EventKind.LOOKUP_MISSING,
+            severity=Severity.WARNING,
+            account=TREASURY,
+            count=1,
+            ids=(DisbursementId(1),),
+            detail="sent while there was look-up; their destinations do not stand in the baseline",
+        ),
+    )
     assert not waiting.changes
-    for _ in range(LOOKUP_PATIENCE * DEPTH):
+    for _ in range(LOOKUP_PATIENCE * DEPTH - 1):
         lab.mine()
+    assert not lab.tick().changes, "as many blocks as it is waited for"
+    lab.mine()
     assert of_type(lab.tick(), Unproven)
     assert not lab.frozen
+
+
+def test_an_event_names_no_more_than_twenty_of_what_waits_for_look_up(lab: Lab) -> None:
+    """Bounds on everything: all are counted."""
+    lab.evidence, lab.addresses = Evidence.HASH, (Address(TREASURY), SINK)
+    lab.tick()
+    many = [intent(number, amount=10) for number in range(1, 22)]
+    lab.add(*many)
+    lab.mine(*(lab.tx(one) for one in many))
+    lab.evidence = Evidence.BALANCE
+    (event,) = lab.tick().events
+    assert (event.count, event.ids) == (21, tuple(range(1, 21)))
+
+
+def test_what_was_consumed_before_the_baseline_is_told_beside_what_is_seen(lab: Lab) -> None:
+    """§8: the one is a person's, the other is proved by the interval."""
+    lab.mine(stranger())
+    lab.accounts[TREASURY] = Account(id=TREASURY)
+    lab.tick()
+    two = intent(2)
+    lab.add(intent(1), two)
+    lab.mine(lab.tx(two))
+    assert [Unproven, Seen, BaselineMoved] == [type(change) for change in lab.tick()]
 
 
 def test_look_up_that_returns_decides_what_waited(lab: Lab) -> None:
@@ -300,6 +400,17 @@ def test_both_accounts_paid_and_both_are_seen() -> None:
     lab.add(ours, theirs, intent(3, nonce=2, account=SECOND))
     lab.mine(lab.tx(theirs), lab.tx(ours))
     assert len(of_type(lab.tick(), Seen)) == 2
+
+
+def test_what_another_account_paid_before_the_interval_does_not_count_against_us() -> None:
+    """§5.1 item 1: its nonce was consumed in the baseline already; the rise of this interval is ours."""
+    lab = two_accounts()
+    ours, theirs = intent(1), intent(2, nonce=1, account=SECOND)
+    lab.add(ours, theirs)
+    lab.mine(lab.tx(theirs))
+    lab.tick()
+    lab.mine(lab.tx(ours))
+    assert [change.intent_id for change in lab.tick() if isinstance(change, Seen)] == [1]
 
 
 def test_an_account_that_the_frame_does_not_show_counts_against_us() -> None:

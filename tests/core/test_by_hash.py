@@ -17,7 +17,7 @@ from tests.core.chainlab import (
 )
 
 from treasuryd.core import restore
-from treasuryd.core.changes import BaselineMoved, Booked, Burned, FrozenNow, Seen
+from treasuryd.core.changes import BaselineMoved, BlockBuried, Booked, Burned, FrozenNow, Seen, Unproven
 from treasuryd.core.model import (
     Account,
     AccountState,
@@ -54,11 +54,36 @@ def test_a_mined_payment_is_seen_and_booked_at_what_was_charged(lab: Lab) -> Non
     lab.add(one)
     lab.mine(lab.tx(one, charge=FEE + 1))
     verdict = lab.tick()
-    assert [(change.height, change.fee_charged) for change in verdict if isinstance(change, Seen)] == [
-        (DEPTH + 2, FEE + 1)
+    assert [change for change in verdict if isinstance(change, Seen)] == [
+        Seen(
+            account=TREASURY,
+            intent_id=one.id,
+            variant=1,
+            height=Height(DEPTH + 2),
+            block_hash=BlockHash(lab.blocks[-1].hash),
+            fee_charged=BaseUnits(FEE + 1),
+            evidence=Evidence.HASH,
+        )
     ]
     assert not of_type(verdict, Booked)
     assert lab.explained() == lab.by_baseline()
+
+
+def test_two_payments_seen_in_one_tick_explain_the_fall_together(lab: Lab) -> None:
+    """D36: what both cost is the change of the balance; nothing is left to book or to freeze for."""
+    both = [intent(1), intent(2, amount=7_000)]
+    lab.add(*both)
+    lab.mine(*(lab.tx(one) for one in both))
+    assert [Seen, Seen, BaselineMoved] == [type(change) for change in lab.tick()]
+    assert lab.explained() == lab.by_baseline()
+
+
+def test_a_deposit_of_one_unit_is_funding(lab: Lab) -> None:
+    """N7, D36: to the unit."""
+    lab.mine(deposits={TREASURY: 1})
+    assert [(change.kind, change.delta) for change in lab.tick() if isinstance(change, Booked)] == [
+        (BalanceKind.FUNDING, 1)
+    ]
 
 
 def test_dust_is_funding_and_uses_up_what_was_announced(lab: Lab) -> None:
@@ -76,11 +101,19 @@ def test_a_fall_that_nothing_explains_freezes(lab: Lab) -> None:
     """D23, R14: the balance fell while no nonce of ours was used."""
     lab.mine(deposits={TREASURY: -100})
     verdict = lab.tick()
-    assert [change.cause for change in verdict if isinstance(change, FrozenNow)] == [
-        FreezeCause.UNEXPLAINED_FALL
+    assert [change for change in verdict if isinstance(change, FrozenNow)] == [
+        FrozenNow(
+            account=TREASURY,
+            cause=FreezeCause.UNEXPLAINED_FALL,
+            detail="the balance fell by 100 more than intents and fees explain",
+        )
     ]
     assert lab.explained() == lab.by_baseline() == OPENING - 100
     assert not lab.tick().changes, "said once"
+    lab.mine(stranger())
+    assert [change.thaw_above for change in lab.tick() if isinstance(change, FrozenNow)] == [1], (
+        "a frozen account hears of the first foreign nonce"
+    )
 
 
 def test_a_strangers_nonce_freezes_at_first_sight_and_voids_at_finality(lab: Lab) -> None:
@@ -97,7 +130,13 @@ def test_a_strangers_nonce_freezes_at_first_sight_and_voids_at_finality(lab: Lab
         lab.mine()
         assert not of_type(lab.tick(), Burned)
     lab.mine()
-    assert of_type(lab.tick(), Burned)
+    assert [change for change in lab.tick() if isinstance(change, Burned)] == [
+        Burned(
+            account=TREASURY,
+            intent_id=one.id,
+            detail="nonce 1 is burned, and no block holds any of its 1 variants",
+        )
+    ]
     assert lab.state(1) is State.VOID
     assert len(lab.frozen) == 1
     assert lab.explained() == lab.by_baseline()
@@ -122,6 +161,57 @@ def test_a_strangers_nonce_between_ours_is_named(lab: Lab) -> None:
     lab.tick()
     assert [change.thaw_above for change in lab.frozen] == [1]
     assert lab.state(2) is State.INCLUDED
+
+
+def test_thawing_waits_for_the_higher_of_nobodys_and_the_absent(lab: Lab) -> None:
+    """R14: nonce 1 is nobody's, nonce 2 was ours and a stranger used it."""
+    lab.add(intent(2))
+    lab.mine(stranger(), stranger())
+    lab.tick()
+    assert [change.thaw_above for change in lab.frozen] == [2]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_two_answers_that_wait_keep_the_baseline_whatever_their_order(
+    lab: Lab, *, newest_first: bool
+) -> None:
+    """R4, R5: one waits for the signer, one for the look-up; neither makes the interval decided."""
+    lab.newest_first = newest_first
+    lab.add(intent(1, state=State.STAGED), intent(2))
+    lab.mine(stranger(), stranger())
+    verdict = lab.tick(find=lambda _: None)
+    assert [one.id for one in verdict.ask_signer] == [1]
+    assert not of_type(verdict, BaselineMoved)
+
+
+@pytest.mark.parametrize("late", [State.STAGED, State.BROADCAST])
+def test_what_waits_below_the_baseline_does_not_decide_what_waits_above_it(lab: Lab, late: State) -> None:
+    """R5: an intent whose nonce was consumed long ago says nothing of this interval."""
+    lab.newest_first = True
+    lab.mine(stranger())
+    lab.tick()
+    other = State.BROADCAST if late is State.STAGED else State.STAGED
+    lab.add(intent(1, state=late), intent(2, state=other))
+    lab.mine(stranger())
+    assert not of_type(lab.tick(find=lambda _: None), BaselineMoved)
+
+
+def test_what_waits_for_the_signer_keeps_no_other_from_being_seen(lab: Lab) -> None:
+    """R5: each intent by itself."""
+    two = intent(2)
+    lab.add(intent(1, state=State.STAGED), two)
+    lab.mine(stranger(), lab.tx(two))
+    assert [change.intent_id for change in lab.tick() if isinstance(change, Seen)] == [2]
+
+
+def test_where_the_interval_is_not_known_only_what_lies_in_it_is_waited_for(lab: Lab) -> None:
+    """R5: an intent whose nonce an earlier frame had consumed is no part of the interval."""
+    lab.add(intent(1))
+    lab.mine(stranger())
+    lab.tick()
+    lab.knows_intervals = False
+    lab.mine(deposits={TREASURY: 45})
+    assert [change.delta for change in lab.tick() if isinstance(change, Booked)] == [45]
 
 
 def test_an_answer_older_than_the_frame_decides_nothing(lab: Lab) -> None:
@@ -179,6 +269,25 @@ def test_garbage_from_a_look_up_decides_nothing(lab: Lab, change: dict[str, obje
     assert of_type(lab.tick(), Seen)
 
 
+def test_a_block_that_not_enough_endpoints_show_yet_is_no_proof(lab: Lab) -> None:
+    """R9, found by seed 22986: what a look-up named there was on no chain, and looked like a deep reorg later."""
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    named = lab.height
+    lab.mine()
+    liar = replace(lab.find(one), block_hash=BlockHash("7:5"))
+    unseen = lab.tick(
+        find=lambda _asked: liar, header=lambda height: None if height == named else lab.header(height)
+    )
+    assert not of_type(unseen, Seen)
+    assert of_type(lab.tick(), Seen)
+    for _ in range(5):
+        lab.mine()
+        lab.tick()
+    assert not lab.frozen
+
+
 def test_nothing_is_held_against_us_while_the_frame_may_be_replaced(lab: Lab) -> None:
     """R9: a look-up of another fork than the frame's knows nothing of it; the header tells, read last."""
     one = intent(1)
@@ -230,17 +339,109 @@ def test_a_staged_intent_whose_nonce_is_consumed_is_the_signers_to_answer(lab: L
     assert not verdict.changes
 
 
-def test_a_payment_found_after_all_takes_back_the_unexplained_fall(lab: Lab) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_payment_found_after_all_takes_back_the_unexplained_fall(lab: Lab, *, whole: bool) -> None:
     """R4: frozen for a stranger, then the look-up finds it: executed, and the books still equal the chain."""
     one = intent(1)
     lab.add(one)
     lab.mine(lab.tx(one))
     absent = lab.tick(find=lambda asked: Sighting(intent_id=asked.id, as_of=Height(lab.height)))
     assert of_type(absent, FrozenNow)
+    again = lab.tick(header=lambda _: None, find=lambda asked: Sighting(intent_id=asked.id, as_of=Height(1)))
+    assert not again.changes
+    lab.mine()
+    lab.knows_intervals = whole
     verdict = lab.tick()
     assert of_type(verdict, Seen)
+    assert [change for change in verdict if isinstance(change, Booked)] == [
+        Booked(
+            account=TREASURY,
+            kind=BalanceKind.UNEXPLAINED,
+            delta=one.amount + FEE,
+            height=Height(DEPTH + 2),  # where it was booked as unexplained, not where it was found
+            intent_id=one.id,
+        )
+    ]
     assert lab.explained() == lab.by_baseline()
     assert lab.account().state is AccountState.FROZEN, "only a person thaws"
+
+
+def test_the_frame_of_the_baseline_needs_no_header_to_be_believed_again(lab: Lab) -> None:
+    """R9: what was read of that very block still holds: a payment found late in a block that stands is seen."""
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    for _ in range(2):
+        lab.tick(find=lambda asked: Sighting(intent_id=asked.id, as_of=Height(lab.height)))
+        lab.mine()
+    seen = lab.frame(at=lab.height - 1)
+    found = lab.tick(of=seen, header=lambda height: None if height == seen.height else lab.header(height))
+    assert of_type(found, Seen)
+
+
+@pytest.mark.parametrize(("fall", "state"), [(2_500, State.VOID), (2_501, State.AMBIGUOUS)])
+def test_a_fall_of_more_than_half_the_amount_leaves_it_to_a_person(lab: Lab, fall: int, state: State) -> None:
+    """R5 a: up to half of it the balance says that the payee was not paid by us; the first frame shows it."""
+    one = intent(1)
+    assert one.amount == 5_000
+    lab.add(one)
+    lab.mine(stranger(fall))
+    first = lab.frame()
+    for _ in range(DEPTH):
+        lab.tick()
+        lab.mine()
+    verdict = lab.tick()
+    assert lab.state(1) is state
+    doubted = Unproven(account=TREASURY, intent_id=one.id, first=first, second=first)
+    assert of_type(verdict, Unproven) == ([doubted] if state is State.AMBIGUOUS else [])
+
+
+def test_what_was_consumed_before_the_first_reading_is_a_persons(lab: Lab) -> None:
+    """R5 a: no frame shows what the balance did then, so nobody calls it void."""
+    lab.mine(stranger())
+    lab.accounts[TREASURY] = Account(id=TREASURY)
+    lab.tick()
+    lab.add(intent(1))
+    for _ in range(DEPTH + 1):
+        lab.mine()
+        lab.tick()
+    assert lab.state(1) is State.AMBIGUOUS
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_each_burned_nonce_is_judged_for_itself(lab: Lab, *, newest_first: bool) -> None:
+    """R5 a: what is not burned yet, and what a person judges, keep no other from being judged."""
+    lab.newest_first = newest_first
+    lab.add(intent(1), intent(2), intent(3))
+    lab.mine(stranger(9_000), stranger(9_000))
+    lab.tick()
+    for _ in range(DEPTH - 1):
+        lab.mine()
+        lab.tick()
+    lab.mine(stranger())
+    lab.tick()
+    assert [lab.state(number) for number in (1, 2, 3)] == [
+        State.AMBIGUOUS,
+        State.AMBIGUOUS,
+        State.BROADCAST,
+    ]
+
+
+def test_in_quarantine_what_is_final_and_what_is_seen_are_told_in_one_tick(lab: Lab) -> None:
+    """§8: the block of the first payment is deep enough while the second is seen, where the store can tell its cost."""
+    one, two = intent(1), intent(2)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    lab.tick()
+    for _ in range(DEPTH - 1):
+        lab.mine()
+    lab.add(two)
+    quarantine(lab)
+    lab.mine(lab.tx(two))
+    lab.knows_intervals = False
+    assert [BlockBuried] == [type(change) for change in lab.tick()]
+    lab.knows_intervals = True
+    assert [Seen] == [type(change) for change in lab.tick()]
 
 
 def test_a_quarantined_account_sees_and_judges_nothing_else(lab: Lab) -> None:

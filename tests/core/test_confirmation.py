@@ -21,7 +21,7 @@ from tests.core.chainlab import (
 
 from treasuryd.core import confirmation
 from treasuryd.core.changes import Adopted, BaselineMoved, BlockBuried, Burned, FrozenNow, Rewound, Seen
-from treasuryd.core.events import EventKind, Severity
+from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     Account,
     AccountId,
@@ -108,6 +108,9 @@ def test_asks_name_frames_before_blocks_within_their_bound() -> None:
     now = lab.frame()
     asks = confirmation.asks(lab.view(now), moment(now, proof=Evidence.HASH), RULES)
     assert [one.id for one in asks.lookups] == [2]
+    ground = Account(id=TREASURY, baseline=frame(0, {TREASURY: (5, 0)}))
+    bare = confirmation.asks(View(chain=ChainState(chain_id=1), accounts=(ground,)), moment(now), RULES)
+    assert bare.heights == (lab.height,), "below the first block nothing can change"
     assert asks.heights[0] == lab.height
     assert sorted(asks.heights) == [2, 3, 4, 5, 6]
     two = confirmation.asks(lab.view(now), moment(now), replace(RULES, batch_max=2))
@@ -127,6 +130,29 @@ def test_a_payment_is_final_at_depth_and_not_before(evidence: Evidence) -> None:
 
 
 @BOTH
+def test_a_block_whose_header_is_not_known_does_not_become_final(evidence: Evidence) -> None:
+    """R9: depth alone is not enough; the very block has to stand."""
+    lab = paid(evidence)
+    for _ in range(DEPTH):
+        lab.mine()
+    unknown = lab.tick(header=lambda height: None if height == DEPTH + 2 else lab.header(height))
+    assert not of_type(unknown, BlockBuried)
+    assert of_type(lab.tick(), BlockBuried)
+
+
+@BOTH
+def test_what_is_final_and_what_is_new_are_told_in_one_tick(evidence: Evidence) -> None:
+    """D12: the block of the first payment is deep enough while the second payment is seen."""
+    lab = paid(evidence)
+    for _ in range(DEPTH - 1):
+        lab.mine()
+    two = intent(2)
+    lab.add(two)
+    lab.mine(lab.tx(two))
+    assert [BlockBuried, Seen, BaselineMoved] == [type(change) for change in lab.tick()]
+
+
+@BOTH
 def test_one_absurd_head_makes_nothing_final(evidence: Evidence) -> None:
     """R16: depth is counted in the frame too, which no absurd head can raise."""
     lab = paid(evidence)
@@ -142,9 +168,16 @@ def test_an_ordinary_reorg_that_includes_it_again_freezes_nothing(evidence: Evid
     lab.mine()
     verdict = lab.tick()
     assert [Rewound] == [type(change) for change in verdict]
-    assert [(one.kind, one.severity) for one in verdict.events] == [
-        (EventKind.REORGED_CHAIN, Severity.WARNING)
-    ]
+    assert verdict.events == (
+        Event(
+            kind=EventKind.REORGED_CHAIN,
+            severity=Severity.WARNING,
+            account=TREASURY,
+            reason="ordinary",
+            detail=f"the block at height {DEPTH + 2} was replaced",
+            fields={"lowest": DEPTH + 2, "to": DEPTH + 1},
+        ),
+    )
     assert lab.state(1) is State.BROADCAST
     lab.tick()
     lab.mine(lab.tx(lab.intents[intent(1).id]))
@@ -178,9 +211,19 @@ def test_a_fallen_nonce_under_unchanged_headers_is_a_lying_endpoint(evidence: Ev
     holdings[Address(TREASURY)] = Holding(balance=BaseUnits(1), nonce=Nonce(0))
     verdict = lab.tick(of=replace(now, holdings=holdings))
     assert not verdict.changes
-    assert [(one.kind, one.severity) for one in verdict.events] == [
-        (EventKind.ENDPOINT_CONTRADICTS, Severity.PAGE)
-    ]
+    paged = Event(
+        kind=EventKind.ENDPOINT_CONTRADICTS,
+        severity=Severity.PAGE,
+        account=TREASURY,
+        detail=f"nonce 1 at height {DEPTH + 2}, 0 at {DEPTH + 3}, and no header changed: "
+        "an endpoint is wrong about the account or about the headers (protocol.md R9)",
+    )
+    assert verdict.events == (paged,)
+    here = lab.frame(at=DEPTH + 2)
+    same = lab.tick(
+        of=replace(here, holdings={**here.holdings, Address(TREASURY): holdings[Address(TREASURY)]})
+    )
+    assert (same.changes, len(same.events)) == ((), 1), "at the baseline's own height, too"
 
 
 def ahead_of_its_header(lab: Lab) -> Frame:
@@ -211,6 +254,28 @@ def test_a_verdict_that_rests_on_a_baseline_that_lied_is_withdrawn_at_depth() ->
     assert lab.state(1) is State.BROADCAST
 
 
+def lied_twice() -> Lab:
+    """Two readings in a row showed our payment, over headers of blocks that do not hold it."""
+    lab = adopted(Evidence.BALANCE, blocks=DEPTH + 1)
+    lab.add(intent(1))
+    for _ in range(2):
+        lab.mine()
+        lab.tick(of=ahead_of_its_header(lab))
+    assert lab.state(1) is State.INCLUDED
+    for _ in range(DEPTH):
+        lab.mine()
+    return lab
+
+
+def test_a_baseline_that_lied_goes_back_to_the_newest_frame_that_did_not() -> None:
+    """R9: a kept frame that shows the same lie is no ground, nor is one whose block is not known to stand."""
+    lab = lied_twice()
+    assert [change.to.height for change in lab.tick() if isinstance(change, Rewound)] == [DEPTH + 1]
+    other = lied_twice()
+    blind = other.tick(header=lambda height: None if height == DEPTH + 1 else other.header(height))
+    assert [change.to.height for change in blind if isinstance(change, Rewound)] == [DEPTH]
+
+
 def test_a_baseline_that_no_kept_frame_contradicts_is_not_left() -> None:
     """R9: where every frame shows the higher nonce there is nothing to go back to; it goes on paging."""
     lab = Lab(evidence=Evidence.BALANCE)
@@ -232,10 +297,12 @@ def test_headers_are_asked_for_the_blocks_that_a_look_up_named_and_no_others() -
         Sighting(
             intent_id=IntentId(number), as_of=Height(5), height=None if height is None else Height(height)
         )
-        for number, height in enumerate((4, 0, 3, 6, None, 2), start=1)
+        for number, height in enumerate((4, 0, 3, 6, None, 2, 1), start=1)
     ]
-    assert confirmation.heights(asked, named, at, RULES) == (5, 2, 3, 4)
-    assert confirmation.heights(asked, named, at, replace(RULES, batch_max=3)) == (5, 2, 3)
+    assert confirmation.heights(asked, named, at, RULES) == (5, 2, 1, 3, 4)
+    top = Sighting(intent_id=IntentId(9), as_of=Height(5), height=Height(5))
+    assert confirmation.heights(confirmation.Asks(), [top], at, RULES) == (5,)
+    assert confirmation.heights(asked, named, at, replace(RULES, batch_max=3)) == (5, 2, 1)
     assert confirmation.heights(asked, named, at, replace(RULES, batch_max=1)) == (5, 2)
     assert confirmation.heights(confirmation.Asks(), named, moment(None), RULES) == ()
 
@@ -265,9 +332,22 @@ def test_a_reorg_deeper_than_finality_freezes_every_account(evidence: Evidence) 
     for _ in range(DEPTH + 2):
         lab.mine()
     verdict = lab.tick()
-    assert {(TREASURY, FreezeCause.DEEP_REORG), (other, FreezeCause.DEEP_REORG)} == {
-        (change.account, change.cause) for change in verdict if isinstance(change, FrozenNow)
-    }
+    found = f"the block at height 2 was replaced, {DEPTH} blocks deep or deeper"
+    elsewhere = "another account of this chain found a reorg deeper than finality"
+    assert [change for change in verdict if isinstance(change, FrozenNow)] == [
+        FrozenNow(account=name, cause=FreezeCause.DEEP_REORG, detail=detail)
+        for name, detail in ((TREASURY, found), (other, elsewhere))
+    ]
+    assert verdict.events == (
+        Event(
+            kind=EventKind.REORGED_CHAIN,
+            severity=Severity.PAGE,
+            account=TREASURY,
+            reason="deep",
+            detail="the block at height 2 was replaced",
+            fields={"lowest": 2, "to": 2},
+        ),
+    )
     assert of_type(verdict, Rewound)
     assert lab.state(1) is State.BROADCAST
     lab.mine()
@@ -281,7 +361,9 @@ def test_a_reorg_whose_ground_is_unknown_waits() -> None:
     lab.mine()
     verdict = lab.tick(header=lambda height: lab.header(height) if height == lab.height else None)
     assert not verdict.changes
-    assert [one.kind for one in verdict.events] == [EventKind.REORGED_CHAIN]
+    assert [(one.kind, one.fields) for one in verdict.events] == [
+        (EventKind.REORGED_CHAIN, {"lowest": DEPTH + 2, "to": None})
+    ]
     assert of_type(lab.tick(), Rewound)
 
 
@@ -304,11 +386,17 @@ def test_a_final_nonce_that_vanished_freezes_where_no_kept_header_tells() -> Non
     lab.frozen.clear()
     lab.tick(believed=lab.height + 1)
     assert not lab.frozen, "a frame below the believed head may only lag"
+    other = AccountId("other")
+    lab.accounts[other] = Account(id=other)
     lab.tick()
-    assert [one.cause for one in lab.frozen] == [FreezeCause.DEEP_REORG]
+    assert [(one.account, one.cause) for one in lab.frozen] == [
+        (TREASURY, FreezeCause.DEEP_REORG),
+        (other, FreezeCause.DEEP_REORG),
+    ]
+    assert lab.frozen[0].detail == "nonce 1 was final, the chain shows 0"
     lab.mine()
     lab.tick()
-    assert len(lab.frozen) == 1
+    assert len(lab.frozen) == 2
 
 
 @BOTH
@@ -386,6 +474,13 @@ def test_a_first_send_needs_what_its_proof_will_need(
     one = intent(nonce)
     assert confirmation.first_send_allowed(one, baseline, RULES, Evidence.HASH) is hashed
     assert confirmation.first_send_allowed(one, baseline, RULES, Evidence.BALANCE) is balanced
+
+
+def test_a_first_send_to_the_account_itself_needs_no_other_address() -> None:
+    """§5.1: destination and account are one; it and the sink stand there."""
+    own = intent(4, to=Address(TREASURY))
+    bare = frame(5, {TREASURY: (10, 3), SINK: None})
+    assert confirmation.first_send_allowed(own, bare, RULES, Evidence.BALANCE)
 
 
 def test_a_void_intent_stays_void_after_its_burn() -> None:

@@ -15,7 +15,7 @@ from tests.core.chainlab import (
     intent,
 )
 
-from treasuryd.core.evidence import MAX_ANNOUNCED, Judgement, Span, best_announced, judge
+from treasuryd.core.evidence import MAX_ANNOUNCED, BaseFeeRule, Judgement, Span, best_announced, judge
 from treasuryd.core.model import (
     Address,
     Announced,
@@ -47,6 +47,7 @@ def judged(
     elsewhere: int = 0,
     strangers: int = 0,
     placed: int = 0,
+    rule: BaseFeeRule = base_rule,
 ) -> Judgement:
     """Judge an interval of two blocks in which the balance fell by `fell` and others rose."""
     before: dict[str, tuple[int, int] | None] = {TREASURY: (OWN, 0), ALICE: None, BOB: (7, 3), SINK: None}
@@ -73,7 +74,7 @@ def judged(
             strangers=strangers,
         ),
         rules,
-        base_rule,
+        rule,
     )
 
 
@@ -96,6 +97,12 @@ def kinds(judgement: Judgement) -> list[str]:
             {"fell": AMOUNT + FEE, "alice": AMOUNT + 9}, ["payment"], None, id="others pay it as well"
         ),
         pytest.param({"fell": AMOUNT + FEE - 3, "alice": AMOUNT}, ["payment"], None, id="N7: dust came in"),
+        pytest.param(
+            {"fell": AMOUNT + FEE, "alice": AMOUNT, "hidden": SINK},
+            ["payment"],
+            None,
+            id="without a cancel the sink says nothing",
+        ),
         pytest.param(
             {"fell": AMOUNT + FEE - AMOUNT // 2, "alice": AMOUNT},
             [],
@@ -236,6 +243,12 @@ def test_an_announced_deposit_is_taken_off_the_left_over() -> None:
     assert judgement.funding == AMOUNT
 
 
+def test_a_deposit_that_nothing_speaks_for_stays_announced() -> None:
+    """protocol.md §5.1 item 3: only what must have come in uses one up; the fee's doubt alone does not."""
+    judgement = judged(PAYEE, fell=AMOUNT + FEE, alice=AMOUNT, announced=(1,))
+    assert (kinds(judgement), judgement.announced, judgement.funding) == (["payment"], (), 0)
+
+
 def test_announced_deposits_are_chosen_as_the_largest_sum_that_fits() -> None:
     """A sum of several may have arrived together; beyond a bound they are not looked at."""
     deposits = [
@@ -243,6 +256,7 @@ def test_announced_deposits_are_chosen_as_the_largest_sum_that_fits() -> None:
     ]
     assert best_announced(deposits, 35) == (30, (1, 2))
     assert best_announced(deposits, 9) == (0, ())
+    assert best_announced(deposits, 10) == (10, (1,))
     assert best_announced(deposits[MAX_ANNOUNCED - 1 :], 10_000)[0] == sum(n * 10 for n in range(10, 15))
     assert best_announced(deposits, 10**9)[0] == sum(n * 10 for n in range(1, MAX_ANNOUNCED + 1))
 
@@ -262,12 +276,78 @@ def test_many_payments_with_differing_fees_are_booked_to_the_unit() -> None:
     assert low.funding - sum(one.fee_charged for one in low.placed) - 3 * AMOUNT == -(3 * AMOUNT + 2_000)
 
 
+def test_each_payment_to_one_destination_is_owed_there() -> None:
+    """protocol.md §5.1 item 1: two payments of which one arrived prove neither, and a stranger was at work."""
+    both = [intent(1, amount=AMOUNT), intent(2, amount=AMOUNT)]
+    fell = 2 * (AMOUNT + FEE)
+    assert kinds(judged(*both, fell=fell, alice=2 * AMOUNT)) == ["payment", "payment"]
+    half = judged(*both, fell=fell, alice=AMOUNT)
+    assert (half.placed, half.frozen) == (
+        (),
+        (
+            FreezeCause.FOREIGN_NONCE,
+            f"{ALICE} rose by {AMOUNT} and is owed {2 * AMOUNT}, without having moved",
+        ),
+    )
+
+
+def test_what_a_destination_held_before_is_no_rise() -> None:
+    """protocol.md §5.1 item 1: BOB had seven units, and a nonce of his own, before."""
+    short = judged(intent(1, amount=AMOUNT, to=BOB), fell=AMOUNT + FEE, bob=AMOUNT - 1)
+    assert short.placed == ()
+    assert short.frozen is not None
+    assert short.frozen[0] is FreezeCause.FOREIGN_NONCE
+
+
+def test_a_mover_excuses_no_other_destination() -> None:
+    """protocol.md §5.1: ALICE moves all the time, BOB does not, and got nothing."""
+    movers = replace(RULES, movers=frozenset({ALICE}))
+    two = (intent(1, amount=AMOUNT), intent(2, amount=AMOUNT, to=BOB))
+    assert judged(*two, fell=2 * (AMOUNT + FEE), rules=movers).placed == ()
+
+
+def test_a_cancel_that_may_have_been_it_excuses_no_other_payment() -> None:
+    """R14: the sink rose, so the first may be cancelled; the second has no cancel, and its payee got nothing."""
+    two = (CANCELLED, intent(2, amount=AMOUNT, to=BOB))
+    judgement = judged(*two, fell=AMOUNT + 1 + 2 * FEE, sink=1)
+    assert judgement.placed == ()
+    assert judgement.frozen is not None
+    assert judgement.frozen[0] is FreezeCause.FOREIGN_NONCE
+
+
+def test_charges_go_first_to_what_was_bumped() -> None:
+    """D36: what was charged beyond the cheapest fees, to the unit, where the signed fees leave most room for it."""
+    two = (intent(1, amount=AMOUNT, fees=(900,)), intent(2, amount=AMOUNT, to=BOB, fees=(1_000, 1_400)))
+    for extra, charges in ((401, [900, 1_401]), (402, [901, 1_401])):
+        judgement = judged(*two, fell=2 * AMOUNT + 1_900 + extra, alice=AMOUNT, bob=AMOUNT)
+        assert [one.fee_charged for one in judgement.placed] == charges
+
+
+def test_the_highest_base_fee_is_asked_for_the_blocks_between_the_readings() -> None:
+    """protocol.md §5.1 item 2: two blocks lie between them; where none charged anything nothing comes on top."""
+    asked: list[tuple[int, int, int]] = []
+
+    def free(first: int, second: int, blocks: int) -> int:
+        asked.append((first, second, blocks))
+        return 0
+
+    judgement = judged(PAYEE, fell=AMOUNT + FEE + 1, alice=AMOUNT, base=(3, 4), rule=free)
+    assert asked == [(3, 4, 2)]
+    assert judgement.placed == ()
+    assert judgement.frozen is not None
+    assert judgement.frozen[0] is FreezeCause.UNEXPLAINED_FALL
+
+
 def test_more_doubt_than_allowed_decides_nothing() -> None:
     """protocol.md §5.1 item 2: where fees can be anything, a balance proves nothing; the bound on a theft still holds."""
     strict = replace(RULES, fee_uncertainty_max=BaseUnits(0))
     assert not judged(PAYEE, fell=AMOUNT + FEE, alice=AMOUNT, rules=strict).placed
     stolen = judged(PAYEE, fell=2 * AMOUNT, alice=AMOUNT, rules=strict)
     assert stolen.frozen is not None
+    dear = judged(PAYEE, fell=AMOUNT + FEE + 1, alice=AMOUNT, rules=strict)
+    assert (dear.placed, dear.frozen) == ((), None), "no more than amounts and fees come to"
+    just = replace(RULES, fee_uncertainty_max=BaseUnits(1))
+    assert judged(PAYEE, fell=AMOUNT + FEE, alice=AMOUNT, rules=just).placed
 
 
 def test_within_the_fees_doubt_the_destination_alone_decides() -> None:
@@ -279,6 +359,8 @@ def test_within_the_fees_doubt_the_destination_alone_decides() -> None:
     three = intent(1, amount=3)
     assert kinds(judged(three, fell=3 + FEE, alice=3)) == ["payment"]
     assert kinds(judged(three, fell=0, alice=3)) == [], "beyond the doubt a spend of nothing shows"
+    bumped = intent(1, amount=20, fees=(FEE, FEE + 10))
+    assert kinds(judged(bumped, fell=0, alice=20)) == ["payment"], "twice the doubt of eleven"
     both = intent(1, amount=2, cancel_fee=FEE)
     assert kinds(judged(both, fell=2 + FEE, alice=2)) == ["payment"]
     assert kinds(judged(both, fell=1 + FEE, sink=1)) == ["cancel"]
@@ -346,6 +428,9 @@ def test_too_many_open_cancels_are_not_told_apart() -> None:
     judgement = judged(*many, fell=5 * (AMOUNT + FEE), alice=5 * AMOUNT)
     assert len(judgement.ambiguous) == 5
     assert judgement.frozen is None
+    assert len(judged(*many[:4], fell=4 * (AMOUNT + FEE), alice=4 * AMOUNT).placed) == 4
+    plain = [intent(number, amount=AMOUNT) for number in range(1, 7)]
+    assert len(judged(*plain, fell=6 * (AMOUNT + FEE), alice=6 * AMOUNT).placed) == 6
 
 
 def test_unsealed_bytes_explain_nothing() -> None:

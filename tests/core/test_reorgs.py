@@ -133,6 +133,28 @@ def test_a_block_below_the_first_reading_takes_the_ground_below_itself() -> None
     )
 
 
+def test_below_the_first_block_nothing_can_change() -> None:
+    """R9: that ground stands always; the first block has to be known like any other."""
+    assert reorgs.stands(Height(0), BlockHash("x"), {})
+    assert not reorgs.stands(Height(1), BlockHash("x"), {})
+    first = reorgs.find(
+        account(4), [block(1)], headers(fork=1, changed_from=1, upto=9), reading(9), depth=DEPTH
+    )
+    assert first is not None
+    assert first.to is not None
+    assert first.to.height == 0
+
+
+def test_the_ground_keeps_the_older_balance_while_the_count_did_not_fall() -> None:
+    """R9: what happened since the first reading is withdrawn and told anew."""
+    found = reorgs.find(
+        account(4, 6), [], headers(fork=1, changed_from=3, upto=9), reading(7, 0), depth=DEPTH
+    )
+    assert found is not None
+    assert found.to is not None
+    assert found.to.holdings == {OWN: reading(4).holdings[OWN]}
+
+
 def test_only_frames_at_depth_that_stand_say_what_is_burned() -> None:
     """R5 a: consumed is not burned; the newest frame at finality depth tells."""
     one = account(4, 6, 8)  # nonces 0, 1, 2

@@ -119,10 +119,9 @@ class _Hypothesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leftover:
-    """What must have been deposited if a hypothesis is true: at least and at most, and what was announced of it."""
+    """What must have been deposited if a hypothesis is true, at least, and what was announced of it."""
 
     least: int
-    most: int
     announced: int
     ids: tuple[int, ...]
 
@@ -223,7 +222,7 @@ def _fits(span: Span, way: _Hypothesis, rules: Rules) -> _Leftover | None:
     stakes = [spend.intent.amount for spend in way.spends if not _filler(spend) and not _small(spend, way)]
     if stakes and 2 * (most - announced) >= min(stakes):
         return None
-    return _Leftover(least=least, most=most, announced=announced, ids=ids)
+    return _Leftover(least=least, announced=announced, ids=ids)
 
 
 def _destinations_rose(span: Span, way: _Hypothesis, rules: Rules) -> bool:
