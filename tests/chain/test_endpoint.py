@@ -3,19 +3,28 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+import orjson
 import pytest
 from tests.chain.world import Stage, rpc
 from tests.devnet.world import DEV, REAL
 
 from treasuryd.chain.endpoint import Abilities, in_a_thread
 from treasuryd.chain.transport import Answer, HttpRefused, Lost, NotMade, Unreachable
-from treasuryd.core.breaker import MAX_RETRY_AFTER_SECONDS, BreakerSettings
+from treasuryd.core.breaker import MAX_RETRY_AFTER_SECONDS, BreakerSettings, Outcome
 from treasuryd.core.events import EventKind
-from treasuryd.core.model import BreakerState, CallClass, Evidence, Height
+from treasuryd.core.model import (
+    BreakerMode,
+    BreakerOverride,
+    BreakerState,
+    CallClass,
+    Endpoint,
+    Evidence,
+    Height,
+)
 from treasuryd.devnet import config as devnet
 from treasuryd.errors import Transient
 from treasuryd.wire.theblock.readings import StreamFrame
-from treasuryd.wire.theblock.replies import Malformed
+from treasuryd.wire.theblock.replies import Malformed, RpcError
 
 
 @pytest.mark.parametrize("batch", [True, False])
@@ -149,6 +158,23 @@ async def test_after_a_ban_it_is_silent_until_the_ban_is_over(answer: Answer, si
     await stage.endpoint.ask("light.headers", {"start": 0, "limit": 1})
 
 
+async def test_an_endpoint_that_asks_for_time_gets_it() -> None:
+    """§7: one 503 with Retry-After, far from the threshold, and its breaker is open for as long; no longer."""
+    stage = Stage(DEV)
+    await stage.chain.start()
+    stage.transport.before = lambda _body: Answer(status=503, body=b"", retry_after_seconds=300.0)
+    with pytest.raises(HttpRefused):
+        await stage.endpoint.ask("light.headers", {"start": 0, "limit": 1})
+    stage.transport.before = lambda _body: None
+    stage.transport.forget()
+    stage.clock.now += 299.9
+    with pytest.raises(NotMade):
+        await stage.endpoint.ask("light.headers", {"start": 0, "limit": 1})
+    assert stage.transport.methods == []
+    stage.clock.now += 0.2
+    await stage.endpoint.ask("light.headers", {"start": 0, "limit": 1})
+
+
 async def test_our_own_pace_never_meets_the_ban() -> None:
     """N11: the adapter's limiter stays below 100 a second, so a faithful node never bans it."""
     patient = BreakerSettings(permit_secs=2e6)
@@ -159,6 +185,39 @@ async def test_our_own_pace_never_meets_the_ban() -> None:
         await stage.endpoint.ask("light.headers", {"start": 0, "limit": 1})
     for place, first in enumerate(left):
         assert len([moment for moment in left[place:] if moment < first + 1.0]) < 100
+
+
+async def test_other_thresholds_reach_every_breaker_while_running() -> None:
+    """SIGHUP: the breakers of each endpoint and class are retuned."""
+    stage = Stage(DEV, DEV)
+    await stage.chain.start()
+    for node in stage.chain._nodes:
+        for kind in CallClass:
+            await node.exchange(kind, b"[]", lambda _: (None, Outcome.SUCCESS))
+    stage.chain.retune(replace(stage.config, breaker=BreakerSettings(failure_threshold=2)))
+    stage.transport.before = lambda _body: Lost("gone")
+    for node in stage.chain._nodes:
+        for kind in CallClass:
+            for _ in range(2):
+                with pytest.raises(Lost):
+                    await node.exchange(kind, b"[]", lambda _: (None, Outcome.SUCCESS))
+    states = [report.state for report in stage.chain.breakers()]
+    assert states == [BreakerState.OPEN] * 4
+
+
+async def test_each_endpoint_has_breakers_of_its_own() -> None:
+    """§7: one that is dead costs the other nothing."""
+    stage = Stage(DEV, DEV)
+    await stage.chain.start()
+    first, second = stage.chain._nodes
+    stage.transport.before = lambda _body: Lost("gone")
+    for _ in range(5):
+        with pytest.raises(Lost):
+            await first.ask("light.headers", {"start": 0, "limit": 1})
+    stage.transport.before = lambda _body: None
+    with pytest.raises(NotMade):
+        await first.ask("light.headers", {"start": 0, "limit": 1})
+    await second.ask("light.headers", {"start": 0, "limit": 1})
 
 
 async def test_reads_and_sends_have_a_breaker_each() -> None:
@@ -172,6 +231,32 @@ async def test_reads_and_sends_have_a_breaker_each() -> None:
             await stage.endpoint.ask("light.headers", {"start": 0, "limit": 1})
     assert stage.state(CallClass.READ) is BreakerState.OPEN
     assert stage.state(CallClass.SEND) is before
+
+
+async def test_a_frame_of_the_stream_is_a_reading() -> None:
+    """§4.2: under the kill switch frames are read on; with reading shut off by a person none is."""
+    stage = Stage(DEV)
+    stage.mine()
+    await stage.chain.start()
+    stopped = BreakerOverride(
+        endpoint=Endpoint("*"), call_class=CallClass.SEND, mode=BreakerMode.FORCED_OPEN, reason="drill"
+    )
+    stage.chain.force([stopped])
+    assert (await stage.endpoint.stream()).tip_index == 0
+    stage.chain.force([stopped, replace(stopped, call_class=CallClass.READ)])
+    with pytest.raises(NotMade):
+        await stage.endpoint.stream()
+    assert stage.transport.streams == 1
+
+
+async def test_an_internal_error_of_the_node_is_its_failure() -> None:
+    """§7, what counts: it answered well-formed and still cannot be read; five in a row and it is left alone."""
+    stage = Stage(DEV)
+    await stage.chain.start()
+    stage.transport.before = lambda body: rpc(orjson.loads(body)["id"], error=(-32603, "internal"))
+    for _ in range(5):
+        assert isinstance(await stage.endpoint.ask("account", {"address": "a"}), RpcError)
+    assert (stage.failures(CallClass.READ), stage.state(CallClass.READ)) == (5, BreakerState.OPEN)
 
 
 async def test_a_long_frame_is_parsed_where_the_caller_says() -> None:

@@ -24,13 +24,14 @@ class Guarded:
     def __init__(self, **settings: float) -> None:
         self.clock = FakeClock()
         self.seen = Seen()
+        self.entropy = FakeEntropy()
         self.guard = Guard(
             Endpoint("node"),
             CallClass.SEND,
             settings=BreakerSettings(**settings),  # type: ignore[arg-type]  # a test names few of them
             slow_seconds=8.0,
             clock=self.clock,
-            entropy=FakeEntropy(),
+            entropy=self.entropy,
             observer=self.seen,
         )
 
@@ -178,6 +179,19 @@ def test_retry_after_is_honoured(guarded: Guarded) -> None:
         guarded.guard.admit()
     guarded.clock.now += 2
     guarded.succeed()
+
+
+def test_several_daemons_do_not_return_in_step() -> None:
+    """§7: the open time is drawn anew each time, within a fifth of the nominal one."""
+    waits = []
+    for draw in (0.0, 0.999):
+        one = Guarded()
+        one.entropy.draw = lambda draw=draw: draw  # type: ignore[method-assign,misc]  # the ends of its range
+        one.succeed()
+        for _ in range(5):
+            one.fail()
+        waits.append(one.guard.report().reopens_in_seconds)
+    assert waits == [pytest.approx(48.0), pytest.approx(72.0, abs=0.1)]
 
 
 def test_a_person_opens_and_closes_it(guarded: Guarded) -> None:

@@ -1,5 +1,7 @@
 from dataclasses import replace
+from typing import Any
 
+import anyio
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 from tests.chain.world import FOREVER, Stage, intent, intents, raw, rpc, unsealed
 from tests.devnet.world import DEV, REAL
 
+from treasuryd.chain.sending import outcome_of
 from treasuryd.chain.transport import Answer, Lost, Unreachable
+from treasuryd.core.breaker import Outcome
 from treasuryd.core.events import EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
@@ -22,6 +26,7 @@ from treasuryd.core.model import (
 )
 from treasuryd.devnet import config as devnet
 from treasuryd.devnet.config import DevnetConfig
+from treasuryd.wire.theblock.replies import Said
 
 KINDS = [pytest.param(DEV, id="batch"), pytest.param(REAL, id="one by one")]
 M = Meaning
@@ -289,6 +294,55 @@ async def test_the_kill_switch_sends_nothing_and_goes_on_reading() -> None:
     assert (await stage.chain.heads())[0].height == 1
     stage.chain.force([word, replace(word, mode=BreakerMode.AUTO)])
     assert meanings(await stage.chain.broadcast(intents(1), until=FOREVER)) == [M.ACCEPTED]
+
+
+async def test_while_half_open_one_send_is_under_way_and_the_other_accounts_follow_it() -> None:
+    """§7: one probe at a time, also where several accounts send side by side; its success lets the rest of the round go."""
+    stage = Stage(REAL)
+    stage.mine()
+    await stage.chain.start()
+    under_way, most = 0, 0
+    made = stage.transport.call
+
+    async def call(url: str, body: bytes, **limits: Any) -> Answer:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await anyio.lowlevel.checkpoint()  # others may begin meanwhile
+        answer = await made(url, body, **limits)
+        under_way -= 1
+        return answer
+
+    stage.transport.call = call  # type: ignore[method-assign]  # counted
+    batch = [intent(1, account=name) for name in ("treasury", "miner", "another")]
+    replies = await stage.chain.broadcast(batch, until=FOREVER)
+    assert most == 1
+    assert M.NOT_SENT not in meanings(replies)
+    assert len(sent_txs(stage)) == len(batch)
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        pytest.param([M.ACCEPTED], Outcome.SUCCESS, id="taken"),
+        pytest.param([M.ALREADY_KNOWN, M.UNKNOWN], Outcome.SUCCESS, id="one taken is a node that works"),
+        pytest.param([M.FEE_TOO_LOW], Outcome.SUCCESS, id="a refusal of the fee"),
+        pytest.param([M.NONCE_GAP], Outcome.SUCCESS, id="of the nonce"),
+        pytest.param([M.NONCE_TOO_LOW], Outcome.SUCCESS, id="of a used nonce"),
+        pytest.param([M.INSUFFICIENT_FUNDS], Outcome.SUCCESS, id="of the funds"),
+        pytest.param([M.CONTENT_REFUSED], Outcome.SUCCESS, id="of the destination"),
+        pytest.param([M.NODE_BROKEN], Outcome.FAILURE, id="it cannot"),
+        pytest.param([M.RATE_LIMITED], Outcome.FAILURE, id="it will not"),
+        pytest.param([M.UNKNOWN], Outcome.FAILURE, id="nobody can read it"),
+        pytest.param([M.UNKNOWN, M.FEE_TOO_LOW], Outcome.FAILURE, id="half a failure is one"),
+        pytest.param([M.PENDING_LIMIT], Outcome.IGNORED, id="our own queue in its pool (N12)"),
+        pytest.param([M.REPLAYED], Outcome.IGNORED, id="our own replay nonce (N10)"),
+        pytest.param([M.PENDING_LIMIT, M.FEE_TOO_LOW], Outcome.SUCCESS, id="it judged one row"),
+    ],
+)
+def test_what_a_broadcast_says_of_its_endpoint(said: list[Meaning], outcome: Outcome) -> None:
+    """§7, what counts: a well-formed refusal is the answer of a node that works."""
+    assert outcome_of([Said(meaning=meaning) for meaning in said]) is outcome
 
 
 async def test_the_kill_switch_keeps_what_waits_for_its_turn() -> None:

@@ -22,7 +22,7 @@ from treasuryd.core.model import (
     Incarnation,
     Owner,
 )
-from treasuryd.errors import Rejected, Transient
+from treasuryd.errors import Corrupt, Rejected, Transient
 from treasuryd.executor.keeper import Keeper
 from treasuryd.executor.mind import Mind
 
@@ -301,6 +301,47 @@ async def test_a_stopping_process_claims_nothing(begin: Begin) -> None:
     second = candidate(history)
     await second.beat()
     assert set(second.mind.leads()) == {PAYER}
+
+
+async def test_what_a_beat_claims_while_the_stop_comes_is_given_back(begin: Begin) -> None:
+    """§6.7: the answer to a claim is on its way when the work has ended: released all the same."""
+    history = await begin()
+    await history.keeper.yield_all()
+    may_answer = anyio.Event()
+
+    class Slow(Fused):
+        """Its claim is done, and not heard of yet."""
+
+        async def claim(self, *args: Any, **kwargs: Any) -> Any:
+            found = await history.store.claim(*args, **kwargs)
+            await may_answer.wait()
+            return found
+
+    slow = cast("Any", Slow(history.store, history.fuse, "store"))
+    history.keeper.world = replace(history.world, store=slow)
+    async with anyio.create_task_group() as group:
+        group.start_soon(history.keeper.beat)
+        await anyio.wait_all_tasks_blocked()
+        history.mind.stopping = True
+        group.start_soon(history.keeper.yield_all)
+        await anyio.wait_all_tasks_blocked()
+        may_answer.set()
+    assert history.mind.held == Held()
+    (row,) = await history.store.leases([PAYER])
+    assert (row.term, row.released) == (2, True)
+
+
+async def test_a_storage_error_at_a_beat_ends_the_process(begin: Begin) -> None:
+    """§7: fatal, wherever it is met: not told and tried again like a locked file."""
+    history = await begin()
+
+    def broken(name: str, after: bool) -> None:
+        if name == "store.renew" and not after:
+            raise Corrupt("disk I/O error")
+
+    history.fuse.watch = broken
+    with pytest.raises(Corrupt, match="disk"):
+        await history.keeper.beat()
 
 
 async def test_an_account_is_reconciled_before_its_lease_is_shown(begin: Begin) -> None:

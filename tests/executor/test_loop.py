@@ -115,6 +115,23 @@ async def test_it_runs_until_stopped_between_two_ticks(begin: Begin) -> None:
     assert not history.mind.task_alive
 
 
+async def test_nobody_has_to_wake_it(begin: Begin) -> None:
+    """§4.9: without a new head, without a submission, it looks again after the poll interval."""
+    history = await begin()
+    history.mind.poll_seconds = 0.0
+    ticks = len(history.events(EventKind.TICKED))
+
+    async def stop_after_three() -> None:
+        while len(history.events(EventKind.TICKED)) < ticks + 3:
+            await anyio.lowlevel.checkpoint()
+        history.mind.stopping = True
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(history.ticker.run)
+            group.start_soon(stop_after_three)
+
+
 @pytest.mark.parametrize("leases", [True, False])
 async def test_leads_names_only_what_is_surely_ours(begin: Begin, leases: bool) -> None:
     """§6.3: past the renew deadline nothing is shown as led."""

@@ -1,6 +1,7 @@
 """One tick when the chain answers badly, late or not at all: what it writes agrees, and what it could not do is told."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.executor.conftest import Begin
@@ -213,6 +214,39 @@ async def test_a_report_says_what_was_done(begin: Begin) -> None:
     assert (first.staged, first.more) == (0, True)
     assert (second.staged, second.sealed, second.sent, second.last_nonce) == (1, 1, 1, 1)
     assert {EventKind.STAGED, EventKind.SEALED, EventKind.SENT} <= {event.kind for event in second.events}
+
+
+async def test_a_batch_takes_one_look_two_commits_one_signature_commit_and_one_record(begin: Begin) -> None:
+    """§4.2, §4.6 to §4.8: whatever its size; each step is durable before the next begins, and nothing is asked twice."""
+    history = await begin()
+    await history.run(3)
+    await history.submit(*(new(f"pay {n}", to=f"tb1to{n}", amount=100_000) for n in range(12)))
+    assert await history.ticker.once()  # the drafts are advanced; now they can be paid
+    commits: list[str] = []
+    for driver, name in zip(history.drivers, ("store", "ledger"), strict=True):
+        driver.write = _counted(driver.write, name, commits)  # type: ignore[method-assign]  # overheard
+    history.fuse.calls.clear()
+    history.fuse.watch = lambda name, after: None if after else commits.append(name)
+
+    await history.ticker.once()
+
+    steps = [
+        "chain.heads", "chain.frame", "store.view", "chain.quote", "signer.vet", "store.stage", "signer.sign",
+        "store.seal", "chain.broadcast", "store.record",
+    ]  # fmt: skip
+    assert [name for name in history.fuse.calls if name in steps] == steps
+    staging = commits[commits.index("store.stage") : commits.index("chain.broadcast")]
+    assert [name for name in staging if name in {"store", "ledger"}] == ["store", "ledger", "store"]
+    assert commits[commits.index("chain.broadcast") :].count("store.record") == 1
+    assert len(history.pooled()) == 12
+
+
+def _counted(write: Any, name: str, commits: list[str]) -> Any:
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        commits.append(name)
+        return await write(*args, **kwargs)
+
+    return counted
 
 
 async def test_the_moment_is_shown_as_soon_as_the_chain_was_read(begin: Begin) -> None:

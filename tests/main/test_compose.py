@@ -9,7 +9,7 @@ from tests.fakes import FakeObserver
 
 from treasuryd.chain.config import EndpointConfig
 from treasuryd.core.model import BreakerMode, BreakerOverride, BreakerState, CallClass, Endpoint
-from treasuryd.main.compose import assembled
+from treasuryd.main.compose import assembled, chain_config
 from treasuryd.settings import load
 
 CONFIG = Path(__file__).parents[2] / "config" / "dev.toml"
@@ -27,6 +27,22 @@ class Door:
     async def _knocked(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.knocks += 1
         writer.close()
+
+
+def test_what_is_set_for_the_chain_reaches_its_adapter() -> None:
+    """§7: breakers, times and bounds as configured, for every endpoint."""
+    breaker = {"failure_threshold": 9, "window_secs": 301.0}
+    times = {"send_seconds": 29.0, "read_seconds": 9.0, "slow_seconds": 7.0, "ban_seconds": 59.0}
+    settings = load(
+        CONFIG,
+        {},
+        {f"breaker.{name}": value for name, value in breaker.items()}
+        | {f"chain.{name}": value for name, value in times.items()},
+    )
+    config = chain_config(settings, (EndpointConfig(name=Endpoint("a"), url="http://127.0.0.1:1"),), {})
+    assert config.breaker == settings.breaker_settings()
+    assert (config.breaker.failure_threshold, config.breaker.window_secs) == (9, 301.0)
+    assert {name: getattr(config, name) for name in times} == times
 
 
 @pytest.mark.parametrize(

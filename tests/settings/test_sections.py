@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from treasuryd.core.breaker import BreakerSettings
 from treasuryd.errors import Rejected
 from treasuryd.settings import Settings
 from treasuryd.settings.layers import known_places
@@ -64,6 +65,16 @@ def test_the_lease_inequalities_are_checked(change: dict[str, float], complaint:
     """protocol.md §6: all settings, inequalities checked at start."""
     with pytest.raises(ValidationError, match=complaint):
         LeaseSection(**change)
+
+
+def test_what_is_set_for_the_breakers_is_what_they_work_with() -> None:
+    """§7: the original never read its window; each setting here reaches the value that decides."""
+    values = {
+        "failure_threshold": 7, "success_threshold": 3, "timeout_secs": 61.0, "window_secs": 301.0, "failure_ratio": 0.25,
+        "min_calls": 21, "open_cap_secs": 601.0, "permit_secs": 121.0,
+    }  # fmt: skip
+    assert BreakerSettings(**values) == Settings.model_validate({"breaker": values}).breaker_settings()  # type: ignore[arg-type]
+    assert values.keys() == BreakerSection.model_fields.keys()
 
 
 def test_breaker_settings_are_judged_by_the_breaker_itself() -> None:
