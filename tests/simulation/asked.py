@@ -15,7 +15,7 @@ from blake3 import blake3
 from tests.simulation.loop import NOBODY
 from tests.simulation.rare import FORTUNE, RareTroubles
 
-from treasuryd.core.model import AccountId, FreezeCause
+from treasuryd.core.model import AccountId, FreezeCause, View
 from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.ledger import Then
 from treasuryd.devnet.server import build_node
@@ -101,31 +101,95 @@ class AskedTroubles(RareTroubles):
             process.stops_at_write = "after"
 
     async def freeze_in_its_work(self) -> None:
-        """A person freezes an account when a tick has read the store, and has done nothing yet."""
+        """A person freezes an account when a tick has read that it has to sign or send, and has done nothing yet."""
         process = self._running()
-        if process is not None and process.mind is not None:
-            process.after_view = lambda: self._soon(self.history.people.freeze_some())
-            process.mind.wake()
+        if process is not None:
 
-    async def thaw_over_a_theft(self) -> None:
-        """A person thaws an account when a tick has read it frozen, and has seen a stranger's nonce."""
-        history, process = self.history, self._running()
-        if process is None or process.mind is None:
-            return
+            def freeze(view: View) -> bool:
+                work = [*view.candidates, *view.unsealed, *view.unsent]
+                if work:
+                    self._soon(self.history.people.freeze(work[0].account))
+                return bool(work)
+
+            process.after_view = freeze
+            await self.history.people.ask()
+
+    async def fill_the_disk_in_its_work(self) -> None:
+        """The disk is full for a moment, in which nobody but the tick writes."""
+        process = self._running()
+        if process is not None:
+            machine = process.machine
+
+            def fill(view: View) -> bool:
+                if view.candidates:
+                    machine.full_disk(full=True)
+                    self.history.loop.call_later(0.15, self._make_room, machine, context=NOBODY)
+                return bool(view.candidates)
+
+            process.after_view = fill
+            await self.history.people.ask()
+
+    @staticmethod
+    def _make_room(machine: Any) -> None:
+        machine.full_disk(full=False)
+
+    async def steal_again(self) -> None:
+        """A stranger's nonce leaves the chain and comes back; a person thaws when a tick has read the account frozen."""
+        history = self.history
         account = self.rare.choice(history.accounts)
-        await history.people.freeze(account)
-        history.ledger.foreign_spend(str(account), to="tb1thief", amount=0, fee=1_067)
-        history.watchman.robbed = True
-        history.met["theft"] += 1
-        history.mine(1)
-        process.after_view = lambda: self._soon(history.people._thaw(account, FreezeCause.PERSON))
-        process.mind.wake()
+        self._rob(account)
+        await asyncio.sleep(0.5)
+        history.watchman.reorganised(1)
+        history.met["reorg"] += 1
+        history.ledger.reorg(1, now=history.loop.time(), then=Then.NEVER)
+        self._wake()
+        await asyncio.sleep(0.5)
+        process = self._running()
+        if process is not None:
+
+            def thaw(view: View) -> bool:
+                self._soon(history.people._thaw(account, FreezeCause.FOREIGN_NONCE))
+                return True
+
+            process.after_view = thaw
+            self._rob(account)
+
+    def _rob(self, account: AccountId) -> None:
+        """A stranger takes the next nonce, in a block of its own."""
+        self.history.ledger.foreign_spend(str(account), to="tb1thief", amount=0, fee=1_067)
+        self.history.watchman.robbed = True
+        self.history.met["theft"] += 1
+        self.history.mine(1)
+        self._wake()
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
         """Have the world do something by itself."""
         task = self.history.loop.create_task(work, context=contextvars.Context())
         self.doing.add(task)
         task.add_done_callback(self.doing.discard)
+
+    async def lag_at_the_lookup(self) -> None:
+        """Every endpoint lags when something is looked up, and at no other time."""
+        history, process = self.history, self._running()
+        if process is None:
+            return
+
+        def lag(view: View) -> bool:
+            if view.consumed:
+                self._lag(5)
+                history.wires.nodes.between = lambda method: self._lag(0) if method == "tx_status" else None
+                history.loop.call_later(1.0, self._lag, 0, context=NOBODY)
+            return bool(view.consumed)
+
+        process.after_view = lag
+        await history.people.ask()
+        await asyncio.sleep(0.6)
+        history.mine(1)
+        self._wake()
+
+    def _lag(self, blocks: int) -> None:
+        for node in self.history.node_list:
+            node.switches.lag = blocks
 
     async def crash_at_recording(self) -> None:
         """A process dies when it is about to record what it has sent."""
@@ -179,15 +243,6 @@ class AskedTroubles(RareTroubles):
                 await self.history.people.cancel(first)
                 return
 
-    async def lag_in_bad_weather(self) -> None:
-        """One endpoint lags far behind the others, and calls fail."""
-        history = self.history
-        self.rare.choice(history.node_list).switches.lag = self.rare.choice((2, 5))
-        history.wires.weather = 0.3
-        history.watchman.bent = True
-        history.met["lag"] += 1
-        history.trace("an endpoint lags, and the network fails 30% of all calls")
-
     async def fork_one(self) -> None:
         """One of several endpoints names other blocks than the others do, but for the newest one, for a while."""
         history = self.history
@@ -196,11 +251,23 @@ class AskedTroubles(RareTroubles):
             history.trace("the first endpoint names other blocks")
             history.loop.call_later(2.0 + 4.0 * self.rare.random(), self._be_modest, context=NOBODY)
 
+    async def refuse_and_cancel(self) -> None:
+        """No pool takes two new payments; a person cancels the later one, and then the one before it."""
+        for node in self.history.node_list:
+            node.faults.add(Wrong.REFUSE, times=None, verdict="MempoolFull")
+        self.history.loop.call_later(8.0, self._relent, context=NOBODY)
+        await self.history.people.ask()
+        await self.history.people.ask()
+        await asyncio.sleep(0.8)
+        await self.cancel_downwards()
+
     async def boast(self) -> None:
         """For a block or two the accounts that nodes show run ahead of their blocks; then that block never comes."""
         history = self.history
         if any(isinstance(node.ledger, Ahead) for node in history.node_list):
             return
+        await history.people.ask()
+        await asyncio.sleep(0.6)
         history.mine(1)
         shown = Ahead(history.ledger)
         history.watchman.reorganised(1)
@@ -209,6 +276,7 @@ class AskedTroubles(RareTroubles):
         for node in history.node_list:
             node.ledger = shown  # type: ignore[assignment]
         history.trace("accounts are shown ahead of their blocks")
+        self._wake()
         seconds = history.settings.block_seconds * (0.5 + self.rare.random())
         history.loop.call_later(seconds, self._be_modest, context=NOBODY)
 

@@ -32,6 +32,7 @@ from treasuryd.core.model import (
     Incarnation,
     Owner,
     UnixSeconds,
+    View,
 )
 from treasuryd.errors import Corrupt, Exit
 from treasuryd.executor.auditor import Auditor
@@ -119,9 +120,9 @@ class WatchedStore(SqliteStore):
     async def view(self, *args: Any, **kwargs: Any) -> Any:
         seen = await super().view(*args, **kwargs)
         self.process.history.watchman.viewed(self.process, seen)
-        then, self.process.after_view = self.process.after_view, None
-        if then is not None:
-            then()
+        then = self.process.after_view
+        if then is not None and then(seen):
+            self.process.after_view = None
             await asyncio.sleep(0.05)
         return seen
 
@@ -184,7 +185,8 @@ class Process:
         self.ends_by: float | None = None  # its storage failed: by the protocol it ends by itself until then
         self.held: list[asyncio.Handle] = []
         self.verb = ""  # the transaction that it is in
-        self.after_view: Callable[[], object] | None = None  # what happens once a tick has read the store
+        # what happens once a tick has read the store; answers whether it did
+        self.after_view: Callable[[View], bool] | None = None
         self.stops_at_write = ""  # whether it is stopped "before" its next write as a leader, or "after" it
         self.steps_left = machine.crash_steps
         self.statements_left = machine.crash_statements

@@ -109,7 +109,8 @@ BUGS: Final = (
         world={
             "kind": Evidence.BALANCE,
             "accounts": 1,
-            "often": (("cancel_downwards", 15.0), ("ask", 10.0), ("stubborn", 10.0)),
+            "alike": True,
+            "often": (("refuse_and_cancel", 10.0),),
         },
     ),
     Bug(

@@ -134,6 +134,6 @@ BUGS: Final = (
         rule="§7",
         story="a process goes on after its storage failed",
         plant=survive_its_storage,
-        world={"often": (("fill_disk", 12.0), ("ask", 10.0))},
+        world={"accounts": 1, "often": (("fill_the_disk_in_its_work", 12.0),)},
     ),
 )

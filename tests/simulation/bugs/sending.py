@@ -257,10 +257,7 @@ BUGS: Final = (
         rule="R14",
         story="a tick under way goes on sending for an account that its own process was told to halt",
         plant=ignore_the_halt,
-        world={
-            "at_home": True,
-            "often": (("freeze_in_its_work", 15.0), ("ask", 12.0), ("decide_some", 10.0)),
-        },
+        world={"at_home": True, "often": (("freeze_in_its_work", 12.0), ("decide_some", 10.0))},
     ),
     Bug(
         name="one_refusal_is_poison",
