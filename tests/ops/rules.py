@@ -47,7 +47,8 @@ def raw_labels(name: str) -> frozenset[str] | None:
 def everything() -> tuple[list[Rule], list[Rule]]:
     """All recording rules, in the order in which they may build upon each other, and all alerts."""
     recorded: dict[str, frozenset[str]] = {}
-    rules, alerts = [], []
+    rules: list[Rule] = []
+    alerts: list[Rule] = []
     for file in (*RECORDING, ALERTING):
         for group in groups(file):
             for body in group["rules"]:
