@@ -1,0 +1,411 @@
+"""What each verb says of what it did: its events, its journal entry and its refusals, to the last word."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from tests.store.kit import OTHER, PAYER, RIVAL, Bench, block, opened, seen, sent, signed
+
+from treasuryd.core.changes import (
+    Advanced,
+    BaselineMoved,
+    Booked,
+    Burned,
+    FrozenNow,
+    HoldSet,
+    QuarantinedNow,
+    Rewound,
+    Unproven,
+    VariantStaged,
+)
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.model import (
+    BalanceKind,
+    BaseUnits,
+    DisbursementId,
+    Epoch,
+    FreezeCause,
+    Height,
+    Hold,
+    IntentId,
+    Meaning,
+    Nonce,
+    NotWritten,
+    Refused,
+    Status,
+    VariantKind,
+)
+from treasuryd.sqlite.inline import InlineDriver
+
+CHAIN = f"account:{PAYER}"
+
+
+@pytest.fixture
+async def payer() -> AsyncIterator[Bench]:
+    """A bench whose payer's account is adopted."""
+    driver = await opened(InlineDriver)
+    bench = Bench(driver)
+    await bench.adopt(PAYER)
+    yield bench
+    await driver.close()
+
+
+def event(kind: EventKind, *ids: int, severity: Severity = Severity.INFO, **more: Any) -> Event:
+    """One fact of the payer's account, of as many rows as it names."""
+    count = more.pop("count", max(1, len(ids)))
+    return Event(
+        kind=kind, severity=severity, account=PAYER, count=count, ids=tuple(map(DisbursementId, ids)), **more
+    )
+
+
+def warning(kind: EventKind, *ids: int, **more: Any) -> Event:
+    return event(kind, *ids, severity=Severity.WARNING, **more)
+
+
+def without_times(events: Sequence[Event]) -> list[Event]:
+    """Events without how long things took (test_stages.py looks at that)."""
+    return [replace(one, seconds=(), step_seconds=()) for one in events]
+
+
+async def entry(bench: Bench) -> tuple[str, str, dict[str, Any]]:
+    """The newest journal entry: chain, verb and what it says, without its place and its statements."""
+    [(chain, verb, body)] = await bench.sql("SELECT chain, verb, body FROM journal ORDER BY id DESC LIMIT 1")
+    said = orjson.loads(body)
+    return chain, verb, {what: rows for what, rows in said.items() if what not in {"rows", "tx"}}
+
+
+async def test_a_payment_is_told_from_its_nonce_to_its_end(payer: Bench) -> None:
+    """protocol.md §3: each verb one entry of the account's chain, and the facts that a person may count."""
+    assert await entry(payer) == (CHAIN, "record", {"adopted": [[1, 1_050]]})
+    staged = await payer.stage(await payer.insert(2))
+    assert await entry(payer) == (CHAIN, "stage", {"staged": [[1, 1, 1, 100], [2, 2, 2, 100]]})
+    sealed = await payer.seal(staged)
+    assert await entry(payer) == (CHAIN, "seal", {"sealed": 2})
+
+    told = await payer.written(
+        replace(sent(sealed[0], Meaning.UNKNOWN), detail="it said so"), sent(sealed[1])
+    )
+    assert without_times(told.events) == [
+        event(EventKind.SENT, 1, reason="unknown", detail="it said so"),
+        event(EventKind.SENT, 2, reason="accepted"),
+    ]
+    assert await entry(payer) == (CHAIN, "record", {"sent unknown": 1, "sent accepted": 1})
+
+    told = await payer.written(seen(sealed[0], 1_050, fee=101), seen(sealed[1], 1_050))
+    paid = {"amount": BaseUnits(2_000), "fee": BaseUnits(201)}
+    assert without_times(told.events) == [event(EventKind.INCLUDED, 1, 2, reason="payment", **paid)]
+    included = f"included 1050 {block(1_050)} hash"
+    assert await entry(payer) == (CHAIN, "record", {included: [[1, 1, 101], [2, 1, 100]]})
+
+    told = await payer.bury()
+    assert without_times(told.events) == [event(EventKind.FINAL, 1, 2)]
+    assert await entry(payer) == (CHAIN, "record", {"final": [[1_050, block(1_050), [1, 2]]]})
+    told = await payer.finalize(settled=106)
+    assert without_times(told.events) == [event(EventKind.FINALIZED, 1, 2)]
+    assert await entry(payer) == (CHAIN, "record", {"finalized": [1, 2]})
+
+
+async def test_a_cancel_is_told_from_its_order_to_its_end(payer: Bench) -> None:
+    """R7: the variant, its unit and its fee, and what becomes of the disbursement."""
+    [intent] = await payer.pay(await payer.insert())
+    ordered = VariantStaged(
+        account=PAYER, intent_id=intent.id, number=2, kind=VariantKind.CANCEL, fee=BaseUnits(300)
+    )
+    told = await payer.written(ordered)
+    assert told.events == (event(EventKind.VARIANT_STAGED, 1, reason="cancel"),)
+    assert await entry(payer) == (CHAIN, "record", {"variant": [[1, 2, "cancel", 300]]})
+    [both] = await payer.seal((await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed)
+    assert await entry(payer) == (CHAIN, "seal", {"sealed": 1})
+    told = await payer.written(seen(both, 1_050, fee=300))
+    assert without_times(told.events) == [
+        event(EventKind.INCLUDED, 1, reason="cancel", amount=BaseUnits(1), fee=BaseUnits(300))
+    ]
+    told = await payer.bury()
+    why = "its cancel variant is final"
+    assert without_times(told.events) == [
+        warning(EventKind.VOIDED, 1, reason="cancelled", detail=why),
+        warning(EventKind.HELD, 1, reason="needs_release", detail=why),
+    ]
+    assert await entry(payer) == (
+        CHAIN,
+        "record",
+        {"voided": [[1, "cancelled", "needs_release"]], "held": [[1, "needs_release"]]},
+    )
+
+
+async def test_a_cancel_that_was_asked_for_is_told_as_rolled_back(payer: Bench) -> None:
+    """§2: in the entry that voids its intent, with the proof."""
+    [item] = await payer.insert()
+    [intent] = await payer.pay([item])
+    await payer.sql("UPDATE disbursement SET cancel_requested = 'stop' WHERE id = ?", item)
+    told = await payer.written(Burned(account=PAYER, intent_id=intent.id, detail="a stranger's"))
+    assert without_times(told.events) == [
+        warning(EventKind.VOIDED, 1, reason="burned", detail="a stranger's"),
+        event(EventKind.ROLLED_BACK, 1, reason="cancelled"),
+    ]
+    assert await entry(payer) == (
+        CHAIN,
+        "record",
+        {"voided": [[1, "burned", "needs_release"]], "rolled_back": [[1]]},
+    )
+
+
+async def test_what_a_stranger_leaves_is_told(payer: Bench) -> None:
+    """R5, R14: what is void, what nobody can prove, and an account that stands still."""
+    one, two = await payer.pay(await payer.insert(2))
+    told = await payer.written(
+        Burned(account=PAYER, intent_id=one.id, detail="a stranger's"),
+        Unproven(
+            account=PAYER,
+            intent_id=two.id,
+            first=payer.frame(height=1_051, tb1payee=5),
+            second=payer.frame(height=1_055, tb1payee=6),
+        ),
+    )
+    assert without_times(told.events) == [
+        warning(EventKind.VOIDED, 1, reason="burned", detail="a stranger's"),
+        warning(EventKind.HELD, 1, reason="needs_release", detail="a stranger's"),
+        event(
+            EventKind.AMBIGUOUS,
+            2,
+            severity=Severity.PAGE,
+            detail="nonce 2: consumed between heights 1051 and 1055, by what is unproven",
+        ),
+    ]
+    assert await entry(payer) == (
+        CHAIN,
+        "record",
+        {
+            "voided": [[1, "burned", "needs_release"]],
+            "held": [[1, "needs_release"]],
+            "ambiguous": [[2, 1_051, 1_055]],
+        },
+    )
+    shown = {"treasury": [payer.balance, payer.nonce], "tb1payee": [5, 0]}
+    [kept] = await payer.sql(
+        "SELECT first_height, first_hash, second_height, second_hash, first FROM ambiguity"
+    )
+    assert kept[:4] == (1_051, block(1_051), 1_055, block(1_055))
+    assert orjson.loads(kept[4]) == {"base_fee": 1, "holdings": shown}
+
+    told = await payer.written(
+        FrozenNow(account=PAYER, cause=FreezeCause.FOREIGN_NONCE, detail="spent", thaw_above=Nonce(4))
+    )
+    assert told.events == (
+        event(EventKind.ACCOUNT_FROZEN, severity=Severity.PAGE, reason="foreign_nonce", detail="spent"),
+    )
+    assert await entry(payer) == (CHAIN, "record", {"frozen": [["foreign_nonce", "spent", 4]]})
+    told = await payer.written(QuarantinedNow(account=PAYER, detail="older"))
+    assert told.events == (event(EventKind.ACCOUNT_QUARANTINED, severity=Severity.PAGE, detail="older"),)
+    assert await entry(payer) == (CHAIN, "record", {"quarantined": ["older"]})
+
+
+async def test_a_frame_without_a_base_fee_is_kept_as_such(payer: Bench) -> None:
+    """§5.1: the person who judges sees that it was not read."""
+    [intent] = await payer.pay(await payer.insert())
+    bare = replace(payer.frame(height=1_051), base_fee=None)
+    await payer.written(Unproven(account=PAYER, intent_id=intent.id, first=bare, second=bare))
+    [(kept,)] = await payer.sql("SELECT second FROM ambiguity")
+    assert orjson.loads(kept)["base_fee"] is None
+
+
+async def test_a_reorg_is_told_with_all_that_it_takes_back(payer: Bench) -> None:
+    """R9: which payments are open again, what is reversed, where the baseline stands."""
+    one, two = await payer.pay(await payer.insert(2))
+    before = payer.frame()
+    payer.height = Height(1_055)
+    await payer.written(
+        seen(one, 1_055),
+        Unproven(account=PAYER, intent_id=two.id, first=before, second=payer.frame()),
+    )
+    told = await payer.written(
+        Booked(account=PAYER, kind=BalanceKind.FUNDING, delta=50, height=Height(1_055)),
+        BaselineMoved(account=PAYER, frame=payer.frame(), keep_from=Height(0)),
+    )
+    assert told.events == (
+        event(EventKind.BALANCE_MOVED, reason="funding", amount=BaseUnits(50)),
+        event(EventKind.BASELINE_MOVED, severity=Severity.DEBUG),
+    )
+    assert await entry(payer) == (
+        CHAIN,
+        "record",
+        {"booked": [["funding", 50, 1_055]], "baseline": [[1_055, block(1_055)]]},
+    )
+    told = await payer.written(Rewound(account=PAYER, to=before))
+    assert told.events == (
+        warning(EventKind.REORGED, 1, 2),
+        warning(EventKind.BASELINE_MOVED, reason="rewound", detail="back to height 1050"),
+    )
+    assert await entry(payer) == (CHAIN, "record", {"reorged": [[1, 2]], "rewound": [[1_050, block(1_050)]]})
+    reversed_ = await payer.sql(
+        "SELECT kind, delta, fee, disbursement_id, intent_id, height FROM balance_event"
+        " WHERE kind = 'reversal' ORDER BY id"
+    )
+    assert reversed_ == [("reversal", 1_100, 0, 1, 1, 1_050), ("reversal", -50, 0, None, None, 1_050)]
+
+
+async def test_what_moves_a_disbursement_is_told(payer: Bench) -> None:
+    """§2: from where to where, and each hold with its name."""
+    [item] = await payer.insert(status="draft")
+    moved = Advanced(
+        account=PAYER,
+        disbursement_id=item,
+        was=Status.DRAFT,
+        to=Status.TIMELOCKED,
+        ready_epoch=Epoch(1),
+    )
+    told = await payer.written(moved)
+    assert without_times(told.events) == [event(EventKind.ADVANCED, 1, reason="timelocked")]
+    assert await entry(payer) == (
+        CHAIN,
+        "record",
+        {"advanced": [[1, "draft", "timelocked", None, None, None, 1, None]]},
+    )
+    lost = HoldSet(account=PAYER, disbursement_id=item, hold=Hold.APPROVAL_LOST, detail="the recount")
+    told = await payer.written(lost)
+    assert told.events == (warning(EventKind.HELD, 1, reason="approval_lost", detail="the recount"),)
+    assert await entry(payer) == (CHAIN, "record", {"held": [[1, "approval_lost"]]})
+    told = await payer.written(replace(lost, hold=None))
+    assert told.events == (event(EventKind.RELEASED, 1, reason="approval_lost"),)
+    assert await entry(payer) == (CHAIN, "record", {"released": [[1, "approval_lost"]]})
+
+
+async def test_what_the_signer_refuses_is_told_from_the_last_one_down(payer: Bench) -> None:
+    """R5 c: why, in the signer's words where it has some; the first one is held, the others wait again."""
+    items = await payer.insert(3)
+    one, two, three = await payer.stage(items)
+    refused = [
+        Refused(row=0, reason="policy", intent_id=one.id, final=True, first=True, detail="too large"),
+        Refused(row=1, reason="behind", intent_id=two.id, final=True),
+        Refused(row=2, reason="behind", intent_id=three.id, final=True),
+    ]
+    told = await payer.store.unstage(refused, payer.held)
+    assert told.unwritten == ()
+    assert told.events == (
+        warning(EventKind.UNSTAGED, 3, 2, 1, reason="never_bound", detail="behind"),
+        warning(EventKind.HELD, 1, reason="refused", detail="too large"),
+    )
+    assert await entry(payer) == (
+        CHAIN,
+        "unstage",
+        {
+            "voided": [[3, "never_bound", None], [2, "never_bound", None], [1, "never_bound", "refused"]],
+            "held": [[1, "refused"]],
+        },
+    )
+    assert await payer.sql("SELECT hold_detail FROM disbursement WHERE id = ?", items[0]) == [("too large",)]
+
+
+async def test_what_cannot_be_unstaged_is_named_row_by_row(payer: Bench) -> None:
+    """R5 c: an intent that is not there, one of another holder, one with a live nonce behind it."""
+    await payer.adopt(OTHER)
+    one, two, three = await payer.stage(await payer.insert(3))
+    [theirs] = await payer.stage(await payer.insert(account=OTHER))
+    await Bench(payer.driver, me=RIVAL).claim(OTHER)
+    rows = [
+        Refused(row=place, reason="policy", intent_id=id_, final=True)
+        for place, id_ in enumerate((IntentId(99), theirs.id, two.id, one.id))
+    ]
+    told = await payer.store.unstage(rows, payer.held)
+    assert told.unwritten == (
+        NotWritten(row=0, reason="changed", detail="intent 99"),
+        NotWritten(row=1, reason="fenced", detail=OTHER),
+        NotWritten(row=2, reason="not_last", detail="nonce 2 is not the last one"),
+        NotWritten(row=3, reason="not_last", detail="nonce 1 is not the last one"),
+    )
+    assert told.events == ()
+    gap = await payer.store.unstage([replace(rows[0], intent_id=three.id), rows[3]], payer.held)
+    assert gap.unwritten == (NotWritten(row=1, reason="not_last", detail="nonce 1 is not the last one"),)
+    assert await payer.sql("SELECT state FROM intent WHERE account = ? ORDER BY id", PAYER) == [
+        ("staged",),
+        ("staged",),
+        ("void",),
+    ]
+
+
+async def test_what_cannot_be_staged_or_sealed_is_named(payer: Bench) -> None:
+    """R10: the row, the reason, and which one it is about."""
+    [item] = await payer.insert()
+    [draft] = await payer.drafts([item])
+    answers = await payer.store.stage(
+        [replace(draft, disbursement_id=DisbursementId(99)), draft, draft], payer.held, at=payer.at()
+    )
+    assert answers[0] == NotWritten(row=0, reason="missing", detail="disbursement 99")
+    assert not isinstance(answers[1], NotWritten)
+    assert answers[1].staged_at == payer.unix
+    assert answers[2] == NotWritten(row=2, reason="missing", detail=f"disbursement {item}")
+    [row] = signed([answers[1]])
+    assert list(await payer.store.seal([replace(row, variant=7)], payer.held)) == [
+        NotWritten(row=0, reason="missing", detail=f"intent {answers[1].id}")
+    ]
+
+
+async def test_one_row_that_is_not_written_keeps_no_other_from_it(payer: Bench) -> None:
+    """R10: of each kind of change the first names what is not there; the second one is written."""
+    one, two, three = await payer.pay(await payer.insert(3))
+    gone = IntentId(99)
+
+    def variant(of: IntentId) -> VariantStaged:
+        return VariantStaged(
+            account=PAYER, intent_id=of, number=2, kind=VariantKind.PAYMENT, fee=BaseUnits(300)
+        )
+
+    frame = payer.frame()
+    for missing, there in (
+        (variant(gone), variant(one.id)),
+        (replace(sent(two), intent_id=gone), sent(two)),
+        (replace(seen(two, 1_050), intent_id=gone), seen(two, 1_050)),
+        (
+            Unproven(account=PAYER, intent_id=gone, first=frame, second=frame),
+            Unproven(account=PAYER, intent_id=three.id, first=frame, second=frame),
+        ),
+        (Burned(account=PAYER, intent_id=gone), Burned(account=PAYER, intent_id=one.id)),
+    ):
+        told = await payer.record([missing, there])
+        assert [(row.row, row.reason) for row in told.unwritten] == [(0, "changed")]
+        assert told.events
+    states = await payer.sql("SELECT state FROM intent ORDER BY id")
+    assert states == [("void",), ("included",), ("ambiguous",)]
+    assert await payer.sql("SELECT fee FROM variant WHERE intent_id = ? AND number = 2", one.id) == [(300,)]
+
+
+async def test_funds_are_counted_to_the_unit_within_one_batch(payer: Bench) -> None:
+    """D36: amount and fee of each one bound are gone for the next; what is there exactly is enough."""
+    low = Bench(payer.driver)
+    low.balance = BaseUnits(2 * (1_000 + 100))
+    await low.adopt(OTHER)
+    ids = await low.insert(3, account=OTHER)
+    answers = await low.store.stage(await low.drafts(ids), low.held, at=low.at())
+    assert [getattr(row, "reason", "bound") for row in answers] == [
+        "bound",
+        "bound",
+        "held:insufficient_funds",
+    ]
+
+
+async def test_the_marks_rise_with_each_batch_whatever_its_order(payer: Bench) -> None:
+    """R11: the highest nonce, the highest disbursement, and the term under which it was sealed."""
+    ids = await payer.insert(3)
+    staged = await payer.stage(reversed(ids))
+    await payer.seal([staged[1], staged[0]])
+    marks = (await payer.store.sealed_marks([PAYER]))[PAYER]
+    assert (marks.nonce, marks.disbursement_id, marks.term) == (2, ids[2], 1)
+    await payer.claim(PAYER)
+    await payer.seal([staged[2]])
+    marks = (await payer.store.sealed_marks([PAYER]))[PAYER]
+    assert (marks.nonce, marks.disbursement_id, marks.term) == (3, ids[2], 2)
+
+
+async def test_sealed_again_after_a_variant_it_is_to_be_sent_again(payer: Bench) -> None:
+    """R6: with a variant still unsealed it waits for the signer, with all sealed for its sending."""
+    [intent] = await payer.stage(await payer.insert())
+    bump = VariantStaged(
+        account=PAYER, intent_id=intent.id, number=2, kind=VariantKind.PAYMENT, fee=BaseUnits(300)
+    )
+    await payer.written(bump)
+    await payer.seal([intent])
+    assert await payer.sql("SELECT step, state FROM intent") == [("sign", "signed")]
+    await payer.seal((await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed)
+    assert await payer.sql("SELECT step, state FROM intent") == [("send", "signed")]
