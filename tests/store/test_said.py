@@ -94,7 +94,7 @@ async def test_a_payment_is_told_from_its_nonce_to_its_end(payer: Bench) -> None
     assert await entry(payer) == (CHAIN, "record", {"sent unknown": 1, "sent accepted": 1})
 
     told = await payer.written(seen(sealed[0], 1_050, fee=101), seen(sealed[1], 1_050))
-    paid = {"amount": BaseUnits(2_000), "fee": BaseUnits(201)}
+    paid: dict[str, Any] = {"amount": BaseUnits(2_000), "fee": BaseUnits(201)}
     assert without_times(told.events) == [event(EventKind.INCLUDED, 1, 2, reason="payment", **paid)]
     included = f"included 1050 {block(1_050)} hash"
     assert await entry(payer) == (CHAIN, "record", {included: [[1, 1, 101], [2, 1, 100]]})
