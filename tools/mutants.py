@@ -28,7 +28,9 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import Phase
 from mutmut.__main__ import collect_source_file_mutation_data, create_mutants
 from mutmut.mutation.data import MutantLineSpans
 from mutmut.mutation.diff_apply import get_diff_for_mutant
@@ -270,6 +272,10 @@ def main() -> int:
     changes, _ = collect_source_file_mutation_data(mutant_names=())
     paths = {name: data.path for data, name, _ in changes}
     refused = typed(set(map(str, paths.values()))) if given.typed else set[str]()
+    # a failing example is enough, and the one found for a change says nothing of the next
+    quick = hypothesis.settings(phases=[Phase.explicit, Phase.generate], database=None)
+    hypothesis.settings.register_profile("mutants", quick)
+    hypothesis.settings.load_profile("mutants")
     plugin = Plugin([name for name in paths if name not in refused], given.children, given.enough)
     quiet = [
         "-q",
