@@ -163,6 +163,14 @@ def test_a_strangers_nonce_between_ours_is_named(lab: Lab) -> None:
     assert lab.state(2) is State.INCLUDED
 
 
+def test_an_account_frozen_for_something_graver_hears_of_the_first_foreign_nonce(lab: Lab) -> None:
+    """R14: thawing waits for it, whatever the account stands still for."""
+    lab.accounts[TREASURY] = replace(lab.account(), state=AccountState.FROZEN, cause=FreezeCause.DEEP_REORG)
+    lab.mine(stranger())
+    lab.tick()
+    assert [change.thaw_above for change in lab.frozen] == [1]
+
+
 def test_thawing_waits_for_the_higher_of_nobodys_and_the_absent(lab: Lab) -> None:
     """R14: nonce 1 is nobody's, nonce 2 was ours and a stranger used it."""
     lab.add(intent(2))
@@ -254,6 +262,8 @@ def test_a_list_that_was_cut_is_settled_part_by_part(lab: Lab) -> None:
     [
         pytest.param({"variant": 9}, id="a variant that we never made"),
         pytest.param({"height": None}, id="no height"),
+        pytest.param({"height": Height(0)}, id="below the first block"),
+        pytest.param({"block_hash": BlockHash("")}, id="an empty block hash"),
         pytest.param({"block_hash": None}, id="no block"),
         pytest.param({"fee_charged": None}, id="no charge"),
         pytest.param({"height": Height(99)}, id="above the frame"),

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.core.chainlab import (
@@ -352,6 +353,23 @@ def test_a_reorg_deeper_than_finality_freezes_every_account(evidence: Evidence) 
     assert lab.state(1) is State.BROADCAST
     lab.mine()
     assert not of_type(lab.tick(), FrozenNow)
+
+
+def test_whoever_froze_an_account_before_a_deep_reorg_freezes_it_for_that() -> None:
+    """R9: a drill is not what a person has to lift then, neither where it is found nor in another account."""
+    lab = paid(Evidence.HASH)
+    other = AccountId("other")
+    drill: dict[str, Any] = {"state": AccountState.FROZEN, "cause": FreezeCause.PERSON}
+    lab.accounts[TREASURY] = replace(lab.account(), **drill)
+    lab.accounts[other] = Account(id=other, **drill)
+    lab.reorg(DEPTH + 1)
+    for _ in range(DEPTH + 2):
+        lab.mine()
+    lab.tick()
+    assert [(one.account, one.cause) for one in lab.frozen] == [
+        (TREASURY, FreezeCause.DEEP_REORG),
+        (other, FreezeCause.DEEP_REORG),
+    ]
 
 
 def test_a_reorg_whose_ground_is_unknown_waits() -> None:
