@@ -8,7 +8,17 @@ from tests.matrix import Row
 from tests.world import ADA, AMOUNT, PAYER, RULES, History, new
 
 from treasuryd.core.events import EventKind, Severity
-from treasuryd.core.model import AccountState, DisbursementId, Evidence, State, Status
+from treasuryd.core.model import (
+    AccountState,
+    BreakerMode,
+    BreakerOverride,
+    CallClass,
+    DisbursementId,
+    Endpoint,
+    Evidence,
+    State,
+    Status,
+)
 from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.node import Node
 from treasuryd.devnet.server import build_node
@@ -144,6 +154,31 @@ async def test_a_frozen_account_sends_nothing(begin: Begin, evidence: Evidence) 
 
     assert await history.desk.intents(later) == []
     assert history.transport.methods.count("submit_tx") == sends
+
+
+@pytest.mark.matrix(Row.STRANGER)
+async def test_the_tick_that_finds_a_stranger_sends_nothing_of_the_account(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """§4.3, R14: settled first, and decided from what was settled: what was sealed by then does not leave either."""
+    history = await begin(evidence)
+    await history.run(2)
+    shut = BreakerOverride(
+        endpoint=Endpoint("node-0"), call_class=CallClass.SEND, mode=BreakerMode.FORCED_OPEN, reason="test"
+    )
+    history.chain.force([shut])
+    items = await history.submit(new("rent"), new("wages", to="tb1bob"))
+    for _ in range(3):
+        await history.step(blocks=0)
+    assert {(await history.intent(item)).state for item in items} == {State.SIGNED}
+
+    history.chain.force([replace(shut, mode=BreakerMode.AUTO)])
+    history.node.ledger.foreign_spend(PAYER, to="tb1thief", amount=5, fee=1_000)
+    await history.run(3)
+
+    assert (await history.account()).state is AccountState.FROZEN
+    assert history.transport.methods.count("submit_tx") == 0
+    assert history.pooled() == []
 
 
 @pytest.mark.matrix(Row.STRANGER)
