@@ -29,9 +29,10 @@ _UNPOOLED: Final = (
     "WHERE i.live = 1 AND i.state IN ('signed', 'broadcast') AND d.cancel_requested IS NULL AND NOT EXISTS "
     "(SELECT 1 FROM variant v WHERE v.intent_id = i.id AND v.pooled) ORDER BY 1, 2"
 )
+_STAGED: Final = "SELECT account FROM intent WHERE state = 'staged'"
 _IN_LINE: Final = (
-    "SELECT i.account, i.nonce, count(DISTINCT v.kind) FROM intent i JOIN variant v ON v.intent_id = i.id "
-    "WHERE i.live = 1 AND i.state = 'broadcast' AND v.tx_hash IS NOT NULL GROUP BY i.id ORDER BY 1, 2"
+    "SELECT account, nonce, disbursement_id FROM intent WHERE live = 1 AND state = 'broadcast' "
+    "AND disbursement_id IS NOT NULL ORDER BY 1, 2"
 )
 
 
@@ -101,18 +102,18 @@ class AskedTroubles(RareTroubles):
             process.stops_at_write = "after"
 
     async def freeze_in_its_work(self) -> None:
-        """A person freezes an account when a tick has read that it has to sign or send, and has done nothing yet."""
+        """A person freezes an account when a tick has staged something of it, and has not had it signed yet."""
         process = self._running()
         if process is not None:
 
-            def freeze(view: View) -> bool:
-                work = [*view.candidates, *view.unsealed, *view.unsent]
-                if work:
-                    self._soon(self.history.people.freeze(work[0].account))
-                return bool(work)
+            def freeze() -> bool:
+                staged = self.history.rows(_STAGED)
+                if staged:
+                    self._soon(self.history.people.freeze(staged[0][0]))
+                return bool(staged)
 
-            process.after_view = freeze
-            await self.history.people.ask()
+            process.after_write = freeze
+            await self._ask()
 
     async def fill_the_disk_in_its_work(self) -> None:
         """The disk is full for a moment, in which nobody but the tick writes."""
@@ -127,7 +128,7 @@ class AskedTroubles(RareTroubles):
                 return bool(view.candidates)
 
             process.after_view = fill
-            await self.history.people.ask()
+            await self._ask()
 
     @staticmethod
     def _make_room(machine: Any) -> None:
@@ -153,6 +154,28 @@ class AskedTroubles(RareTroubles):
 
             process.after_view = thaw
             self._rob(account)
+
+    async def steal_two(self) -> None:
+        """Of two nonces that a stranger took the later one leaves the chain for good, and a person thaws at once."""
+        history = self.history
+        account = self.rare.choice(history.accounts)
+        self._rob(account)
+        self._rob(account)
+        await asyncio.sleep(0.5)
+        history.watchman.reorganised(1)
+        history.met["reorg"] += 1
+        history.ledger.reorg(1, now=history.loop.time(), then=Then.NEVER, blocks=1)
+        self._wake()
+        await asyncio.sleep(0.5)
+        await history.people._thaw(account, FreezeCause.FOREIGN_NONCE)
+
+    async def _ask(self) -> None:
+        """Somebody submits something, and it is on its way in two ticks."""
+        await self.history.people.ask()
+        self._wake()
+        await asyncio.sleep(0.3)
+        self._wake()
+        await asyncio.sleep(0.3)
 
     def _rob(self, account: AccountId) -> None:
         """A stranger takes the next nonce, in a block of its own."""
@@ -182,8 +205,7 @@ class AskedTroubles(RareTroubles):
             return bool(view.consumed)
 
         process.after_view = lag
-        await history.people.ask()
-        await asyncio.sleep(0.6)
+        await self._ask()
         history.mine(1)
         self._wake()
 
@@ -266,8 +288,7 @@ class AskedTroubles(RareTroubles):
         history = self.history
         if any(isinstance(node.ledger, Ahead) for node in history.node_list):
             return
-        await history.people.ask()
-        await asyncio.sleep(0.6)
+        await self._ask()
         history.mine(1)
         shown = Ahead(history.ledger)
         history.watchman.reorganised(1)
@@ -312,20 +333,22 @@ class AskedTroubles(RareTroubles):
         self.history.trace("our own chain is served")
 
     async def rob_the_one_before(self) -> None:
-        """A stranger takes the nonce before one that has two payloads out, which is mined; dust lands in the sink."""
+        """A stranger takes the nonce before one that is being cancelled, whose payment is mined; dust lands in the sink."""
         history = self.history
-        rows = [row for row in history.rows(_IN_LINE) if row[1] > self._count(row[0])]
-        for account, nonce, kinds in rows:
-            if kinds == 2 and nonce == self._count(account) + 2:
-                history.ledger.foreign_spend(account, to="tb1thief", amount=0, fee=1_067)
-                history.ledger.deposit(str(history.rules.sink_of(AccountId(account))), 1)
-                history.mine(1)
-                history.watchman.robbed = True
-                history.met["theft"] += 1
-                history.trace(f"a stranger takes the nonce before {nonce} of {account}")
+        await self._ask()
+        await self._ask()
+        for account, nonce, item in history.rows(_IN_LINE):
+            if nonce == self._used(account) + 2:
+                await history.people.cancel(item)
+                self._wake()
+                await asyncio.sleep(0.4)
+                if nonce == self._used(account) + 2:
+                    history.ledger.deposit(str(history.rules.sink_of(AccountId(account))), 1)
+                    self._rob(AccountId(account))
+                    history.trace(f"a stranger takes the nonce before {nonce} of {account}")
                 return
 
-    def _count(self, account: str) -> int:
+    def _used(self, account: str) -> int:
         holding = self.history.ledger.holding(account)
         return holding[1] if holding is not None else 0
 

@@ -187,6 +187,7 @@ class Process:
         self.verb = ""  # the transaction that it is in
         # what happens once a tick has read the store; answers whether it did
         self.after_view: Callable[[View], bool] | None = None
+        self.after_write: Callable[[], bool] | None = None  # the same once it has written as a leader
         self.stops_at_write = ""  # whether it is stopped "before" its next write as a leader, or "after" it
         self.steps_left = machine.crash_steps
         self.statements_left = machine.crash_statements
@@ -260,7 +261,13 @@ class Process:
 
     def writes(self, args: tuple[Any, ...], when: str) -> bool:
         """It is about to write, or has written; says whether it is stopped there, past its lease."""
-        if self.stops_at_write != when or not any(isinstance(one, Held) for one in args):
+        if not any(isinstance(one, Held) for one in args):
+            return False
+        if when == "after" and self.after_write is not None and self.after_write():
+            self.after_write = None
+            self.pause(0.1)
+            return True
+        if self.stops_at_write != when:
             return False
         self.stops_at_write = ""
         self.history.met["pause past the lease"] += 1

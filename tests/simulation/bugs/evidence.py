@@ -209,10 +209,11 @@ BUGS: Final = (
         plant=part_of_the_rise,
         world={
             "kind": Evidence.BALANCE,
-            "thieves": True,
+            "accounts": 1,
             "alike": True,
             "max_unburned": 16,
-            "often": (("rob_the_one_before", 15.0), ("cancel_some", 20.0), ("ask", 15.0)),
+            "block_seconds": 3.0,
+            "often": (("rob_the_one_before", 12.0),),
         },
     ),
     Bug(
@@ -291,12 +292,7 @@ BUGS: Final = (
         rule="R14",
         story="thawing waits for the highest foreign nonce alone, which may have left the chain",
         plant=thaw_above_one,
-        world={
-            "thieves": True,
-            "follows": True,
-            "block_seconds": 1.2,
-            "often": (("steal", 10.0), ("reorganise", 10.0), ("decide_some", 20.0)),
-        },
+        world={"thieves": True, "accounts": 1, "often": (("steal_two", 10.0),)},
     ),
     Bug(
         name="adopted_over_old_frames",
