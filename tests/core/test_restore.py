@@ -53,6 +53,7 @@ DONE = Standing(
     read=Height(70),
     consumed=Nonce(9),
     burned=Nonce(8),
+    settled=Height(68),
     believed=Height(80),
     finality_depth=12,
 )
@@ -121,6 +122,7 @@ def test_items_are_held_unless_nothing_of_the_past_is_missing() -> None:
         pytest.param({"ambiguous": (DisbursementId(4),)}, "treasuryd resolve 4 --paid", id="ambiguous"),
         pytest.param({"included": Height(75)}, "in 7 blocks", id="not final"),
         pytest.param({"read": None}, "has not been read", id="the chain was never read"),
+        pytest.param({"read": Height(67)}, "last read at height 67", id="the backup's reading"),
         pytest.param({"consumed": Nonce(10)}, "nonce 10 used, which nobody here knows", id="a stranger's"),
         pytest.param({"consumed": Nonce(10), "burned": Nonce(10)}, "", id="a stranger's, final"),
         pytest.param({"contradictions": ("nonce 3 is two things",)}, "two things", id="two histories"),

@@ -294,6 +294,23 @@ async def test_a_quarantine_says_what_it_waits_for(begin: Begin, injected: Calla
     await settled(history, ["rent"], seconds=30)
 
 
+async def test_what_waits_behind_a_cancel_that_needs_a_signature_keeps_nobody_in_quarantine(
+    begin: Begin,
+) -> None:
+    """Found by seed 18168: no quarantine signs the replacement, and nothing behind its nonce gets into a block before."""
+    history = await begin()
+    await history.run(3)
+    first, second = await history.submit(new("first"), new("second", to="tb1bob"))
+    await history.until(lambda: _is(history, second, State.BROADCAST), blocks=0)
+    await quarantine.declare(office(history), PERSON)
+    await history.cancel(first)
+    forget_pools(history)
+    await leave(history)
+    await history.finalized([second])
+    assert await history.status(first) is Status.ROLLED_BACK
+    await settled(history, ["second"])
+
+
 @pytest.mark.matrix(Row.RESTORED)
 async def test_a_whole_machine_rolled_back_pays_nothing_by_itself(
     begin: Begin, evidence: Evidence, injected: Callable[[int], None]

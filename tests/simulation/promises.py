@@ -25,6 +25,7 @@ from treasuryd.core.model import (
     NewDisbursement,
     Nonce,
     SignRequest,
+    State,
     Term,
 )
 from treasuryd.signer import ledger, memory
@@ -196,12 +197,25 @@ class Promises(Watchman):
         )
 
     def left(self, account: str) -> None:
-        """Be told that a person ended its quarantine: everything is decided by then (§8)."""
-        undecided = self.history.rows(
-            "SELECT nonce, state FROM intent WHERE account = ? AND live = 1 AND state IN "
-            "('staged', 'signed', 'broadcast', 'included', 'ambiguous') ORDER BY nonce",
+        """
+        Be told that a person ended its quarantine: everything is decided by then (§8).
+
+        But for the first nonce that only a new signature brings on, which no quarantine gives, and what waits behind it.
+        """
+        rows = self.history.rows(
+            "SELECT i.nonce, i.state, d.cancel_requested IS NOT NULL OR coalesce(d.hold = 'poisoned', 0), "
+            "count(v.kind) FILTER (WHERE v.kind = 'cancel'), "
+            "count(v.kind) FILTER (WHERE v.last_meaning = 'fee_too_low') "
+            "FROM intent i LEFT JOIN disbursement d ON d.id = i.disbursement_id "
+            "LEFT JOIN variant v ON v.intent_id = i.id WHERE i.account = ? AND i.live = 1 AND i.state IN "
+            "('staged', 'signed', 'broadcast', 'included', 'ambiguous') GROUP BY i.id ORDER BY i.nonce",
             account,
         )
+        undecided = []
+        for nonce, state, replaced, cancels, refused in rows:
+            if state in (State.SIGNED, State.BROADCAST) and ((replaced and not cancels) or refused):
+                break
+            undecided.append((nonce, state))
         assert not undecided, f"{account} left its quarantine, and undecided are {undecided}"
 
     def _windows(self) -> None:

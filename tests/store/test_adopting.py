@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from tests.store.kit import OTHER, PAYER, RIVAL, RULES, Bench, digest, opened, signed
 
-from treasuryd.core.changes import Burned, QuarantinedNow, Unproven, VariantStaged
+from treasuryd.core.changes import Burned, ChainMoved, QuarantinedNow, Unproven, VariantStaged
 from treasuryd.core.model import (
     AccountState,
     Approval,
     BaseUnits,
     Binding,
     DisbursementId,
+    Height,
     Hold,
     Intent,
     IntentId,
@@ -25,9 +26,10 @@ from treasuryd.core.model import (
     TxHash,
     VariantKind,
 )
+from treasuryd.core.restore import open_points
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.quarantine import report
+from treasuryd.store.quarantine import report, standing
 
 
 @pytest.fixture
@@ -219,6 +221,19 @@ async def test_the_repair_ends_under_the_lease_and_in_quarantine_alone(payer: Be
         if one.id == PAYER
     ]
     assert (account.state, account.cause, account.next_nonce) == (AccountState.QUARANTINED, "taken_up", 8)
+
+
+async def test_a_backup_does_not_tell_what_the_chain_shows(payer: Bench) -> None:
+    """Found by seed 22553: a count that a reorg took back stood in its last reading, and a nonce was left out for ever."""
+    await payer.written(QuarantinedNow(account=PAYER, detail="older"))
+    await payer.store.taken_up(PAYER, Marks(), payer.held)
+    now = await payer.store.chain_state()
+    higher = replace(now, believed=Height(9_999), settled_height=Height(9_990))
+    await payer.written(ChainMoved(account=PAYER, chain=higher))
+    found = await payer.driver.read(standing, RULES, PAYER, signer=Nonce(0), signer_lost=False)
+    assert found.read is not None
+    assert found.read < found.settled
+    assert any("last read at height" in point for point in open_points(found))
 
 
 # --- the other way round: a signer that lost its memory --------------------------------------------------------

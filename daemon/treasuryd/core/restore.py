@@ -163,6 +163,7 @@ class Standing:
     read: Height | None  # of the baseline; None: the chain was not read yet
     consumed: Nonce  # by the baseline
     burned: Nonce  # at finality depth
+    settled: Height  # what is at finality depth now
     believed: Height
     finality_depth: int
 
@@ -196,6 +197,10 @@ def open_points(now: Standing) -> list[str]:
         points.append(f"not final yet: in {left} blocks")
     if now.read is None:
         points.append("the chain has not been read yet")
+    elif now.read < now.settled:  # what the backup remembers of the chain may have been replaced since
+        points.append(
+            f"the chain was last read at height {now.read}: it is read again within seconds while a node answers"
+        )
     elif now.consumed > now.mark and now.consumed > now.burned:
         points.append(
             f"the chain shows nonce {now.consumed} used, which nobody here knows: wait until it is final"

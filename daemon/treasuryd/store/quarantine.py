@@ -204,6 +204,7 @@ def standing(
         read=None if read is None else Height(read),
         consumed=Nonce(consumed or 0),
         burned=burned,
+        settled=chain.settled_height,
         believed=chain.believed,
         finality_depth=rules.finality_depth,
     )

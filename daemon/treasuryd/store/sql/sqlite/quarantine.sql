@@ -136,13 +136,18 @@ WHERE i.account = ?1 AND i.state = 'void' AND i.proof <> 'never_bound' AND d.hol
     AND EXISTS (SELECT 1 FROM variant AS v WHERE v.intent_id = i.id AND v.tx_bytes IS NOT NULL);
 
 -- name: open_nonces
--- Nonces of the account ?1 whose intents are neither in a block nor void, in order, at most ?2. Not those that only a new
--- signature brings on, which no quarantine gives: a cancellation that was never signed, a fee that is too low.
-SELECT i.nonce FROM intent AS i LEFT JOIN disbursement AS d ON d.id = i.disbursement_id
+-- Nonces of the account ?1 whose intents are neither in a block nor void, in order, at most ?2: up to the first one that
+-- only a new signature brings on, which no quarantine gives (a cancellation that was never signed, content or a fee that
+-- is refused). What is behind that one waits for it.
+SELECT i.nonce FROM intent AS i
 WHERE i.account = ?1 AND i.step IS NOT NULL
-    AND (d.cancel_requested IS NULL
-        OR EXISTS (SELECT 1 FROM variant AS v WHERE v.intent_id = i.id AND v.kind = 'cancel'))
-    AND NOT EXISTS (SELECT 1 FROM variant AS v WHERE v.intent_id = i.id AND v.last_meaning = 'fee_too_low')
+    AND i.nonce < coalesce((
+        SELECT min(w.nonce) FROM intent AS w LEFT JOIN disbursement AS d ON d.id = w.disbursement_id
+        WHERE w.account = ?1 AND w.step IS NOT NULL
+            AND ((d.cancel_requested IS NOT NULL OR d.hold = 'poisoned')
+                AND NOT EXISTS (SELECT 1 FROM variant AS v WHERE v.intent_id = w.id AND v.kind = 'cancel')
+                OR EXISTS (SELECT 1 FROM variant AS v WHERE v.intent_id = w.id AND v.last_meaning = 'fee_too_low'))
+    ), i.nonce + 1)
 ORDER BY i.nonce LIMIT ?2;
 
 -- name: highest_included
