@@ -127,10 +127,12 @@ def _sight(shared: Shared, intent: Intent) -> tuple[Seen, Variant] | _Look:
         return _Look.ABSENT if sighting.as_of >= frame.height and shared.sure else _Look.LATER
     variant = next((variant for variant in intent.variants if variant.number == sighting.variant), None)
     height, block_hash, charged = sighting.height, sighting.block_hash, sighting.fee_charged
-    if variant is None or height is None or block_hash is None or charged is None or height > frame.height:
+    if variant is None or not height or not block_hash or charged is None or height > frame.height:
         return _Look.LATER
-    if reorgs.changed(height, block_hash, shared.headers):
-        return _Look.LATER
+    if not reorgs.stands(height, block_hash, shared.headers):
+        return (
+            _Look.LATER
+        )  # another block, or none that enough endpoints show yet: what it names may be on no chain
     seen = Seen(
         account=intent.account,
         intent_id=intent.id,
