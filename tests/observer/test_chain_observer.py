@@ -147,22 +147,32 @@ async def test_disputes_that_are_resolved_while_we_look_are_counted_once(watched
     assert 40 * counted[-1] <= total <= 440 * counted[-1]
 
 
-async def test_of_very_many_disputes_the_end_is_read(watched: Watching) -> None:
-    """Where new ones come; the rows are bounded."""
-    pages: list[int] = []
+@pytest.mark.parametrize(
+    ("pages", "read"),
+    [
+        pytest.param(1, [0], id="one"),
+        pytest.param(3, [0, 1, 2], id="a few: all of them"),
+        pytest.param(8, [*range(8)], id="as many as may be read"),
+        pytest.param(100, [0, *range(93, 100)], id="more: those at the end, where new ones come"),
+    ],
+)
+async def test_resolved_disputes_are_read_from_the_end(
+    watched: Watching, pages: int, read: list[int]
+) -> None:
+    """The rows are bounded; the first page says how many there are."""
+    asked: list[int] = []
 
     def page(params: dict[str, Any]) -> Any:
         if params["status"] == "open":
             return {"total": 0, "disputes": []}
-        pages.append(params["page"])
-        rows = [
-            {"id": n, "opened_at": n, "resolved_at": n + 5} for n in range(250 * params["page"], 250 * params["page"] + 250)
-        ]  # fmt: skip
-        return {"total": 250 * 100, "disputes": rows}
+        asked.append(params["page"])
+        first = 250 * params["page"]
+        rows = [{"id": n, "opened_at": n, "resolved_at": n + 5} for n in range(first, first + 250)]
+        return {"total": 250 * pages, "disputes": rows}
 
     watched.line.spoiled[DISPUTES] = page
     await watched.round()
-    assert pages == [0, *range(93, 100)]
+    assert asked == read
     assert "disputes" in watched.fresh()
 
 
