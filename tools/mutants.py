@@ -28,9 +28,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
-from hypothesis import Phase
 from mutmut.__main__ import collect_source_file_mutation_data, create_mutants
 from mutmut.mutation.data import MutantLineSpans
 from mutmut.mutation.diff_apply import get_diff_for_mutant
@@ -72,6 +70,13 @@ class Plugin:
     reached: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     seconds: dict[str, float] = field(default_factory=dict)
     noticed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def pytest_configure(self) -> None:
+        """A failing example is enough, the smallest is not looked for; none is kept for the next change."""
+        from hypothesis import Phase, settings  # noqa: PLC0415  (not before pytest has seen to its assertions)
+
+        settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None)
+        settings.load_profile("mutants")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure, in a fork."""
@@ -272,10 +277,6 @@ def main() -> int:
     changes, _ = collect_source_file_mutation_data(mutant_names=())
     paths = {name: data.path for data, name, _ in changes}
     refused = typed(set(map(str, paths.values()))) if given.typed else set[str]()
-    # a failing example is enough, and the one found for a change says nothing of the next
-    quick = hypothesis.settings(phases=[Phase.explicit, Phase.generate], database=None)
-    hypothesis.settings.register_profile("mutants", quick)
-    hypothesis.settings.load_profile("mutants")
     plugin = Plugin([name for name in paths if name not in refused], given.children, given.enough)
     quiet = [
         "-q",
