@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from treasuryd.core.epochs import Belief, believe, epoch_of, payable_since, wrong_genesis
+from treasuryd.core.epochs import Belief, believe, epoch_of, wrong_genesis
 from treasuryd.core.model import (
     BlockHash,
     BootSeconds,
@@ -432,26 +432,3 @@ class HeadsOfAllKinds(RuleBasedStateMachine):
 
 HeadsOfAllKinds.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestHeadsOfAllKinds = HeadsOfAllKinds.TestCase
-
-
-@pytest.mark.parametrize(
-    ("ready_at", "scheduled", "height", "expected"),
-    [
-        pytest.param(880.0, 3, 100, 880.0, id="ready long after its epoch"),
-        pytest.param(100.0, 3, 100, 865.0, id="ready before: 70 blocks take 35 s at least"),
-        pytest.param(100.0, 10, 100, 900.0, id="the epoch begins with this block"),
-        pytest.param(100.0, 11, 100, 900.0, id="not reached: as if now"),
-    ],
-)
-def test_an_item_is_payable_once_it_is_ready_and_its_epoch_has_come(
-    ready_at: float, scheduled: int, height: int, expected: float
-) -> None:
-    """When an epoch came is not stored: the chain's fastest pace says how long ago that was at least (R16)."""
-    since = payable_since(
-        UnixSeconds(ready_at),
-        Epoch(scheduled),
-        height=Height(height),
-        seen_at=UnixSeconds(900.0),
-        rules=RULES,
-    )
-    assert since == expected

@@ -221,17 +221,3 @@ def _pinned(
     if state.settled_height < 1 or grown < rules.finality_depth:
         return state, belief
     return replace(state, genesis=found), belief
-
-
-def payable_since(
-    ready_at: UnixSeconds, scheduled: Epoch, *, height: Height, seen_at: UnixSeconds, rules: Rules
-) -> UnixSeconds:
-    """
-    Say since when an item has been payable: ready, and its scheduled epoch reached. For people, never for a decision.
-
-    Args: ready_at is when its timelock and its last dependency were over; the chain stood at `height` at `seen_at`.
-    Returns: a time that is never too early. When an epoch was reached is not stored: a chain rises by at most
-        `max_blocks_per_second` (R16), so that what lies between its first block and `height` took at least so long.
-    """
-    blocks = max(0, height - scheduled * rules.epoch_blocks)
-    return UnixSeconds(max(ready_at, seen_at - blocks / rules.max_blocks_per_second))

@@ -234,6 +234,11 @@ def _facts(kind: EventKind, intents: Sequence[Intent]) -> list[Event]:
                 for intent in intents
                 if intent.account == account and intent.disbursement_id is not None
             )[:MAX_IDS],
+            step_seconds=tuple(
+                intent.staged_at - intent.payable_at
+                for intent in intents
+                if intent.account == account and intent.payable_at is not None
+            ),
         )
         for account, count in counted.items()
     ]

@@ -35,6 +35,7 @@ from treasuryd.signer.local import LocalSigner
 from treasuryd.signer.policy import NO_LIMIT, Policy
 from treasuryd.sqlite.connect import Database
 from treasuryd.sqlite.threaded import ThreadedDriver
+from treasuryd.store.calendar import Calendar
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.migrations import STORE_APPLICATION_ID, prepare
@@ -217,8 +218,15 @@ async def _store(
         now=clock.unix_seconds(),
     )
     observer.saw(*events)
-    store = SqliteStore(driver, rules, now=clock.unix_seconds, told=lambda events: observer.saw(*events))
-    return store, SqliteDesk(driver, rules, copy=copy)
+    calendar = Calendar()
+    store = SqliteStore(
+        driver,
+        rules,
+        now=clock.unix_seconds,
+        told=lambda events: observer.saw(*events),
+        calendar=calendar,
+    )
+    return store, SqliteDesk(driver, rules, copy=copy, calendar=calendar)
 
 
 async def _signer(

@@ -43,14 +43,15 @@ from treasuryd.store import (
     desk_queries,
     fillers,
     memories,
-    meters,
     ownership,
     quarantine,
     rows,
     sealing,
 )
+from treasuryd.store.calendar import Calendar
 from treasuryd.store.journal import recorded
 from treasuryd.store.journal_copy import JournalCopy
+from treasuryd.store.meters import Meter
 
 
 class SqliteDesk:
@@ -61,10 +62,17 @@ class SqliteDesk:
     database is ever read as state.
     """
 
-    def __init__(self, driver: Driver, rules: Rules, *, copy: JournalCopy | None = None) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        rules: Rules,
+        *,
+        copy: JournalCopy | None = None,
+        calendar: Calendar | None = None,
+    ) -> None:
         self._driver = driver
         self._rules = rules
-        self._copy = copy  # the journal's, of which metrics tell
+        self._meter = Meter(calendar or Calendar(), copy)
         self._frames = rows.Frames()  # for the reading thread alone
 
     def retune(self, rules: Rules) -> None:
@@ -285,4 +293,4 @@ class SqliteDesk:
 
     async def meters(self, accounts: Sequence[AccountId]) -> Meters:
         """What metrics say of the store."""
-        return await self._driver.read(meters.meters, self._rules, accounts, self._copy)
+        return await self._driver.read(self._meter.read, self._rules, accounts)

@@ -1,12 +1,12 @@
 """Changes of disbursements: their lifecycle by epochs and votes, their stored holds, their end (protocol.md §2)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from treasuryd.core.changes import Advanced, FinalizeDue, HoldSet
 from treasuryd.core.events import EventKind
 from treasuryd.core.lifecycle import DISBURSEMENT, Turn
-from treasuryd.core.model import AccountId, DisbursementId, Hold, Status
+from treasuryd.core.model import AccountId, DisbursementId, Hold, Status, UnixSeconds
 from treasuryd.store import dependencies
 from treasuryd.store.queries import load
 from treasuryd.store.rows import ids_json
@@ -144,17 +144,18 @@ def finalize(work: Work, changes: Sequence[FinalizeDue]) -> list[str | None]:
             found = work.connection.execute(
                 SQL["finalizable"], (change.account, change.settled, FINALIZE_ROWS)
             ).fetchall()
-            ids = [DisbursementId(row[0]) for row in found]
-            if not ids:
+            if not found:
                 break
-            _finalized(work, change.account, ids)
+            _finalized(work, change.account, dict(found))
     return [None] * len(changes)
 
 
-def _finalized(work: Work, account: AccountId, ids: list[DisbursementId]) -> None:
+def _finalized(work: Work, account: AccountId, executed: Mapping[DisbursementId, UnixSeconds | None]) -> None:
+    ids = list(executed)
     changed = work.connection.execute(SQL["finalize"], (ids_json(ids), work.now)).rowcount
     assert changed == len(ids), f"{changed} of {len(ids)} items were finalized"
     work.connection.execute(SQL["count_finalized"], (len(ids),))
     dependencies.recount_dependents(work.connection, ids, work.rules)
     work.notes(account, "finalized", ids)
-    work.facts(EventKind.FINALIZED, account, "", ids)
+    steps = [work.now - at for at in executed.values() if at is not None]
+    work.facts(EventKind.FINALIZED, account, "", ids, step_seconds=steps)

@@ -1,17 +1,18 @@
 """Reads what metrics say of the store: one snapshot, on the reading thread, of partial indexes and the first in line."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from treasuryd.core.epochs import payable_since
 from treasuryd.core.model import (
     AccountId,
     AccountMeters,
     AccountState,
     CopyMeters,
+    Epoch,
     Hold,
     Meters,
     Rules,
@@ -20,6 +21,7 @@ from treasuryd.core.model import (
 )
 from treasuryd.sqlite.connect import Connection, journal_mode
 from treasuryd.store import desk_queries
+from treasuryd.store.calendar import Calendar
 from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.queries import load
 from treasuryd.store.rows import SHARED, chain_state, ids_json
@@ -32,27 +34,68 @@ STEPS: Final = ("sign", "send", "watch")
 FILES: Final = ("", "-wal", "-journal", "-shm")  # what SQLite keeps beside the store
 
 
-def meters(
-    connection: Connection, rules: Rules, accounts: Sequence[AccountId], copy: JournalCopy | None
-) -> Meters:
-    """Read everything at once; of accounts those that are named."""
-    head = int(connection.execute(SHARED["journal_last"]).fetchone()[0])
-    meta: dict[str, str] = dict(connection.execute(desk_queries.DESK["meta"]).fetchall())
-    size, free = _room(connection)
-    return Meters(
-        counts={Status(name): count for name, count in connection.execute(SQL["unfinished"])},
+class Meter:
+    """
+    Reads everything that metrics say of the store; for the reading thread alone.
+
+    Guarantees: what has to be counted is counted anew only where the journal says that something changed, or an epoch
+    settled; a store at rest is told by a handful of rows.
+    """
+
+    def __init__(self, calendar: Calendar, copy: JournalCopy | None) -> None:
+        self._calendar = calendar
+        self._copy = copy
+        self._counted_at: tuple[Any, ...] | None = None
+        self._counted = Counted()
+
+    def read(self, connection: Connection, rules: Rules, accounts: Sequence[AccountId]) -> Meters:
+        """Read everything at once; of accounts those that are named."""
+        head = int(connection.execute(SHARED["journal_last"]).fetchone()[0])
+        chain = chain_state(connection)
+        self._calendar.note(chain.settled, chain.risen_at)  # a standby has no ticks that tell it
+        moment = (head, chain.settled, rules, tuple(accounts))
+        if moment != self._counted_at:
+            self._counted = _count(connection, rules, accounts, self._calendar, chain.settled)
+            self._counted_at = moment
+        meta: dict[str, str] = dict(connection.execute(desk_queries.DESK["meta"]).fetchall())
+        size, free = _room(connection)
+        return Meters(
+            counts=self._counted.statuses,
+            held=self._counted.held,
+            oldest_payable_at=self._counted.oldest_payable_at,
+            accounts=tuple(map(_account, connection.execute(SQL["accounts"], (ids_json(accounts),)))),
+            snapshot=desk_queries.snapshot(connection),
+            kill_switch=bool(connection.execute(SHARED["kill_switch"]).fetchone()[0]),
+            journal_head=head,
+            copy=None if self._copy is None else _copy(self._copy, head),
+            size_bytes=size,
+            free_bytes=free,
+            sqlite_version=str(connection.execute(desk_queries.DESK["sqlite_version"]).fetchone()[0]),
+            journal_mode=journal_mode(connection),
+            schema_version=int(meta.get("schema_version", 0)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What walks along an index, however short."""
+
+    statuses: Mapping[Status, int] = field(default_factory=dict)
+    held: Mapping[Hold, int] = field(default_factory=dict)
+    oldest_payable_at: UnixSeconds | None = None
+
+
+def _count(
+    connection: Connection, rules: Rules, accounts: Sequence[AccountId], calendar: Calendar, settled: Epoch
+) -> Counted:
+    return Counted(
+        statuses={
+            status: connection.execute(SQL["unfinished"], (status,)).fetchone()[0]
+            for status in Status
+            if status is not Status.FINALIZED
+        },
         held={Hold(name): count for name, count in connection.execute(SQL["held"])},
-        accounts=tuple(map(_account, connection.execute(SQL["accounts"], (ids_json(accounts),)))),
-        oldest_payable_at=min(_payable(connection, rules, accounts), default=None),
-        snapshot=desk_queries.snapshot(connection),
-        kill_switch=bool(connection.execute(SHARED["kill_switch"]).fetchone()[0]),
-        journal_head=head,
-        copy=None if copy is None else _copy(copy, head),
-        size_bytes=size,
-        free_bytes=free,
-        sqlite_version=str(connection.execute(desk_queries.DESK["sqlite_version"]).fetchone()[0]),
-        journal_mode=journal_mode(connection),
-        schema_version=int(meta.get("schema_version", 0)),
+        oldest_payable_at=min(_payable(connection, rules, accounts, calendar, settled), default=None),
     )
 
 
@@ -69,17 +112,16 @@ def _account(row: Sequence[Any]) -> AccountMeters:
     )
 
 
-def _payable(connection: Connection, rules: Rules, accounts: Iterable[AccountId]) -> Iterable[UnixSeconds]:
+def _payable(
+    connection: Connection, rules: Rules, accounts: Iterable[AccountId], calendar: Calendar, settled: Epoch
+) -> Iterable[UnixSeconds]:
     """Since when the first in line and the oldest under way have been payable."""
-    chain = chain_state(connection)
     for account in accounts:
-        rows = connection.execute(SQL["first_in_line"], (account, chain.settled, LINE)).fetchall()
+        rows = connection.execute(SQL["first_in_line"], (account, settled, LINE)).fetchall()
         for step in STEPS:
             rows += connection.execute(SQL["oldest_under_way"], (account, step)).fetchall()
         for ready_at, scheduled in rows:
-            yield payable_since(
-                ready_at, scheduled, height=chain.settled_height, seen_at=chain.risen_at, rules=rules
-            )
+            yield calendar.payable_since(ready_at, scheduled, rules)
 
 
 def _copy(copy: JournalCopy, head: int) -> CopyMeters:

@@ -31,6 +31,7 @@ from treasuryd.store.voiding import void
 from treasuryd.store.work import Work
 
 CANCEL_UNITS: Final = 1  # what a cancel variant sends to its sink (R7)
+FILLER: Final = "filler"  # as the reason of what is in a block, beside the kinds of variants
 TURNED_AWAY: Final = (
     1.0  # as `last_sent_at`: no pool has it, so every view lists it and the planner decides when
 )
@@ -98,7 +99,12 @@ def sent(work: Work, changes: Sequence[Sent]) -> list[str | None]:
             )
         )
         work.counted(change.account, f"sent {change.meaning}")
-        work.fact(EventKind.SENT, change.account, change.meaning, item=intent.item, detail=change.detail)
+        told = work.fact(
+            EventKind.SENT, change.account, change.meaning, item=intent.item, detail=change.detail
+        )
+        if intent.sent_at is None:
+            intent.sent_at = work.now
+            told.step_seconds.append(work.now - intent.staged_at)
         reasons.append(None)
     work.many(SQL["sent_variant"], variants)
     work.many(SQL["sent_intent"], intents)
@@ -179,9 +185,20 @@ def _include(work: Work, change: Seen, intent: Standing, variant: Bytes, found: 
     # one list per block: its height and hash stand in the journal once, not once per payment
     block = f"included {change.height} {change.block_hash} {change.evidence}"
     work.note(change.account, block, (intent.id, change.variant, change.fee_charged))
-    kind = variant.kind if pays else VariantKind.CANCEL
-    lag = max(0.0, work.now - intent.staged_at)
-    work.fact(EventKind.INCLUDED, change.account, kind, item=intent.item, amount=taken, seconds=lag)
+    reason = FILLER if intent.item is None else variant.kind
+    told = work.fact(
+        EventKind.INCLUDED, change.account, reason, item=intent.item, amount=taken, fee=change.fee_charged
+    )
+    if pays:
+        told.step_seconds.append(work.now - (intent.staged_at if intent.sent_at is None else intent.sent_at))
+        told.seconds += _lag(work, intent)
+
+
+def _lag(work: Work, intent: Standing) -> list[float]:
+    """From payable to the block, for people; of what pays no disbursement nothing."""
+    if intent.ready_at is None or intent.scheduled is None:
+        return []
+    return [max(0.0, work.now - work.calendar.payable_since(intent.ready_at, intent.scheduled, work.rules))]
 
 
 def unproven(work: Work, changes: Sequence[Unproven]) -> list[str | None]:

@@ -10,6 +10,7 @@ from treasuryd.core.model import Held, Moment, NotWritten, Rules
 from treasuryd.ports import Many, Recorded
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import accounts, items, payments
+from treasuryd.store.calendar import Calendar
 from treasuryd.store.work import Work, ours
 
 Writer = Callable[[Work, Sequence[Any]], "list[str | None]"]
@@ -35,14 +36,21 @@ WRITERS: Final[dict[type, Writer]] = {
 }
 
 
-def record(connection: Connection, rules: Rules, batch: Many[Change], held: Held, at: Moment) -> Recorded:
+def record(
+    connection: Connection,
+    rules: Rules,
+    batch: Many[Change],
+    held: Held,
+    at: Moment,
+    calendar: Calendar | None = None,
+) -> Recorded:
     """
     Write a batch in its order; neighbours of one kind go down together.
 
     Guarantees: a change of an account that is not ours comes back `fenced`, one whose row stands otherwise `changed`;
     neither disturbs another. A change that changes nothing is written silently.
     """
-    work = Work(connection, rules, at.unix)
+    work = Work(connection, rules, at.unix, calendar)
     allowed = ours(connection, held)
     unwritten: list[NotWritten] = []
     placed = list(enumerate(batch))

@@ -36,6 +36,7 @@ from treasuryd.sqlite.connect import Connection, Driver
 from treasuryd.store import auditing, journal, ownership, quarantine, recording, sealing, staging, view
 from treasuryd.store import bindings as bindings_
 from treasuryd.store.auditing import Cursor
+from treasuryd.store.calendar import Calendar
 from treasuryd.store.items import SQL
 from treasuryd.store.rows import Frames, chain_state
 from treasuryd.store.work import may_send
@@ -60,12 +61,14 @@ class SqliteStore:
         *,
         now: Callable[[], UnixSeconds],
         told: Callable[[tuple[Event, ...]], None] = lambda _: None,
+        calendar: Calendar | None = None,
     ) -> None:
         self._driver = driver
         self._rules = rules
         self._now = now
         self._told = told
         self._frames = Frames()
+        self._calendar = calendar or Calendar()
 
     async def _write(
         self, verb: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -120,11 +123,12 @@ class SqliteStore:
 
     async def view(self, held: Held, *, at: Moment, limit: int) -> View:
         """Read what a tick decides from."""
+        self._calendar.note(at.settled, at.unix)
         return await self._driver.read(view.view, self._rules, self._frames, held, at, limit)
 
     async def stage(self, drafts: Many[Draft], held: Held, *, at: Moment) -> Rows[Intent]:
         """Check inside, number, bind."""
-        answers, events = await self._write(staging.stage, self._rules, drafts, held, at)
+        answers, events = await self._write(staging.stage, self._rules, drafts, held, at, self._calendar)
         self._told(events)
         return answers
 
@@ -142,7 +146,7 @@ class SqliteStore:
 
     async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> Recorded:
         """Write what was seen and decided."""
-        return await self._write(recording.record, self._rules, changes, held, at)
+        return await self._write(recording.record, self._rules, changes, held, at, self._calendar)
 
     # --- the settlement audit
 

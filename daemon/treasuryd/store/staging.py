@@ -37,6 +37,7 @@ from treasuryd.core.model import (
 from treasuryd.ports import Many, Recorded
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import dependencies
+from treasuryd.store.calendar import Calendar
 from treasuryd.store.rows import SHARED, STATUSES, ids_json, take_ids
 from treasuryd.store.standing import SQL, Standing, standing
 from treasuryd.store.voiding import void
@@ -56,14 +57,19 @@ class Purse:
 
 
 def stage(
-    connection: Connection, rules: Rules, drafts: Many[Draft], held: Held, at: Moment
+    connection: Connection,
+    rules: Rules,
+    drafts: Many[Draft],
+    held: Held,
+    at: Moment,
+    calendar: Calendar | None = None,
 ) -> tuple[list[Intent | NotWritten], tuple[Event, ...]]:
     """
     Check, number in the order of the drafts, and bind; one that fails falls out alone, and its nonce is not used.
 
     Guarantees: intent, nonce and disbursement are bound in one transaction, or none of them.
     """
-    work = Work(connection, rules, at.unix)
+    work = Work(connection, rules, at.unix, calendar)
     staging = _Staging(work, drafts, held, at)
     answers: list[Intent | NotWritten] = []
     for place, draft in enumerate(drafts):
@@ -129,6 +135,7 @@ class _Staging:
         sinks = (work.rules.sink_of(account) for account in self._purses)
         self._forbidden = {*map(Address, self._purses), *sinks}
         self._bound: list[Intent] = []
+        self._payable: dict[DisbursementId, UnixSeconds] = {}
 
     def hold_of(self, draft: Draft) -> str | None:
         """Name what keeps a draft from being bound; None: nothing does."""
@@ -141,6 +148,8 @@ class _Staging:
         if content != row[1:5] or (draft.payload_digest, draft.idempotency_key) != row[6:8]:
             return "changed"
         hold = self._item_hold(row) or self._worldly_hold(draft)
+        if hold is None:
+            self._payable[row[0]] = self._work.calendar.payable_since(row[12], row[5], self._work.rules)
         return None if hold is None else f"held:{hold}"
 
     def _item_hold(self, row: Sequence[Any]) -> Hold | None:
@@ -196,6 +205,7 @@ class _Staging:
             term=self._held.leases[draft.account].term,
             variants=(Variant(number=1, kind=VariantKind.PAYMENT, fee=draft.fee),),
             staged_at=self._work.now,
+            payable_at=self._payable[draft.disbursement_id],
         )
         self._next_id += 1
         purse.next_nonce = Nonce(purse.next_nonce + 1)

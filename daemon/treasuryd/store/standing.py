@@ -10,6 +10,7 @@ from treasuryd.core.model import (
     Address,
     BaseUnits,
     DisbursementId,
+    Epoch,
     IntentId,
     Nonce,
     State,
@@ -21,7 +22,7 @@ from treasuryd.sqlite.connect import Connection
 from treasuryd.store.queries import load
 from treasuryd.store.rows import KINDS, STATES, ids_json
 
-SQL: Final = load("staging.sql")
+SQL: Final = load("queries.sql", "staging.sql")
 
 
 @dataclass(slots=True)
@@ -47,6 +48,11 @@ class Standing:
     amount: BaseUnits
     destination: Address
     staged_at: UnixSeconds
+    sent_at: UnixSeconds | None  # first time anything of it may have left
+    scheduled: (
+        Epoch | None
+    )  # of its disbursement, as `ready_at`: since when nothing but that epoch kept it back
+    ready_at: UnixSeconds | None
     variants: dict[int, Bytes] = field(default_factory=dict)
 
     def may(self, fact: Fact) -> bool:
@@ -76,7 +82,7 @@ def standing(connection: Connection, ids: Iterable[IntentId]) -> dict[IntentId, 
         intent = found.get(row[0])
         if intent is None:
             intent = found[row[0]] = Standing(
-                row[0], row[1], row[2], STATES[row[3]], row[4], row[5], row[6], row[7], row[8]
+                row[0], row[1], row[2], STATES[row[3]], row[4], row[5], row[6], row[7], row[8], *row[13:16]
             )
         intent.variants[row[9]] = Bytes(row[9], KINDS[row[10]], row[11], row[12])
     return found

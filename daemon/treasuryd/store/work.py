@@ -10,6 +10,7 @@ from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import AccountId, BaseUnits, DisbursementId, Held, Rules, UnixSeconds
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import journal
+from treasuryd.store.calendar import Calendar
 from treasuryd.store.queries import load
 
 OWNERSHIP: Final = load("ownership.sql")
@@ -24,8 +25,10 @@ class Tally:
     detail: str
     count: int = 0
     amount: int = 0
+    fee: int = 0
     ids: list[DisbursementId] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
 
 
 class Work:
@@ -37,10 +40,13 @@ class Work:
     number is enough: the entry's `rows` name each of them.
     """
 
-    def __init__(self, connection: Connection, rules: Rules, now: UnixSeconds) -> None:
+    def __init__(
+        self, connection: Connection, rules: Rules, now: UnixSeconds, calendar: Calendar | None = None
+    ) -> None:
         self.connection = connection
         self.rules = rules
         self.now = now
+        self.calendar = calendar or Calendar()  # for figures alone
         self._facts: dict[tuple[EventKind, AccountId | None, str], Tally] = {}
         self._notes: dict[AccountId, dict[str, list[Any]]] = {}
         self._counts: dict[AccountId, dict[str, int]] = {}
@@ -73,27 +79,33 @@ class Work:
         *,
         item: DisbursementId | None = None,
         amount: int = 0,
-        seconds: float | None = None,
+        fee: int = 0,
         severity: Severity = Severity.INFO,
         detail: str = "",
-    ) -> None:
-        """One row of a fact; `detail` is kept of the first one."""
+    ) -> Tally:
+        """One row of a fact; `detail` is kept of the first one. Answers its tally, to say how long it took."""
         tally = self._facts.get((kind, account, reason))
         if tally is None:
             tally = self._facts[(kind, account, reason)] = Tally(severity=severity, detail=detail)
         tally.count += 1
         tally.amount += amount
-        if seconds is not None:
-            tally.seconds.append(seconds)
+        tally.fee += fee
         if item is not None and len(tally.ids) < MAX_IDS:
             tally.ids.append(item)
+        return tally
 
     def facts(
-        self, kind: EventKind, account: AccountId, reason: str, items: Sequence[DisbursementId]
+        self,
+        kind: EventKind,
+        account: AccountId,
+        reason: str,
+        items: Sequence[DisbursementId],
+        *,
+        step_seconds: Sequence[float] = (),
     ) -> None:
         """Many rows of one fact, at least one."""
-        self.fact(kind, account, reason, item=items[0])
-        tally = self._facts[(kind, account, reason)]
+        tally = self.fact(kind, account, reason, item=items[0])
+        tally.step_seconds += step_seconds
         tally.count += len(items) - 1
         tally.ids += items[1 : 1 + MAX_IDS - len(tally.ids)]
 
@@ -111,7 +123,9 @@ class Work:
                 ids=tuple(tally.ids),
                 reason=reason,
                 amount=BaseUnits(tally.amount) if tally.amount else None,
+                fee=BaseUnits(tally.fee) if tally.fee else None,
                 seconds=tuple(tally.seconds),
+                step_seconds=tuple(tally.step_seconds),
                 detail=tally.detail,
             )
             for (kind, account, reason), tally in self._facts.items()

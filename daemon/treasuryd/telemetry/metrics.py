@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client import exposition as text
-from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.process_collector import ProcessCollector
 
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.findings import Finding
 from treasuryd.core.model import Hold, Meaning, Status
+from treasuryd.telemetry import rendering
 from treasuryd.telemetry.labels import (
     DEPENDENCY_FAILURE_OF_HOLD,
     EXECUTION_ERROR_OF_HOLD,
@@ -82,8 +81,8 @@ class Metrics:
     def render(self, accept: str) -> tuple[str, bytes]:
         """Write everything in the format that `accept` asks for: OpenMetrics 1.0, else the text format 0.0.4."""
         if _wants_openmetrics(accept):
-            return openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call] # the library's own gap
-        return _TEXT_TYPE, text.generate_latest(self.registry)
+            return _OPENMETRICS_TYPE, rendering.openmetrics(self.registry.collect())
+        return _TEXT_TYPE, rendering.text(self.registry.collect())
 
     def _counter(self, family: Family) -> Counter:
         assert family.kind is Kind.COUNTER, family.name
@@ -107,6 +106,7 @@ class Metrics:
 
 
 _TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 def _wants_openmetrics(accept: str) -> bool:

@@ -1,6 +1,6 @@
 """The durable decision to pay: intents, their variants, and what is asked of the signer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from treasuryd.core.model.ids import (
@@ -53,6 +53,9 @@ class Intent:
     variants: tuple[Variant, ...] = ()
     staged_at: UnixSeconds = UnixSeconds(0.0)
     sent_at: UnixSeconds | None = None  # first time anything of it may have left
+    payable_at: UnixSeconds | None = field(
+        default=None, compare=False
+    )  # told by staging, for people; not kept
     refusals: int = 0  # content refusals in a row (R8)
     cancel_requested: bool = False  # of its disbursement
     winner: int | None = None  # number of the variant in the block

@@ -14,6 +14,11 @@ i.refusals, i.winner, i.height, i.block_hash, i.evidence, d.memo, d.payload_dige
 d.cancel_requested, v.number, v.kind, v.fee, v.tx_hash, v.sent_at, v.attempts,
 v.last_meaning, v.pooled
 
+-- fragment: ready_at
+-- Since when nothing but its scheduled epoch keeps a disbursement from being paid: timelock and last dependency are over.
+max(d.status_at, coalesce((SELECT max(n.status_at) FROM dependency AS e JOIN disbursement AS n ON n.id = e.needs
+    WHERE e.disbursement_id = d.id), 0))
+
 -- fragment: ids
 (SELECT value FROM json_each(?1))
 

@@ -83,7 +83,7 @@ UPDATE intent SET state = 'final' WHERE id IN (SELECT value FROM json_each(?1)) 
 
 -- name: finalizable
 -- Executed items of the account ?1 whose intent is final and whose rollback window is over by the settled epoch ?2.
-SELECT d.id FROM disbursement AS d INDEXED BY disbursement_executed JOIN intent AS i ON i.id = d.live_intent
+SELECT d.id, d.executed_at FROM disbursement AS d INDEXED BY disbursement_executed JOIN intent AS i ON i.id = d.live_intent
 WHERE d.account = ?1 AND d.status = 'executed' AND d.finalize_epoch <= ?2 AND i.state = 'final'
 ORDER BY d.finalize_epoch LIMIT ?3;
 

@@ -1,10 +1,10 @@
 -- Stage, unstage, seal: what is bound before anything is signed, and the bytes before anything is sent (R1).
 
 -- name: to_stage
--- The real rows behind the drafts ?1.
-SELECT id, account, destination, amount, memo, scheduled_epoch, payload_digest, idempotency_key, status, live_intent,
-    cancel_requested, hold
-FROM disbursement WHERE id IN (SELECT value FROM json_each(?1));
+-- The real rows behind the drafts ?1, and since when each is ready.
+SELECT d.id, d.account, d.destination, d.amount, d.memo, d.scheduled_epoch, d.payload_digest, d.idempotency_key, d.status,
+    d.live_intent, d.cancel_requested, d.hold, {ready_at}
+FROM disbursement AS d WHERE d.id IN (SELECT value FROM json_each(?1));
 
 -- name: paying_accounts
 -- The accounts ?1, as far as staging has to know them; `promised` is what live intents may still cost.
@@ -40,10 +40,10 @@ UPDATE account SET next_nonce = ?1 WHERE id = ?2;
 SELECT max(nonce) FROM intent WHERE account = ?1 AND live = 1;
 
 -- name: standing
--- The intents ?1 with all their variants, as far as a change has to know them.
+-- The intents ?1 with all their variants, as far as a change has to know them; the last three are for people's figures.
 SELECT i.id, i.account, i.nonce, i.state, i.step, i.disbursement_id, i.amount, i.destination, i.staged_at,
-    v.number, v.kind, v.fee, v.tx_hash
-FROM intent AS i JOIN variant AS v ON v.intent_id = i.id
+    v.number, v.kind, v.fee, v.tx_hash, i.sent_at, d.scheduled_epoch, {ready_at}
+FROM intent AS i JOIN variant AS v ON v.intent_id = i.id LEFT JOIN disbursement AS d ON d.id = i.disbursement_id
 WHERE i.id IN (SELECT value FROM json_each(?1)) ORDER BY i.id, v.number;
 
 -- name: seal_variant
