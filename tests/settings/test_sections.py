@@ -4,6 +4,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from treasuryd.core.breaker import BreakerSettings
+from treasuryd.core.model import MAX_ACCOUNTS, MAX_ENDPOINTS
 from treasuryd.errors import Rejected
 from treasuryd.settings import Settings
 from treasuryd.settings.layers import known_places
@@ -88,6 +89,14 @@ def test_breaker_settings_are_judged_by_the_breaker_itself() -> None:
     [
         ({"accounts": [{"name": "a"}, {"name": "a"}]}, "same name"),
         ({"accounts": [{"name": "a", "sink": "x"}, {"name": "b", "sink": "x"}]}, "same sink"),
+        (
+            {"accounts": [{"name": f"a{number}"} for number in range(MAX_ACCOUNTS + 1)]},
+            "limit of one process",
+        ),
+        (
+            {"chain": {"endpoints": [{"name": f"e{number}"} for number in range(MAX_ENDPOINTS + 1)]}},
+            f"the limit is {MAX_ENDPOINTS}",
+        ),
         ({"accounts": [{"name": "a", "sink": "b"}, {"name": "b"}]}, "also a paying account"),
         ({"devnet": {"enabled": True}}, "needs development"),
         ({"chain": {"endpoints": [{"name": "a"}, {"name": "a"}]}}, "same name"),

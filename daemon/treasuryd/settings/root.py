@@ -8,7 +8,7 @@ from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from treasuryd.core.breaker import QUEUED_SECONDS, BreakerSettings
-from treasuryd.core.model import AccountId, Address, BaseUnits, House, HouseName, Ppm, Rules
+from treasuryd.core.model import MAX_ACCOUNTS, AccountId, Address, BaseUnits, House, HouseName, Ppm, Rules
 from treasuryd.errors import Rejected
 from treasuryd.settings.fields import OptionalPath, masked_url, require, setting
 from treasuryd.settings.observer import ObserverSection
@@ -94,6 +94,9 @@ class Settings(BaseSettings):
         names = [account.name for account in self.accounts]
         sinks = [account.sink_address for account in self.accounts]
         require(len(names) == len(set(names)), "accounts: two have the same name")
+        require(
+            len(names) <= MAX_ACCOUNTS, f"accounts: {len(names)}, the limit of one process is {MAX_ACCOUNTS}"
+        )
         require(len(sinks) == len(set(sinks)), "accounts: two have the same sink")
         require(not set(names) & set(sinks), "accounts: a sink is also a paying account")
         require(

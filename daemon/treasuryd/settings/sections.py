@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from treasuryd.core.breaker import BreakerSettings
 from treasuryd.core.model import (
     MAX_AMOUNT,
+    MAX_ENDPOINTS,
     MAX_PPM,
     Address,
 )
@@ -186,6 +187,7 @@ class ChainSection(Section):
         names = [endpoint.name for endpoint in self.endpoints]
         require(len(names) == len(set(names)), "endpoints: two have the same name")
         require("*" not in names, "endpoints: * means all of them and names none")
+        require(len(names) <= MAX_ENDPOINTS, f"endpoints: {len(names)}, the limit is {MAX_ENDPOINTS}")
         require(self.connect_seconds <= self.read_seconds, "connect_seconds is above read_seconds")
         return self
 
