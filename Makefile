@@ -15,7 +15,7 @@ TARGETS ?=
 ROUNDS ?= 14
 WORKERS ?= 2
 
-.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults chaos bench monitor monitor-down dashboards bugs evidence evidence-matrix coverage mutation model fuzz lock clean
+.PHONY: help venv run demo devnet test lint format sim sim-long crash io-faults chaos bench bench-scrape metrics monitor monitor-down dashboards bugs evidence evidence-matrix coverage mutation model fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,12 @@ dashboards: $(STAMP) ## write monitoring/grafana_*_dashboard.json from tools/boa
 
 bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from intake to final
 	$(BIN)/python tools/bench.py $(ARGS)
+
+bench-scrape: $(STAMP) ## what a scrape costs at 100,000 disbursements, waiting and finalized
+	$(BIN)/python -m tools.bench_scrape $(ARGS)
+
+metrics: $(STAMP) ## write docs/metrics.md from the registry
+	$(BIN)/python tools/metrics_page.py
 
 coverage: $(STAMP) ## every line and branch of the code that guards money is run by its own tests, or this fails; recorded
 	$(BIN)/python tools/coverage_gate.py $(ARGS)

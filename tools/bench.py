@@ -120,7 +120,7 @@ class Row:
 def main() -> int:
     """Run the sizes asked for and print the table."""
     arguments = _arguments()
-    print(f"machine: {_machine()}; {time.strftime('%Y-%m-%d')}; Python {platform.python_version()}; "
+    print(f"machine: {machine()}; {time.strftime('%Y-%m-%d')}; Python {platform.python_version()}; "
           f"SQLite {sqlite3.sqlite_version}")  # fmt: skip
     for profile in dict.fromkeys(profile for profile, _ in arguments):
         shape = SHAPES[profile]
@@ -153,10 +153,10 @@ def measure(profile: str, count: int) -> Row:
     folder = Path(tempfile.mkdtemp(prefix="treasuryd-bench-"))
     try:
         bodies = [
-            _body(first, min(ITEMS_PER_REQUEST, count - first))
+            request_body(first, min(ITEMS_PER_REQUEST, count - first))
             for first in range(0, count, ITEMS_PER_REQUEST)
         ]
-        chain_port, port = _free_port(), _free_port()
+        chain_port, port = free_port(), free_port()
         daemon_file = folder / "daemon.toml"
         daemon_file.write_text(
             DAEMON.format(
@@ -171,21 +171,21 @@ def measure(profile: str, count: int) -> Row:
             )
         )
         signing = _signing_rate()
-        with _process(
+        with process(
             folder,
             "devnet",
             *("--profile", profile, "--port", str(chain_port), "--seed", "1"),
             *("--block-interval", str(shape.interval), "--fund", f"treasury={FUNDS}"),
             *("--state-folder", str(folder / "chain")),
         ) as chain:
-            _wait_for_port(chain_port)
-            with _process(folder, "run", "--config", str(daemon_file)) as daemon:
-                _wait_until_ready(port)
+            wait_for_port(chain_port)
+            with process(folder, "run", "--config", str(daemon_file)) as daemon:
+                wait_until_ready(port)
                 idle = _cpu(daemon.pid), _cpu(chain.pid)
                 started = time.perf_counter()
                 for body in bodies:
-                    _post(port, body)
-                _wait_until_final(port, count)
+                    post(port, body)
+                wait_until_final(port, count)
                 seconds = time.perf_counter() - started
                 used = _cpu(daemon.pid) - idle[0], _cpu(chain.pid) - idle[1]
                 peak = _peak_mib(daemon.pid)
@@ -207,7 +207,8 @@ def measure(profile: str, count: int) -> Row:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _body(first: int, count: int) -> bytes:
+def request_body(first: int, count: int) -> bytes:
+    """Make `count` payable items, numbered from `first`."""
     items = [
         {
             "destination": f"tb1bench{number % RECIPIENTS:02d}",
@@ -224,33 +225,36 @@ def _body(first: int, count: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _process(folder: Path, command: str, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+def process(folder: Path, command: str, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a command of ours as long as the block runs; what it said is shown when the block fails."""
     said = folder / f"{command}.log"
     with said.open("wb") as log:
-        process = subprocess.Popen(
+        running = subprocess.Popen(
             [sys.executable, "-m", "treasuryd", command, *options], stdout=log, stderr=log
         )
         try:
-            yield process
+            yield running
         except BaseException:
             print(said.read_text()[-3_000:], file=sys.stderr)
             raise
         finally:
-            process.send_signal(signal.SIGTERM)
+            running.send_signal(signal.SIGTERM)
             try:
-                process.wait(timeout=30)
+                running.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                running.kill()
+                running.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_for_port(port: int) -> None:
+def wait_for_port(port: int) -> None:
+    """Wait until somebody listens."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -259,29 +263,31 @@ def _wait_for_port(port: int) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
-def _wait_until_ready(port: int) -> None:
+def wait_until_ready(port: int) -> None:
     """Wait until the daemon leads and the chain has begun its first epoch: intake is then paid at once."""
-    _wait_for_port(port)
+    wait_for_port(port)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        status = _get(port, "/treasury/executor/status")
+        status = get(port, "/treasury/executor/status")
         if status["leader"] and status["chain"]["settled_epoch"] >= 1:
             return
         time.sleep(0.1)
     raise TimeoutError("the daemon did not become ready")
 
 
-def _wait_until_final(port: int, count: int) -> None:
+def wait_until_final(port: int, count: int) -> None:
+    """Wait until so many disbursements are finalized."""
     deadline, counts = time.monotonic() + PATIENCE_SECONDS, {}
     while time.monotonic() < deadline:
-        counts = _get(port, "/treasury/executor/status")["store"]["disbursements"]
+        counts = get(port, "/treasury/executor/status")["store"]["disbursements"]
         if counts.get("finalized", 0) >= count:
             return
         time.sleep(0.05)
     raise TimeoutError(f"not all payouts became final: {counts}")
 
 
-def _get(port: int, path: str) -> Any:
+def get(port: int, path: str) -> Any:
+    """Ask the daemon."""
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         link.request("GET", path)
@@ -290,10 +296,11 @@ def _get(port: int, path: str) -> Any:
         link.close()
 
 
-def _post(port: int, body: bytes) -> None:
+def post(port: int, body: bytes, path: str = "/treasury/disbursements") -> None:
+    """Order something of the daemon; RuntimeError when it refuses."""
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
-        link.request("POST", "/treasury/disbursements", body, {"Content-Type": "application/json"})
+        link.request("POST", path, body, {"Content-Type": "application/json"})
         answer = link.getresponse()
         text = answer.read()
         if answer.status not in {200, 201}:
@@ -350,7 +357,8 @@ def _signing_rate() -> float:
     return count / (time.perf_counter() - started)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Name the machine by its processor."""
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
