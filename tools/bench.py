@@ -255,7 +255,7 @@ def free_port() -> int:
 
 def wait_for_port(port: int) -> None:
     """Wait until somebody listens."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return

@@ -163,7 +163,7 @@ LAG: Final = Family(
     name="treasury_disbursement_lag_seconds",
     kind=Kind.HISTOGRAM,
     unit=Unit.SECONDS,
-    help="From payable (timelock over, scheduled epoch reached) to a block.",
+    help="From payable (timelock and dependencies over, scheduled epoch settled) to a block.",
     filled_by="event `intent_included`",
     buckets=LAG_BUCKETS,
 )
@@ -171,7 +171,7 @@ STAGES: Final = Family(
     name="treasury_disbursement_stage_seconds",
     kind=Kind.HISTOGRAM,
     unit=Unit.SECONDS,
-    help="From one stage of a payment to the next: payable to staged, to sent, to included in a block, to finalized.",
+    help="From one stage of a payment to the next, by the times of the ticks: payable to staged, sent, in a block, finalized.",
     filled_by="events `intent_staged`, `intent_sent`, `intent_included`, `disbursement_finalized`",
     labels=(closed("stage", Stage),),
     buckets=LAG_BUCKETS,
