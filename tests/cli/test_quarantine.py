@@ -23,6 +23,7 @@ OPEN = Standing(
     read=Height(70),
     consumed=Nonce(7),
     burned=Nonce(7),
+    settled=Height(0),
     believed=Height(80),
     finality_depth=12,
 )

@@ -246,6 +246,10 @@ class Promises(Watchman):
             if cause in {FreezeCause.UNEXPLAINED_FALL, FreezeCause.FOREIGN_NONCE}:
                 stranger = self.robbed or self.deep or self.restored or self.history.met["used before"]
                 stranger = stranger or self.history.met["lie unknown_tx"]  # ours, and nobody knows it
+                if (
+                    cause == FreezeCause.UNEXPLAINED_FALL
+                ):  # a deposit before the first reading, which a reorg took
+                    stranger = stranger or self.history.met["reorg"]
                 assert stranger or self.history.lost_ledger is not None or self.history.hasty, (
                     f"{account} is frozen for a stranger ({cause}), and there was none"
                 )

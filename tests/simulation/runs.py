@@ -118,6 +118,7 @@ def main() -> int:
     parser.add_argument(
         "--after", type=Path, metavar="FILE", help="go on where this run ended, and count it in"
     )
+    parser.add_argument("--again", action="store_true", help="with --after: first replay what failed there")
     parser.add_argument("--record", action="store_true", help="write docs/evidence/simulation.json")
     given = parser.parse_args()
     if given.seed is not None:
@@ -161,17 +162,23 @@ def _many(given: argparse.Namespace) -> int:
 
     whole, spent, first = Tally(), 0.0, given.first
     parts: list[dict[str, Any]] = []  # of a run made in parts: which seeds were played on which commit
+    mended: list[dict[str, Any]] = []  # seeds that failed in a part, and do not any more
     if given.after is not None:
         before = orjson.loads(given.after.read_bytes())
         whole, spent, first = Tally.of(before["tally"]), before["seconds"], before["first seed"]
         parts += before["parts"]
+        mended += before["mended"]
         given.count -= whole.seeds
         given.first = first + whole.seeds
-    parts.append({"first seed": given.first, "seeds": given.count, "commit": commit()})
-    whole.add(play_many(given.first, given.count, jobs=given.jobs, tell=tell))
+    if given.again:
+        mended += _mended(whole)
+    if given.count:
+        parts.append({"first seed": given.first, "seeds": given.count, "commit": commit()})
+        whole.add(play_many(given.first, given.count, jobs=given.jobs, tell=tell))
     seconds = spent + time.perf_counter() - began
     figures = figures_of(whole, first=first, jobs=given.jobs, seconds=seconds)
     figures["parts"] = parts
+    figures["failed in a part, and mended"] = mended
     for name, value in figures.items():
         print(f"{name}: {value}")
     for seed, problem in whole.failed[:SHOWN]:
@@ -181,12 +188,26 @@ def _many(given: argparse.Namespace) -> int:
             "first seed": first,
             "seconds": seconds,
             "parts": parts,
+            "mended": mended,
             "tally": {one.name: getattr(whole, one.name) for one in fields(whole)},
         }
         given.json.write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2) + b"\n")
     if given.record:
         write("simulation", "make sim-long", figures, what=WHAT)
     return 1 if whole.failed else 0
+
+
+def _mended(tally: Tally) -> list[dict[str, Any]]:
+    """Replay what failed in the parts before; what holds now counts as mended on this commit, and is named so."""
+    failed, tally.failed = tally.failed, []
+    mended = []
+    for seed, problem in failed:
+        told = play(seed)
+        if told.problem:
+            tally.failed.append((seed, told.problem))
+        else:
+            mended.append({"seed": seed, "commit": commit(), "problem": problem[:200]})
+    return mended
 
 
 def figures_of(tally: Tally, *, first: int, jobs: int, seconds: float) -> dict[str, Any]:
