@@ -231,6 +231,8 @@ class Unworded(ast.NodeTransformer):
             return ast.Constant(node.value.casefold() if SQL.match(node.value) else None)
         if isinstance(node, ast.JoinedStr):
             return ast.Constant(None)
+        if isinstance(node, ast.Call):
+            node.keywords = [one for one in node.keywords if one.arg != "hint"]
         return super().visit(node)  # type: ignore[no-any-return]
 
 

@@ -41,8 +41,9 @@ def _entries(connection: Connection) -> list[Entry]:
 
 
 def _rebuild(entries: Iterable[Entry]) -> Connection:
-    into = open_writer(database(MEMORY))
-    transaction(into, replay.rebuild, entries)
+    """A store made of these entries, each of which is counted."""
+    into, whole = open_writer(database(MEMORY)), list(entries)
+    assert transaction(into, replay.rebuild, whole) == len(whole)
     return into
 
 

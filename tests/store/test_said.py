@@ -371,16 +371,21 @@ async def test_one_row_that_is_not_written_keeps_no_other_from_it(payer: Bench) 
     assert await payer.sql("SELECT fee FROM variant WHERE intent_id = ? AND number = 2", one.id) == [(300,)]
 
 
-async def test_funds_are_counted_to_the_unit_within_one_batch(payer: Bench) -> None:
+@pytest.mark.parametrize(
+    ("balance", "second"), [(2_200, "bound"), (2_199, "held:insufficient_funds")], ids=["just", "one short"]
+)
+async def test_funds_are_counted_to_the_unit_within_one_batch(
+    payer: Bench, balance: int, second: str
+) -> None:
     """D36: amount and fee of each one bound are gone for the next; what is there exactly is enough."""
     low = Bench(payer.driver)
-    low.balance = BaseUnits(2 * (1_000 + 100))
+    low.balance = BaseUnits(balance)
     await low.adopt(OTHER)
-    ids = await low.insert(3, account=OTHER)
-    answers = await low.store.stage(await low.drafts(ids), low.held, at=low.at())
+    drafts = await low.drafts(await low.insert(3, account=OTHER))
+    answers = await low.store.stage(drafts, low.held, at=low.at())
     assert [getattr(row, "reason", "bound") for row in answers] == [
         "bound",
-        "bound",
+        second,
         "held:insufficient_funds",
     ]
 
@@ -396,6 +401,16 @@ async def test_the_marks_rise_with_each_batch_whatever_its_order(payer: Bench) -
     await payer.seal([staged[2]])
     marks = (await payer.store.sealed_marks([PAYER]))[PAYER]
     assert (marks.nonce, marks.disbursement_id, marks.term) == (3, ids[2], 2)
+
+
+async def test_a_filler_raises_no_mark_of_a_disbursement(payer: Bench) -> None:
+    """R9, R11: it pays none, so the signer is told of its nonce alone."""
+    [intent] = await payer.stage(await payer.insert())
+    await payer.sql("UPDATE disbursement SET live_intent = NULL")
+    await payer.sql("UPDATE intent SET disbursement_id = NULL")
+    await payer.seal([intent])
+    marks = (await payer.store.sealed_marks([PAYER]))[PAYER]
+    assert (marks.nonce, marks.disbursement_id) == (1, 0)
 
 
 async def test_sealed_again_after_a_variant_it_is_to_be_sent_again(payer: Bench) -> None:

@@ -109,8 +109,8 @@ def copied(folder: Path, *, after: int = 0) -> Iterator[Entry]:
 def _be_born(connection: Connection, entry: Entry) -> None:
     """The schema of this version, and the entry as it was."""
     body = entry.content
-    prepare(connection, chain_id=body["chain_id"], lineage=body["lineage"], now=entry.at)
-    connection.execute("DELETE FROM journal")  # with a newer schema its birth would be another entry
+    prepare(connection, chain_id=body["chain_id"], lineage=body["lineage"])
+    connection.execute("DELETE FROM journal")  # its birth stands there as it was, of whatever schema and time
     _append(connection, entry)
 
 
