@@ -6,12 +6,13 @@ Each target's modules are changed one small place at a time (mutmut) and the tar
 read those, no rule rests on them), or explained in tests/mutation.toml, or a failure of this run. `--json FILE` records
 the figures; `--after FILE` keeps there what an earlier run measured of other targets. The store has thousands of changes:
 those that the type checker refuses are counted and not tested, and its slowest tests are left out, which can only make
-survivors. `--modules` names the modules of one target to look at alone, and records nothing.
+survivors. `--modules` names the modules of one target to look at alone; they are recorded under their own names.
 """
 
 import argparse
 import ast
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -117,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--modules", nargs="+", help="of one target, these alone: store/staging.py")
     parser.add_argument("--json", type=Path, help="record the figures here")
     parser.add_argument("--after", type=Path, help="figures of other targets, recorded before")
+    parser.add_argument("--enough", type=float, default=math.inf, help="seconds of tests for one change")
     parser.add_argument("--children", type=int, default=2, help="mutants tested at the same time")
     given = parser.parse_args(arguments)
     explained = {
@@ -126,12 +128,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures: dict[str, Any] = {}
     if given.after and given.after.exists():
         figures = json.loads(given.after.read_text())["figures"]
+    ran: list[str] = []
     for name in given.only:
-        target = TARGETS[name]
+        target, label = TARGETS[name], name
         if given.modules:
             target = replace(target, modules=tuple(given.modules))
-        figures[name] = run(name, target, explained, given.children)
-    if given.json and not given.modules:
+            label = f"{name}: {', '.join(Path(module).stem for module in given.modules)}"
+        figures[label] = run(name, target, explained, given.children, given.enough)
+        ran.append(label)
+    if given.json:
         from tests.evidence.record import write  # noqa: PLC0415  (only where something is recorded)
 
         write(
@@ -141,17 +146,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             what="changes of the code that its own tests notice",
             folder=given.json.parent,
         )
-    return int(any(figures[name]["unexplained"] for name in given.only))
+    return int(any(figures[label]["unexplained"] for label in ran))
 
 
-def run(name: str, target: Target, explained: dict[Survivor, str], children: int) -> dict[str, Any]:
+def run(
+    name: str, target: Target, explained: dict[Survivor, str], children: int, enough: float
+) -> dict[str, Any]:
     """Mutate one target in a copy of the tree; prints and answers what came of it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"mutation-{name}-") as folder:
         copy = Path(folder)
         lay_out(copy, target)
         out = copy / "out.json"
-        command = [sys.executable, "tools/mutants.py", f"--children={children}", f"--out={out}"]
+        command = [
+            sys.executable,
+            "tools/mutants.py",
+            f"--children={children}",
+            f"--enough={enough}",
+            f"--out={out}",
+        ]
         command += ["--typed"] if target.typed else []
         command += ["-k", " and ".join(f"not {test}" for test in target.without)] if target.without else []
         done = subprocess.run([*command, *target.tests], cwd=copy, check=False)
