@@ -9,7 +9,6 @@ somebody; `--real-receivers` sends them where alertmanager.yml says. `make monit
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -275,7 +274,9 @@ def _tell(run: Run, grafana: str) -> None:
     print(f"  Prometheus    http://{run.prometheus}  (its pages: /alerts, /targets, /graph)")
     print(f"  Alertmanager  http://{run.alertmanager}")
     print(f"  Grafana       {f'http://{grafana}' if grafana else NO_GRAFANA}")
-    mail = "whom alertmanager.yml names" if run.real_receivers else os.path.relpath(run.folder / MAIL)
+    box = run.folder / MAIL
+    near = box.relative_to(Path.cwd()) if box.is_relative_to(Path.cwd()) else box
+    mail = "whom alertmanager.yml names" if run.real_receivers else near
     print(f"  alerts go to  {mail}")
     print("`make monitor-down` ends them.")
 

@@ -37,7 +37,6 @@ TOLD = {  # a critical alert of the treasury's on a node: pager, SRE and treasur
     "team-pager/pagerduty", "team-pager/victorops", "team-sre/opsgenie", "team-sre/slack", "team-treasury/slack",
     "team-treasury/webhook", "treasury@example.org",
 }  # fmt: skip
-MAYBE = {panel.id for board in BOARDS for panel in board.panels() if panel.maybe}
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +64,7 @@ def test_every_query_of_every_dashboard_returns_data(watched: Watched) -> None:
     while waiting and time.monotonic() < deadline:
         waiting = [query for query in waiting if not has_data(watched, query)]
         time.sleep(1.0)
-    exported = ask(watched.daemon.port, "GET", "/metrics")[1]
-    absent = [query for query in waiting if query.panel in MAYBE]
-    assert not absent or "oracle_latency_seconds_bucket" not in exported
-    assert [str(query) for query in waiting if query not in absent] == []
+    assert [str(query) for query in waiting] == []  # the development chain offers what a node may not
 
 
 def test_the_variables_find_their_values(watched: Watched) -> None:

@@ -16,6 +16,7 @@ from tools.boards.parts import (
     Panel,
     Query,
     Row,
+    increase,
     most,
     own,
     stat,
@@ -25,11 +26,6 @@ from tools.boards.parts import (
 def grown(name: str, by: str, over: str) -> str:
     """Say by how much a counter of the node grew."""
     return f"max by ({by}) (increase({own(name)}[{over}]))" if by else f"max(increase({own(name)}[{over}]))"
-
-
-def oracle_latency(quantile: float) -> str:
-    """Estimate a quantile of the oracles' latency."""
-    return f"histogram_quantile({quantile}, max by (le) (rate({own('oracle_latency_seconds_bucket')}[5m])))"
 
 
 MARKET: Final = (
@@ -57,9 +53,9 @@ MARKET: Final = (
         text="From a reading to its place in a block: p50, p95, p99 over five minutes. Empty where the node "
         "does not measure it.",
         queries=(
-            Query(oracle_latency(0.5), "p50"),
-            Query(oracle_latency(0.95), "p95"),
-            Query(oracle_latency(0.99), "p99"),
+            Query("energy:oracle_latency:p50", "p50"),
+            Query("energy:oracle_latency:p95", "p95"),
+            Query("energy:oracle_latency:p99", "p99"),
         ),
         unit="s",
         steps=((None, GREEN), (10, YELLOW), (30, RED)),
@@ -187,6 +183,36 @@ NODE: Final = (
         ),
         least=0,
     ),
+    Panel(
+        id=215,
+        title="Price and volume",
+        text="Base units of BLOCK per kWh, and kWh on offer in the market.",
+        queries=(
+            Query("energy:market_price:current", "price"),
+            Query("energy:market_volume:current", "volume (kWh)"),
+        ),
+        least=0,
+    ),
+    Panel(
+        id=216,
+        title="How long disputes take",
+        text="Blocks from a dispute's opening to its end, of those that the observer saw end; 3,600 is an hour.",
+        queries=tuple(
+            Query(f"energy:dispute_resolution_blocks:{name}", name) for name in ("p50", "p95", "p99")
+        ),
+        steps=((None, GREEN), (3_600, YELLOW), (7_200, RED)),
+        least=0,
+    ),
+    Panel(
+        id=217,
+        title="Disputes raised and resolved per minute",
+        text="When more are raised than resolved, the open ones pile up.",
+        queries=(
+            Query("energy:disputes_raised:per_minute", "raised"),
+            Query("energy:disputes_resolved:rate1m * 60", "resolved"),
+        ),
+        least=0,
+    ),
 )
 OBSERVER: Final = (
     Panel(
@@ -211,6 +237,25 @@ OBSERVER: Final = (
         ),
         unit="s",
         steps=((None, GREEN), (120, RED)),
+        width=12,
+        height=6,
+        least=0,
+    ),
+    Panel(
+        id=222,
+        title="Readings",
+        text="Whether each reading is fresh enough to be shown.",
+        queries=(Query(most("treasury_observer_reading_fresh", "reading"), "{{reading}}"),),
+        kind="state-timeline",
+        words={0: ("absent", YELLOW), 1: ("shown", GREEN)},
+        width=12,
+        height=6,
+    ),
+    Panel(
+        id=223,
+        title="Failed readings (1 h)",
+        text="Readings that came to nothing, by why; a node that does not offer one says so each time.",
+        queries=(Query(increase("treasury_observer_failures_total", "reason"), "{{reason}}"),),
         width=12,
         height=6,
         least=0,

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tools.boards.energy import grown
-from tools.boards.parts import GREEN, RED, Board, Panel, Query, Row, most, own
+from tools.boards.parts import GREEN, RED, YELLOW, Board, Panel, Query, Row, most, own
 
 MARKETS: Final = ("storage", "compute", "energy", "ad")
 
@@ -104,6 +104,29 @@ RECEIPTS: Final = (
         ),
         least=0,
     ),
+    Panel(
+        id=311,
+        title="Other failures (1 h)",
+        text="Headers that do not match, samples of data availability that failed, receipts not kept or corrupt.",
+        queries=tuple(
+            Query(grown(name, "", "1h"), legend)
+            for name, legend in (
+                ("receipt_header_mismatch_total", "header"),
+                ("receipt_da_sample_failure_total", "sample"),
+                ("receipt_persist_fail_total", "not kept"),
+                ("receipt_corrupt_total", "corrupt"),
+            )
+        ),
+        steps=((None, GREEN), (1, RED)),
+        least=0,
+    ),
+    Panel(
+        id=312,
+        title="Slashes since the start",
+        text="All slashes by market, since the node started.",
+        queries=(Query(most("receipt_slashes_total", "market"), "{{market}}"),),
+        least=0,
+    ),
 )
 ECONOMICS: Final = (
     Panel(
@@ -158,16 +181,73 @@ ECONOMICS: Final = (
         queries=(Query(f"max(increase({own('economics_control_law_update_total')}[24h]))", "updates"),),
         least=0,
     ),
+    Panel(
+        id=326,
+        title="Multipliers",
+        text="By how much the control law raises or lowers each market's rewards.",
+        queries=(Query(most("economics_multiplier", "market"), "{{market}}"),),
+    ),
+    Panel(
+        id=327,
+        title="Margins of providers",
+        text="What providers of each market earn above their cost, as the control law saw it; negative: below.",
+        queries=(Query(most("economics_provider_margin", "market"), "{{market}}"),),
+    ),
+    Panel(
+        id=328,
+        title="Shares of advertising",
+        text="Who gets which share of an advertisement's price, basis points.",
+        queries=(Query(most("economics_ad_split_bps", "recipient"), "{{recipient}}"),),
+        stacked=True,
+        least=0,
+    ),
+)
+STORAGE: Final = (
+    Panel(
+        id=330,
+        title="Storage: retrievals found",
+        text="Share of retrievals that succeeded, over five minutes; the storage market's health.",
+        queries=(Query("storage:retrieval:success_ratio", "found"),),
+        unit="percentunit",
+        steps=((None, RED), (0.95, GREEN)),
+        least=0,
+        most=1,
+    ),
+    Panel(
+        id=331,
+        title="Storage: retrievals per second",
+        text="Retrievals that succeeded and that failed.",
+        queries=(
+            Query("storage:retrieval_success:rate1m", "found"),
+            Query("storage:retrieval_failure:rate1m", "failed"),
+        ),
+        stacked=True,
+        least=0,
+    ),
+    Panel(
+        id=332,
+        title="Capacity",
+        text="How much of what is planned for is used: 100 payments, 1,000 readings, 50 storage contracts a minute.",
+        queries=(
+            Query("treasury:capacity:utilization_ratio", "payments"),
+            Query("energy:capacity:utilization_ratio", "readings"),
+            Query("storage:capacity:utilization_ratio", "contracts"),
+        ),
+        unit="percentunit",
+        steps=((None, GREEN), (0.8, YELLOW)),
+        least=0,
+    ),
 )
 
 BOARD: Final = Board(
     file="grafana_receipts_dashboard",
     uid="receipts-dashboard",
     title="treasuryd: receipts and economics",
-    text="Receipts of the node's four markets and its economics, copied by the daemon's observer.",
+    text="Receipts of the node's four markets, its economics, storage and capacity, copied by the daemon's observer.",
     rows=(
         Row(id=390, title="Receipts", panels=RECEIPTS),
         Row(id=391, title="Economics", panels=ECONOMICS),
+        Row(id=392, title="Storage, capacity", panels=STORAGE),
     ),
     since="now-1h",
     by_account=False,

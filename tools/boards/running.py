@@ -167,6 +167,7 @@ STORE: Final = (
         queries=(
             Query(own("treasury_store_size_bytes"), "store {{instance}}"),
             Query(own("treasury_store_free_bytes"), "free {{instance}}"),
+            Query("treasury:store:free_bytes_tomorrow", "free tomorrow at this pace"),
             Query(most("backup_size_bytes", "kind"), "backup {{kind}}"),
         ),
         unit="bytes",
@@ -190,6 +191,14 @@ STORE: Final = (
             Query(f"rate({own('process_cpu_seconds_total')}[$__rate_interval])", "processor {{instance}}"),
         ),
         unit="percentunit",
+        least=0,
+    ),
+    Panel(
+        id=169,
+        title="Memory",
+        text="Resident memory of each instance.",
+        queries=(Query(own("process_resident_memory_bytes"), "{{instance}}"),),
+        unit="bytes",
         least=0,
     ),
     Panel(

@@ -109,7 +109,7 @@ PIPELINE: Final = (
             Query(most("treasury_executor_pending_matured"), "payable"),
             Query(most("treasury_executor_staged_intents"), "under way"),
         ),
-        width=10,
+        width=6,
         least=0,
     ),
     Panel(
@@ -117,7 +117,16 @@ PIPELINE: Final = (
         title="Success and failure (1 h)",
         text="How the executor's work ended: payments in a block, items rolled back, ticks that failed.",
         queries=(Query(increase("treasury_executor_result_total", "result"), "{{result}}"),),
-        width=10,
+        width=7,
+        least=0,
+    ),
+    Panel(
+        id=109,
+        title="Failed ticks (1 h)",
+        text="Ticks that failed and alarms of the signer, by reason. The next tick tries again; nothing is lost.",
+        queries=(Query(increase("treasury_executor_errors_total", "reason"), "{{reason}}"),),
+        stacked=True,
+        width=7,
         least=0,
     ),
 )
