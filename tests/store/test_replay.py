@@ -225,6 +225,18 @@ async def test_with_gaps_what_cannot_be_done_again_is_told(tmp_path: Path) -> No
     into.close()
 
 
+async def test_with_gaps_nothing_is_done_twice_all_the_same(tmp_path: Path) -> None:
+    """Entries may be missing, never repeated or out of order."""
+    history = await History(tmp_path).start()
+    entries = await history.sql.read(_entries)
+    await history.close()
+    into = _rebuild(entries)
+    for again in entries[-2:]:
+        with pytest.raises(Corrupt, match="follows entry"):
+            replay.apply(into, again, gaps=True)
+    into.close()
+
+
 async def test_a_journal_of_any_length_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Page by page, also where the last page is full."""
     driver = await opened(InlineDriver)

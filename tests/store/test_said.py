@@ -298,6 +298,27 @@ async def test_what_the_signer_refuses_is_told_from_the_last_one_down(payer: Ben
     assert await payer.sql("SELECT hold_detail FROM disbursement WHERE id = ?", items[0]) == [("too large",)]
 
 
+async def test_a_filler_that_the_signer_refuses_is_told_in_its_words(payer: Bench) -> None:
+    """R5 c, R9: it gives no nonce back, so what stands below it does not come back either."""
+    one, two = await payer.stage(await payer.insert(2))
+    await payer.sql("UPDATE disbursement SET live_intent = NULL WHERE live_intent = ?", two.id)
+    await payer.sql("UPDATE intent SET disbursement_id = NULL WHERE id = ?", two.id)
+    refused = [
+        Refused(row=0, reason="policy", intent_id=one.id, final=True, first=True),
+        Refused(row=1, reason="policy", intent_id=two.id, final=True, detail="no sink"),
+    ]
+    told = await payer.store.unstage(refused, payer.held)
+    assert told.unwritten == (NotWritten(row=0, reason="not_last", detail="nonce 1 is not the last one"),)
+    assert told.events == (warning(EventKind.UNSTAGED, count=1, reason="never_bound", detail="no sink"),)
+
+
+async def test_a_staged_row_names_intent_nonce_disbursement_and_fee(payer: Bench) -> None:
+    """protocol.md §3: in this order."""
+    _, item = await payer.insert(2)
+    await payer.stage([item])
+    assert await entry(payer) == (CHAIN, "stage", {"staged": [[1, 1, item, 100]]})
+
+
 async def test_what_cannot_be_unstaged_is_named_row_by_row(payer: Bench) -> None:
     """R5 c: an intent that is not there, one of another holder, one with a live nonce behind it."""
     await payer.adopt(OTHER)
