@@ -72,10 +72,20 @@ class Plugin:
     noticed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def pytest_configure(self) -> None:
-        """A failing example is enough, the smallest is not looked for; none is kept for the next change."""
-        from hypothesis import Phase, settings  # noqa: PLC0415  (not before pytest has seen to its assertions)
+        """
+        Let random tests be satisfied with any failing example, and keep none for the next change.
 
-        settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None)
+        Nor is being slow a failure: a busy machine must not look like a change that was noticed.
+        """
+        from hypothesis import HealthCheck, Phase, settings  # noqa: PLC0415  (pytest sees to its assertions first)
+
+        settings.register_profile(
+            "mutants",
+            phases=[Phase.explicit, Phase.generate],
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
         settings.load_profile("mutants")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
