@@ -175,6 +175,18 @@ async def test_a_row_changed_behind_the_journals_back_is_named(
     into.close()
 
 
+def test_a_difference_names_each_column_and_cuts_long_values() -> None:
+    """One line for a person: what is the same is left out; of a value no more than sixty characters."""
+    just, long = "x" * 58, "y" * 59  # with their quotes 60 and 61
+    found = replay.Difference(
+        table="meta", key=("a", 1), columns=("b", "c", "d"), first=(1, just, 0), second=(2, long, 0)
+    )
+    assert str(found) == (
+        f"meta a, 1: b is 1 in the first and 2 in the second, "
+        f"c is '{just}' in the first and '{'y' * 56}... in the second"
+    )
+
+
 def _say(connection: Connection, *statements: list[Any]) -> None:
     _write(connection, [(PEOPLE, "said", {"rows": list(statements)}, SECOND)])
 

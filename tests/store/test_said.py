@@ -319,6 +319,20 @@ async def test_a_staged_row_names_intent_nonce_disbursement_and_fee(payer: Bench
     assert await entry(payer) == (CHAIN, "stage", {"staged": [[1, 1, item, 100]]})
 
 
+@pytest.mark.parametrize(("kind", "left"), [(VariantKind.CANCEL, 0), (VariantKind.PAYMENT, 2)])
+async def test_a_cancel_begins_without_the_refusals_of_its_payment(
+    payer: Bench, kind: VariantKind, left: int
+) -> None:
+    """R8: what was refused for its content is replaced; the other content has not been refused yet."""
+    [intent] = await payer.pay(await payer.insert())
+    for _ in range(2):
+        await payer.written(sent(intent, Meaning.CONTENT_REFUSED))
+    await payer.written(
+        VariantStaged(account=PAYER, intent_id=intent.id, number=2, kind=kind, fee=BaseUnits(300))
+    )
+    assert await payer.sql("SELECT refusals, fee FROM intent") == [(left, 300)]
+
+
 async def test_what_cannot_be_unstaged_is_named_row_by_row(payer: Bench) -> None:
     """R5 c: an intent that is not there, one of another holder, one with a live nonce behind it."""
     await payer.adopt(OTHER)
