@@ -35,7 +35,6 @@ from treasuryd.core.model import (
     Term,
     UnixSeconds,
 )
-from treasuryd.errors import Corrupt
 from treasuryd.ports import Vitals
 from treasuryd.telemetry.logs import Level, Log
 from treasuryd.telemetry.observer import Telemetry
@@ -83,7 +82,7 @@ class FakeOffice:
     tick_age: float | None = 2.0
     calls: CallTally = field(default_factory=CallTally)
     stored: Meters = STORED
-    failing: bool = False
+    failing: Exception | None = None
     reading_seconds: float = 0.0  # how long the store takes to answer
     readings: int = 0
     delays: list[float] = field(
@@ -137,8 +136,8 @@ class FakeOffice:
 
     async def meters(self, accounts: Sequence[AccountId]) -> Meters:
         self.readings += 1
-        if self.failing:
-            raise Corrupt("the disk is gone")
+        if self.failing is not None:
+            raise self.failing
         self.boot += self.reading_seconds
         return self.stored
 

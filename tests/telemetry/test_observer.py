@@ -16,6 +16,7 @@ from treasuryd.core.model import (
     DisbursementId,
     FreezeCause,
 )
+from treasuryd.errors import Corrupt
 from treasuryd.ports import Observer
 from treasuryd.telemetry.logs import Level, Log
 from treasuryd.telemetry.observer import Telemetry
@@ -346,12 +347,15 @@ async def test_a_store_that_answers_slowly_is_asked_seldom(heard: Heard) -> None
     assert office.readings == 2
 
 
-async def test_a_store_that_cannot_be_read_is_told_and_not_remembered(heard: Heard) -> None:
+@pytest.mark.parametrize("failure", [Corrupt("the disk is gone"), OSError("no such device")])
+async def test_a_store_that_cannot_be_read_is_told_and_not_remembered(
+    heard: Heard, failure: Exception
+) -> None:
     """A scrape raises nothing; old numbers do not stay."""
     office = FakeOffice()
     heard.telemetry.watch(office)
     await heard.telemetry.refresh()
-    office.failing, office.boot = True, office.boot + 1
+    office.failing, office.boot = failure, office.boot + 1
     await heard.telemetry.refresh()
     assert heard.sample("treasury_store_readable") == 0
     assert heard.sample("treasury_disbursement_backlog", status="queued") is None

@@ -70,7 +70,11 @@ class JournalCopy:
 
     def size_bytes(self) -> int:
         """All of the copy, as it lies there."""
-        return sum(path.stat().st_size for path in self._folder.glob("*.log"))
+        size = 0
+        for path in self._folder.glob("*.log"):
+            with suppress(FileNotFoundError):  # another process that starts sets a copy aside
+                size += path.stat().st_size
+        return size
 
     def __call__(self, connection: Connection) -> None:
         """Copy what is new."""

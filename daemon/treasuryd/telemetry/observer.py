@@ -112,7 +112,7 @@ class Telemetry:
         self._read_again_at = began + REFRESH_SECONDS
         try:
             self._meters = await watched.world.desk.meters(watched.accounts[:MAX_ACCOUNTS])
-        except TreasuryError:
+        except (TreasuryError, OSError):  # its file system does not answer either
             self._meters = None  # `treasury_store_readable` is 0; the executor decides what that means
             self.metrics.failures.inc()
             return
