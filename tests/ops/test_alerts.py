@@ -9,6 +9,7 @@ import yaml
 from tests.ops.promtool import Check, checks, histories, needs_promtool, run
 from tests.ops.rules import ALERTING, ALERTS, MONITORING, RECORDING, RULES, Rule, groups
 
+pytestmark = pytest.mark.timeout(600)  # each run of all histories takes eight seconds of a processor
 TESTS = histories("alert_rules.test.yml")
 ASKED = [answer for test in TESTS for answer in checks(test)]
 NAMES = {rule.name for rule in ALERTS}

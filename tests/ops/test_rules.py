@@ -1,12 +1,15 @@
 """Rules and alerts name what exists, can have a result, and lead to a page that says what to do."""
 
 import re
+import shutil
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import yaml
 from tests.ops.promql import Matcher, Reading, Wrong, by_name, matching, read
-from tests.ops.promtool import needs_promtool
+from tests.ops.promtool import histories, needs_promtool
 from tests.ops.rules import ALERTING, ALERTS, MONITORING, RECORDING, RULES, Rule, groups, raw_labels
 
 from treasuryd.telemetry.registry import BY_SAMPLE
@@ -27,10 +30,7 @@ def every(rules: list[Rule]) -> pytest.MarkDecorator:
 @pytest.mark.parametrize("file", [*RECORDING, ALERTING])
 def test_promtool_reads_the_file(file: str) -> None:
     """Syntax, templates of annotations, and no rule twice."""
-    answer = subprocess.run(
-        ["promtool", "check", "rules", "--lint=all", "--lint-fatal", file],
-        cwd=MONITORING, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    answer = promtool("check", "rules", "--lint=all", "--lint-fatal", file, folder=MONITORING)
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
@@ -92,6 +92,54 @@ def test_rules_that_build_upon_others_come_after_them() -> None:
     """`everything` reads in order: what is not recorded yet is unknown. Here the reader itself is looked at."""
     assert not [rule for rule in RULES if rule.wrong]
     assert len(RULES) > 90
+
+
+# --- what they record ------------------------------------------------------------------------------------------------
+
+
+VALUES = "prometheus_recording_rules.test.yml"
+
+
+@needs_promtool
+def test_every_rule_records_what_it_should() -> None:
+    """Of an ordinary hour with a leader and a standby, and of hours in which something is missing."""
+    answer = promtool("test", "rules", VALUES, folder=MONITORING)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_every_rule_is_asked_for_its_value() -> None:
+    """By its name and, where one name is recorded several times, by its label."""
+    (hour, *_) = histories(VALUES)
+    asked = {
+        (name_of(one["expr"]), sample["labels"].partition('slo="')[2].rstrip('"}'))
+        for one in hour["promql_expr_test"]
+        for sample in one["exp_samples"]
+    }
+    assert {(rule.name, rule.body.get("labels", {}).get("slo", "")) for rule in RULES} <= asked
+
+
+def name_of(expression: str) -> str:
+    return expression.removeprefix("round(").removesuffix(", 0.001)")
+
+
+@needs_promtool
+def test_a_rule_that_records_something_else_is_noticed(tmp_path: Path) -> None:
+    """One more than it should, and the test of each rule fails."""
+    for file in RECORDING:
+        found = groups(file)
+        for group in found:
+            for rule in group["rules"]:
+                rule["expr"] = f"({rule['expr']}) + 1"
+        (tmp_path / file).write_text(yaml.safe_dump({"groups": found}), encoding="utf-8")
+    shutil.copy(MONITORING / VALUES, tmp_path)
+    answer = promtool("test", "rules", VALUES, folder=tmp_path)
+    said = answer.stdout + answer.stderr
+    failed = {name_of(found) for found in re.findall(r'expr: "(.*)", time:', said)}
+    assert failed == {rule.name for rule in RULES}
+
+
+def promtool(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True, check=False)
 
 
 # --- the reader itself: a check that cannot fail checks nothing ---------------------------------------------------
