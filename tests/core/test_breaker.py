@@ -461,6 +461,15 @@ def test_a_call_that_has_not_left_when_a_person_speaks_heeds_the_word(
     assert lapsed(force(breaker, mode, now=at(1.0)), permit, now=at(1.0)) is expected
 
 
+def test_metrics_only_keeps_no_call_here_either() -> None:
+    """§7: it opened meanwhile, for the record; the call that waited leaves."""
+    breaker, permit = given_leave(force(healthy(), BreakerMode.METRICS_ONLY, now=at(0.0)), 0.0)
+    for _ in range(5):
+        breaker = call(breaker, Outcome.FAILURE, 0.0)
+    assert breaker.state is BreakerState.OPEN
+    assert not lapsed(breaker, permit, now=at(1.0))
+
+
 def test_a_call_that_has_not_left_when_the_endpoint_dies_stays_here() -> None:
     """§7: neither beside the open breaker's silence nor beside the probe; after the next close it may leave."""
     breaker, permit = given_leave(healthy(), 0.0)

@@ -101,6 +101,15 @@ def test_after_a_sleep_a_loop_that_noticed_goes_on() -> None:
     assert bench.pass_time(5) is None
 
 
+def test_a_sleep_of_the_machine_is_no_silence_of_the_loop() -> None:
+    """A standby that slept for an hour has as long to turn as any other loop."""
+    bench = Bench()
+    bench.time += 3_600
+    assert bench.watchdog.look() is None
+    assert bench.pass_time(29, fed=False) is None
+    assert bench.pass_time(2, fed=False) is not None
+
+
 def test_a_stuck_loop_is_pardoned_once_however_often_the_machine_stands_still() -> None:
     """§6.5: a starved machine, a process stopped again and again: the loop that never turned in between is ended."""
     bench = Bench()
