@@ -202,3 +202,32 @@ async def test_what_has_to_be_counted_is_counted_when_the_journal_moved(meter: M
     await bench.sql("UPDATE disbursement SET status = 'queued' WHERE id = ?", third)
     await meter.chain(settled_height=2_000, risen_at=900.0)
     assert (await desk.meters((PAYER, OTHER))).counts[Status.QUEUED] == 2
+
+
+async def test_a_reading_of_a_store_at_rest_costs_the_same_however_much_waits(meter: Meter) -> None:
+    """In steps of SQLite, so that no clock decides: 20,000 waiting items are counted once, and then known."""
+    desk, driver = meter.desk(), meter.bench.driver
+    assert isinstance(driver, InlineDriver)
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    async def cost() -> int:
+        nonlocal steps
+        steps = 0
+        driver._reader.set_progress_handler(step, 1)
+        found = await desk.meters((PAYER,))
+        driver._reader.set_progress_handler(None, 1)
+        assert found.journal_head > 0
+        return steps
+
+    first = await cost()
+    at_rest = await cost()
+    await meter.bench.insert(20_000)
+    await meter.bench.pay(await meter.bench.insert(1))
+    counted = await cost()
+    assert counted > 20_000
+    assert await cost() <= at_rest * 1.1 < first
