@@ -209,24 +209,66 @@ class AskedTroubles(RareTroubles):
         history.mine(1)
         self._wake()
 
+    async def forget_what_was_mined(self) -> None:
+        """For a moment no look-up knows what has just been mined."""
+        await self._ask()
+        for node in self.history.node_list:
+            node.faults.add(Wrong.UNKNOWN_TX, times=None)
+        self.history.mine(1)
+        self._wake()
+        await asyncio.sleep(0.4)
+        self._relent()
+
+    async def die_unsealed(self) -> None:
+        """A process dies when what it has staged is signed and not sealed, and nobody is there for a while."""
+        await self._crash_at("SET tx_bytes")
+        for machine in self.history.machines:
+            machine.off = True
+        await asyncio.sleep(2.0)
+        for machine in self.history.machines:
+            machine.off = False
+            machine.start()
+
     def _lag(self, blocks: int) -> None:
         for node in self.history.node_list:
             node.switches.lag = blocks
 
     async def crash_at_recording(self) -> None:
         """A process dies when it is about to record what it has sent."""
+        await self._crash_at("attempts = attempts + 1")
+
+    async def crash_at_staging(self) -> None:
+        """A process dies when it is about to bind what it has chosen."""
+        await self._crash_at("INSERT INTO intent")
+
+    async def _crash_at(self, statement: str) -> None:
+        """Something is submitted, and a process dies before that statement."""
         process: Any = self._running()
         if process is None:
             return
         right = process.statement
 
         def cut(sql: str) -> None:
-            if "attempts = attempts + 1" in sql:
+            if statement in sql:
                 process.statements_left = 0
             right(sql)
 
         process.statement, process.watched = cut, True
-        self.history.met["crash at recording"] += 1
+        self.history.met["crash at a chosen statement"] += 1
+        await self._ask()
+
+    async def cancel_in_its_work(self) -> None:
+        """A person cancels an item when a tick has read that it may be paid, and has not staged it yet."""
+        process = self._running()
+        if process is not None:
+
+            def cancel(view: View) -> bool:
+                if view.candidates:
+                    self._soon(self.history.people.cancel(view.candidates[0].id))
+                return bool(view.candidates)
+
+            process.after_view = cancel
+            await self._ask()
 
     async def gap_and_set_back(self) -> None:
         """Every node finds a gap and turns payments away, a block comes, and all wall clocks are set back by a day."""

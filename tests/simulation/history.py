@@ -54,7 +54,6 @@ KEYS: Final = {
 }
 MEMORY_FOLDER: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 POLICY_LIMIT: Final = BaseUnits(6_000_000)
-LAST_ROUNDS: Final = 120
 MANY_ROUNDS: Final = 30  # from then on what waits for a limit of time: a pool's, a breaker's
 POOL_SECONDS: Final = 20.0  # how long a node keeps what nobody mines
 Action = Callable[[], Awaitable[None]]
@@ -322,7 +321,7 @@ class History:
             holding = self.ledger.holding(account)
             if holding is None or holding[0] < OPENING // 2:
                 self.ledger.deposit(str(account), 5 * OPENING)
-        for turn in range(LAST_ROUNDS):
+        for turn in range(self.settings.rounds):
             await self._round(turn)
             if self.watchman.deep and turn > 12:
                 break  # a reorg deeper than finality: what it took is a person's to reopen

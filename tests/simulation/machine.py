@@ -293,6 +293,8 @@ class Process:
     async def _run(self) -> None:
         try:
             await self._serve()
+        except GeneratorExit:  # its history is over
+            raise
         except (Killed, asyncio.CancelledError):
             if self.dead:
                 return

@@ -41,7 +41,7 @@ class RareTroubles(Troubles):
 
     def begin(self) -> None:
         """Perhaps an account has a past that a reorg takes back (R2)."""
-        if self.rare.random() < 0.06:
+        if self.rare.random() < self.history.settings.used_before:
             history = self.history
             account = str(self.rare.choice(history.accounts))
             history.ledger.foreign_spend(account, to="tb1before", amount=0, fee=1_067)

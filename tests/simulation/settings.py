@@ -41,6 +41,8 @@ class Settings:
         False  # people give their orders through the daemons themselves: these hear of a freeze at once
     )
     uncopied: bool = False  # there is no copy of the journal
+    rounds: int = 120  # how long everybody waits at the end for what is not final yet
+    used_before: float = 0.06  # how probable it is that an account has a past which a reorg takes back
     probes: float = 0.05  # how often the signer is asked for what it has to refuse
 
     @property

@@ -25,6 +25,9 @@ from tests.simulation.settings import OVERRIDES
 
 __all__ = ["BUGS", "Bug", "planted", "world_of"]
 
+ROUNDS: Final = (
+    48  # of waiting at the end: some ten minutes; a payment that is stuck by a bug takes no longer to show
+)
 ALL: Final = (*STAGING, *SIGNING, *SENDING, *CANCELLING, *EVIDENCE, *BELIEVING, *LEASES, *BREAKERS, *RESTORE)
 BUGS: Final[Mapping[str, Bug]] = {bug.name: bug for bug in ALL}
 assert len(BUGS) == len(ALL), "two bugs of one name"
@@ -48,6 +51,6 @@ def planted(name: str) -> Iterator[None]:
 def world_of(name: str) -> Iterator[None]:
     """Run the body in the world that a bug asks for, without the bug."""
     with pytest.MonkeyPatch.context() as patch:
-        for setting, value in BUGS[name].world.items():
+        for setting, value in {"rounds": ROUNDS, **BUGS[name].world}.items():
             patch.setitem(OVERRIDES, setting, value)
         yield

@@ -118,6 +118,12 @@ BUGS: Final = (
         rule="R7",
         story="without look-up what is behind a nonce with two payloads is sent",
         plant=nothing_waits,
+        world={
+            "kind": Evidence.BALANCE,
+            "accounts": 1,
+            "block_seconds": 1.2,
+            "often": (("cancel_some", 15.0), ("ask", 12.0)),
+        },
     ),
     Bug(
         name="payment_beside_its_cancel",

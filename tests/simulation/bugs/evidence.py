@@ -170,6 +170,7 @@ BUGS: Final = (
         rule="R5",
         story='"not found" makes a payment void',
         plant=void_what_is_not_found,
+        world={"kind": Evidence.HASH, "often": (("forget_what_was_mined", 10.0),)},
     ),
     Bug(
         name="deposit_hides_a_payment",

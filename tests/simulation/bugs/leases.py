@@ -128,6 +128,7 @@ BUGS: Final = (
         rule="R3",
         story="a new holder gives up what its predecessor sealed and did not record as sent",
         plant=begin_anew,
+        world={"executors": 2, "often": (("crash_at_recording", 10.0),)},
     ),
     Bug(
         name="storage_error_survived",

@@ -202,12 +202,14 @@ BUGS: Final = (
         rule="R4",
         story='"already known" is an error, and makes a payment void',
         plant=drop_what_is_known,
+        world={"often": (("fault", 12.0), ("ask", 10.0))},
     ),
     Bug(
         name="cancelled_for_its_fee",
         rule="R8",
         story="a payment that is refused for its fee is cancelled",
         plant=cancel_for_its_fee,
+        world={"often": (("price", 10.0), ("stubborn", 8.0), ("ask", 10.0))},
     ),
     Bug(
         name="executed_on_admission",
@@ -232,6 +234,7 @@ BUGS: Final = (
         rule="R3",
         story="a wall clock that was set back keeps sent payments from going again until it has caught up",
         plant=wait_for_the_clock,
+        world={"often": (("lose_and_set_back", 10.0), ("ask", 10.0))},
     ),
     Bug(
         name="ticker_spins",
@@ -251,6 +254,7 @@ BUGS: Final = (
         rule="R14",
         story="a frozen account goes on sending",
         plant=send_while_frozen,
+        world={"often": (("stubborn", 10.0), ("freeze_some", 10.0), ("ask", 10.0))},
     ),
     Bug(
         name="tick_ignores_halt",

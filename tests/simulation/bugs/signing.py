@@ -155,13 +155,18 @@ BUGS: Final = (
         rule="R5",
         story="a staged row whose nonce is consumed is unstaged without the signer's word",
         plant=unstage_unasked,
+        world={"thieves": True, "often": (("crash_at_sealing", 10.0), ("ask", 10.0))},
     ),
     Bug(
         name="refused_nonce_kept",
         rule="R11",
         story="the nonces of rows that the signer refused are not returned",
         plant=keep_the_nonces,
-        world={"accounts": 1, "often": (("tell_policy", 8.0), ("ask", 12.0), ("decide_some", 8.0))},
+        world={
+            "accounts": 1,
+            "executors": 1,
+            "often": (("tell_policy", 10.0), ("ask", 15.0), ("decide_some", 8.0)),
+        },
     ),
     Bug(
         name="sent_before_sealed",

@@ -76,9 +76,9 @@ def take_before_staging(patch: pytest.MonkeyPatch) -> None:
         return view_
 
     def stage(right: Any) -> Any:
-        def taken(connection: Any, rules: Any, drafts: Any, held: Any, at: Any) -> Any:
+        def taken(connection: Any, rules: Any, drafts: Any, *args: Any) -> Any:
             connection.executemany(stage_it, [(draft.disbursement_id,) for draft in drafts])
-            return right(connection, rules, drafts, held, at)
+            return right(connection, rules, drafts, *args)
 
         return taken
 
@@ -96,10 +96,10 @@ def tidy_up(patch: pytest.MonkeyPatch) -> None:
     ]
 
     def make(right: Any) -> Any:
-        def record(connection: Any, rules: Any, batch: Any, held: Any, at: Any) -> Any:
+        def record(connection: Any, rules: Any, batch: Any, held: Any, at: Any, *args: Any) -> Any:
             for sql in steps:
                 connection.execute(sql, (at.unix - 1,))
-            return right(connection, rules, batch, held, at)
+            return right(connection, rules, batch, held, at, *args)
 
         return record
 
@@ -192,30 +192,35 @@ BUGS: Final = (
         rule="R10",
         story="staging trusts the plan and does not look at the row that a cancel writes, too",
         plant=trust_the_plan,
+        world={"often": (("cancel_in_its_work", 10.0),)},
     ),
     Bug(
         name="nonce_reserved_apart",
         rule="R1",
         story="nonces are numbered in a transaction of their own, before the one that binds",
         plant=number_first,
+        world={"accounts": 1, "often": (("crash_at_staging", 10.0),)},
     ),
     Bug(
         name="taken_before_staged",
         rule="R1",
         story="a tick marks in the store what it is about to stage, before it stages it",
         plant=take_before_staging,
+        world={"accounts": 1, "often": (("crash_at_staging", 10.0),)},
     ),
     Bug(
         name="retention_drops_staged",
         rule="R1",
         story="retention deletes staged intents that are more than a second old",
         plant=tidy_up,
+        world={"accounts": 1, "executors": 1, "often": (("die_unsealed", 10.0),)},
     ),
     Bug(
         name="scan_limit",
         rule="§4",
         story="a tick looks through the first few items of an account and never at those behind them",
         plant=scan_the_first,
+        world={"accounts": 1, "often": (("ask", 20.0),)},
     ),
     Bug(
         name="rolled_back_dependency_met",
@@ -270,5 +275,6 @@ BUGS: Final = (
         rule="R2",
         story="the first nonce follows on a count that a reorg may take back",
         plant=root_anywhere,
+        world={"accounts": 1, "used_before": 1.0},
     ),
 )
