@@ -37,8 +37,9 @@ from mutmut.state import state
 from mutmut.utils.file_utils import change_cwd, copy_also_copy_files, copy_src_dir, setup_source_paths
 from mutmut.utils.format_utils import get_mutant_name, mangled_name_from_mutant_name
 
-GRACE_SECONDS = 20.0  # one test; a change that makes a loop endless ends here
-SLOWER = 15.0  # times the processor time of its tests: so long may a change take by the clock
+GRACE_SECONDS = 10.0  # of the processor; a change that makes a loop endless ends here
+PATIENCE_SECONDS = 600.0  # by the clock, for a test or a change: other work on the machine is no failure
+SLOWER = 3.0  # times its tests without a change: so much of the processor may a change take
 MEMORY_BYTES = 8 << 30
 TELL_EVERY = 100
 NO_COMPLAINT = (  # of what mutmut writes around the changes
@@ -178,6 +179,8 @@ class Plugin:
         if process == 0:
             here.close()
             self.ready(items, mutant, folder)
+            most = math.ceil(GRACE_SECONDS + SLOWER * sum(self.seconds[name] for name in names))
+            resource.setrlimit(resource.RLIMIT_CPU, (most, most))
             for name, after in zip(names, [*names[1:], None], strict=True):
                 self.one(items[name], items[after] if after else None)
                 if self.failed:
@@ -185,8 +188,7 @@ class Plugin:
             there.send_bytes(pickle.dumps(self.failed[:1]))
             os._exit(0)
         there.close()
-        wait = GRACE_SECONDS * 2 + SLOWER * sum(self.seconds[name] for name in names)
-        return here, Running(mutant, process, time.monotonic() + wait, folder)
+        return here, Running(mutant, process, time.monotonic() + PATIENCE_SECONDS, folder)
 
     def affordable(self, names: Sequence[str]) -> list[str]:
         """As many of the tests as `enough` seconds allow, one at least; what is left out could only notice more."""
@@ -207,7 +209,7 @@ class Plugin:
             try:
                 noticed = pickle.loads(pipe.recv_bytes())
             except EOFError:
-                end = "crashed"
+                end = "timeout"  # its share of the processor was spent, or it died of the change
             else:
                 end = "killed" if noticed else "survived"
                 function = mangled_name_from_mutant_name(one.mutant)
@@ -295,7 +297,7 @@ def main() -> int:
         "-p",
         "no:cacheprovider",
         "-o",
-        f"timeout={GRACE_SECONDS}",
+        f"timeout={PATIENCE_SECONDS}",
         "--rootdir=.",
     ]
     with change_cwd("mutants"):
