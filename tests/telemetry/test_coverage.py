@@ -9,7 +9,14 @@ from tests.telemetry.conftest import FakeOffice, Heard
 
 from treasuryd.errors import Rejected
 from treasuryd.telemetry import coverage, registry
-from treasuryd.telemetry.coverage import Named, compare, names_in, read_folder, rule_fields
+from treasuryd.telemetry.coverage import (
+    Named,
+    compare,
+    labels_in,
+    names_in,
+    read_folder,
+    rule_fields,
+)
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "monitoring"
@@ -46,6 +53,7 @@ def test_a_metric_is_told_from_functions_labels_and_words(expression: str, expec
 def test_any_text_can_be_read(text: str) -> None:
     """A dashboard's query may hold anything."""
     names_in(text)
+    labels_in(text)
     list(rule_fields(text))
     coverage.exported_names(text)
 
@@ -93,6 +101,21 @@ async def test_a_name_that_nobody_exports_is_found(heard: Heard) -> None:
     assert found.wrong == ("treasury_balance_ct: nothing exports or records it (alerts.yml, board.json)",)
 
 
+async def test_a_label_that_a_metric_does_not_have_is_found(heard: Heard) -> None:
+    """The original grouped disputes by `dispute_type`, and the label was `type`; the scrape's own labels are known."""
+    expression = (
+        'treasury_balance{job="x",instance=~"$i",acount="a"} + treasury:x{any="y"} + '
+        'treasury_executor_tick_duration_seconds_bucket{le="5.0", quantile!="1"}'
+    )
+    named = [Named(name=name, place="a.yml", labels=labels) for name, labels in labels_in(expression).items()]
+    found = compare(named, {"treasury:x"}, await exposition(heard), PAGE)
+    assert found.mislabelled == (
+        "treasury_balance: has no label acount (a.yml)",
+        "treasury_executor_tick_duration_seconds_bucket: has no label quantile (a.yml)",
+    )
+    assert found.wrong == found.mislabelled
+
+
 async def test_what_is_declared_and_not_exported_is_told_apart_from_what_may_be_absent(heard: Heard) -> None:
     """A daemon whose executor hides a gauge is wrong; one without an observer is not."""
     text = "\n".join(
@@ -136,6 +159,7 @@ def test_dashboards_are_read_to_the_bottom(tmp_path: Path) -> None:
     (tmp_path / "board.json").write_text(json.dumps(board))
     named, recorded = read_folder(tmp_path)
     assert {one.name for one in named} == {"a_total", "b_metric", "c_metric", "d_metric"}
+    assert {one.name: one.labels for one in named}["b_metric"] == {"account"}
     assert recorded == set()
 
 

@@ -38,7 +38,14 @@ _AGGREGATION: Final = re.compile(
 )
 _FIELD: Final = re.compile(r"^(?P<indent>\s*)(?P<item>- )?(?P<key>expr|record):\s*(?P<value>.*)$")
 _BLOCK: Final = re.compile(r"[>|][+-]?")
-_LABEL_QUERY: Final = re.compile(r"^\s*label_values\s*\(\s*(?P<expr>.*?)\s*,\s*\w+\s*\)\s*$", re.DOTALL)
+_LABEL_QUERY: Final = re.compile(
+    r"^\s*label_values\s*\(\s*(?P<expr>.*?)\s*,\s*(?P<label>\w+)\s*\)\s*$", re.DOTALL
+)
+_SELECTOR: Final = re.compile(r"(?<![\w:.])([a-zA-Z_:][\w:]*)\s*\{([^}]*)\}")
+_MATCHER: Final = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
+OF_THE_SCRAPE: Final = frozenset(
+    {"job", "instance", "le", "__name__"}
+)  # labels that every series may be asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,7 @@ class Named:
 
     name: str
     place: str  # the file
+    labels: frozenset[str] = frozenset()  # that its selectors ask for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,7 @@ class Coverage:
     """What is wrong, each as a list of sentences; `absent` is in order and worth knowing."""
 
     unknown: tuple[str, ...] = ()  # named, and neither recorded nor declared
+    mislabelled: tuple[str, ...] = ()  # asked for by a label that it does not have
     silent: tuple[str, ...] = ()  # named and declared, and this daemon does not export it
     undeclared: tuple[str, ...] = ()  # exported, and in no file of the registry
     undocumented: tuple[str, ...] = ()  # exported, and not in the page
@@ -64,7 +73,7 @@ class Coverage:
     @property
     def wrong(self) -> tuple[str, ...]:
         """Everything that has to be put right."""
-        return (*self.unknown, *self.silent, *self.undeclared, *self.undocumented)
+        return (*self.unknown, *self.mislabelled, *self.silent, *self.undeclared, *self.undocumented)
 
 
 def compare(named: Iterable[Named], recorded: Collection[str], exposition: str, page: str) -> Coverage:
@@ -74,6 +83,7 @@ def compare(named: Iterable[Named], recorded: Collection[str], exposition: str, 
     Args: recorded are names that recording rules make; exposition is the text that `/metrics` answers.
     """
     places: dict[str, list[str]] = {}
+    named = list(named)
     for one in named:
         where = places.setdefault(one.name, [])
         if one.place not in where:
@@ -94,6 +104,7 @@ def compare(named: Iterable[Named], recorded: Collection[str], exposition: str, 
     families = {registry.BY_SAMPLE[name].name for name in exported & registry.BY_SAMPLE.keys()}
     return Coverage(
         unknown=tuple(unknown),
+        mislabelled=tuple(dict.fromkeys(sentence for one in named for sentence in _mislabelled(one))),
         silent=tuple(silent),
         undeclared=tuple(f"{name}: exported, and the registry does not know it" for name in undeclared),
         undocumented=tuple(
@@ -103,6 +114,13 @@ def compare(named: Iterable[Named], recorded: Collection[str], exposition: str, 
         names=len(places),
         exported=len(exported),
     )
+
+
+def _mislabelled(one: Named) -> Iterator[str]:
+    family = registry.BY_SAMPLE.get(one.name)
+    if family is not None:
+        for label in sorted(one.labels - OF_THE_SCRAPE - set(family.label_names)):
+            yield f"{one.name}: has no label {label} ({one.place})"
 
 
 def exported_names(exposition: str) -> frozenset[str]:
@@ -125,6 +143,23 @@ def names_in(expression: str) -> set[str]:
     return {name for name in _NAME.findall(text) if name.lower() not in _WORDS}
 
 
+def labels_in(expression: str) -> dict[str, frozenset[str]]:
+    """Labels that the selectors of an expression ask for, by metric."""
+    text = re.sub(r"\$\{[^}]*\}", "", _STRINGS.sub('""', expression))
+    found: dict[str, frozenset[str]] = {}
+    for name, matchers in _SELECTOR.findall(text):
+        found[name] = found.get(name, frozenset()) | frozenset(_MATCHER.findall(matchers))
+    return found
+
+
+def _named(expression: str, place: str) -> list[Named]:
+    labels = labels_in(expression)
+    return [
+        Named(name=name, place=place, labels=labels.get(name, frozenset()))
+        for name in sorted(names_in(expression))
+    ]
+
+
 def read_folder(folder: Path) -> tuple[list[Named], set[str]]:
     """
     Read all rule files and dashboards of a folder: the metrics that they name, and the names that rules record.
@@ -140,10 +175,10 @@ def read_folder(folder: Path) -> tuple[list[Named], set[str]]:
                 if key == "record":
                     recorded.add(value)
                 else:
-                    named += [Named(name=name, place=path.name) for name in sorted(names_in(value))]
+                    named += _named(value, path.name)
         elif path.suffix == ".json":
             for expression in expressions_of(_json(path, text)):
-                named += [Named(name=name, place=path.name) for name in sorted(names_in(expression))]
+                named += _named(expression, path.name)
     if not named:
         raise Rejected(
             f"{folder}: there are neither rules nor dashboards in it",
@@ -183,12 +218,17 @@ def expressions_of(board: Any) -> Iterator[str]:
                 continue
             if key in {"expr", "query", "definition"} and isinstance(value, str):
                 asked = _LABEL_QUERY.match(value)
-                yield asked["expr"] if asked else value
+                yield _asked(asked["expr"], asked["label"]) if asked else value
             else:
                 yield from expressions_of(value)
     elif isinstance(board, list):
         for one in board:
             yield from expressions_of(one)
+
+
+def _asked(expression: str, label: str) -> str:
+    """A variable's `label_values(metric, label)` as a selector of that label."""
+    return expression if "{" in expression else f'{expression}{{{label}=""}}'
 
 
 def _text(path: Path) -> str:
