@@ -99,6 +99,12 @@ async def test_a_payment_is_told_from_its_nonce_to_its_end(payer: Bench) -> None
     included = f"included 1050 {block(1_050)} hash"
     assert await entry(payer) == (CHAIN, "record", {included: [[1, 1, 101], [2, 1, 100]]})
 
+    movements = "SELECT kind, delta, fee, disbursement_id, intent_id, height FROM balance_event WHERE id > 1"
+    assert await payer.sql(movements) == [
+        ("execution", -1_101, 101, 1, 1, 1_050),
+        ("execution", -1_100, 100, 2, 2, 1_050),
+    ]
+
     told = await payer.bury()
     assert without_times(told.events) == [event(EventKind.FINAL, 1, 2)]
     assert await entry(payer) == (CHAIN, "record", {"final": [[1_050, block(1_050), [1, 2]]]})
@@ -296,6 +302,44 @@ async def test_what_the_signer_refuses_is_told_from_the_last_one_down(payer: Ben
         },
     )
     assert await payer.sql("SELECT hold_detail FROM disbursement WHERE id = ?", items[0]) == [("too large",)]
+
+
+async def test_a_word_on_older_bytes_leaves_the_newer_ones_to_be_sent(payer: Bench) -> None:
+    """R6: a bump is sealed while the answer to the first bytes is under way; it has not left yet."""
+    [intent] = await payer.pay(await payer.insert())
+    bump = VariantStaged(
+        account=PAYER, intent_id=intent.id, number=2, kind=VariantKind.PAYMENT, fee=BaseUnits(300)
+    )
+    await payer.written(bump)
+    [both] = await payer.seal((await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed)
+    await payer.send([intent])
+    assert await payer.sql("SELECT step FROM intent") == [("send",)]
+    await payer.send([both])
+    assert await payer.sql("SELECT step FROM intent") == [("watch",)]
+
+
+async def test_a_payment_leaves_for_the_first_time_once(payer: Bench) -> None:
+    """Two words on one payment in one batch: how long it waited is told with the first."""
+    [intent] = await payer.seal(await payer.stage(await payer.insert()))
+    [told] = (await payer.written(sent(intent), sent(intent))).events
+    assert (told.count, len(told.step_seconds)) == (2, 1)
+
+
+async def test_a_lower_frame_keeps_no_other_account_from_its_baseline(payer: Bench) -> None:
+    """R9: lag of one account is that account's."""
+    await payer.adopt(OTHER)
+    low, high = payer.frame(PAYER, height=1_049), payer.frame(OTHER, height=1_060)
+    told = await payer.record(
+        [
+            BaselineMoved(account=PAYER, frame=low, keep_from=Height(0)),
+            BaselineMoved(account=OTHER, frame=high, keep_from=Height(0)),
+        ]
+    )
+    assert [(row.row, row.reason) for row in told.unwritten] == [(0, "changed")]
+    assert await payer.sql("SELECT account, max(height) FROM frame GROUP BY account ORDER BY account") == [
+        (OTHER, 1_060),
+        (PAYER, 1_050),
+    ]
 
 
 async def test_a_filler_that_the_signer_refuses_is_told_in_its_words(payer: Bench) -> None:
