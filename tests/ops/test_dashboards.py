@@ -20,7 +20,7 @@ from tests.ops.boards import (
 )
 from tests.ops.promql import by_name, read
 from tests.ops.rules import RULES, raw_labels
-from tools.boards.parts import Board, Panel
+from tools.boards.parts import Board
 from tools.boards.treasury import BOARD as TREASURY
 from tools.dashboards import BOARDS, text
 
@@ -211,9 +211,3 @@ def test_names_are_found_in_expressions() -> None:
     expr = 'sum by (le) (rate(a_bucket{job="x",le="0.5"}[5m])) / on () (b:c:d > bool 0) or vector(0)'
     assert metrics_in(expr) == {"a_bucket", "b:c:d"}
     assert metrics_in('label_replace(up{a="b"} == 1, "id", "$1", "x", "(.+)") or time() - z') == {"up", "z"}
-
-
-def test_panels_that_may_be_empty_are_few() -> None:
-    """Only what no node measures yet."""
-    found: list[Panel] = [panel for board in BOARDS for panel in board.panels() if panel.maybe]
-    assert [panel.id for panel in found] == [202]

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 from tests.chaos.fleet import ask, until
-from tests.ops.boards import FILES, Asked, filled_in, loaded, queries
+from tests.ops.boards import FILES, MONITORING, Asked, filled_in, loaded, queries
 from tests.ops.watched import TIMES, Watched
 from tools.boards.parts import Panel
 from tools.dashboards import BOARDS
@@ -170,6 +170,6 @@ def test_the_end_is_clean(watched: Watched) -> None:
 
 def test_the_files_are_as_they_were(watched: Watched) -> None:
     """Copies are changed, never the files of monitoring/."""
-    text = (Path(__file__).parents[2] / "monitoring" / "prometheus.yml").read_text()
+    text = (MONITORING / "prometheus.yml").read_text()
     assert "127.0.0.1:9477" in text
     assert str(watched.prometheus) not in text

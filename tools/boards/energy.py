@@ -60,7 +60,6 @@ MARKET: Final = (
         unit="s",
         steps=((None, GREEN), (10, YELLOW), (30, RED)),
         least=0,
-        maybe=True,
     ),
     Panel(
         id=203,

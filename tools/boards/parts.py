@@ -48,7 +48,6 @@ class Panel:
     One panel.
 
     `steps` are thresholds: (from this value on, colour), the first from nothing. `words` name values of a state.
-    `maybe` marks a panel that is empty where the node offers no such reading (absent is absent, never zero).
     """
 
     id: int
@@ -65,7 +64,6 @@ class Panel:
     least: float | None = None
     most: float | None = None
     time_from: str | None = None
-    maybe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
