@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from tests.store.kit import OTHER, PAYER, Bench, opened
 
-from treasuryd.core.changes import HoldSet
+from treasuryd.core.changes import BaselineMoved, HoldSet
 from treasuryd.core.model import (
     AccountId,
     AccountState,
+    Height,
     Hold,
     Meters,
     Rules,
@@ -21,6 +22,7 @@ from treasuryd.store import meters
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.migrations import known
+from treasuryd.store.queries import load_all
 
 RULES = Rules(epoch_blocks=10, finality_depth=3, max_blocks_per_second=2.0, allow_treasury_initiated=True)
 
@@ -202,6 +204,42 @@ async def test_what_has_to_be_counted_is_counted_when_the_journal_moved(meter: M
     await bench.sql("UPDATE disbursement SET status = 'queued' WHERE id = ?", third)
     await meter.chain(settled_height=2_000, risen_at=900.0)
     assert (await desk.meters((PAYER, OTHER))).counts[Status.QUEUED] == 2
+
+
+async def test_a_chain_that_only_grows_has_nothing_counted_anew(meter: Meter) -> None:
+    """A baseline moves with every block, and the journal with it; no item does. What is too much to look through does."""
+    bench, desk = meter.bench, meter.desk()
+
+    async def grow(blocks: int) -> Meters:
+        for _ in range(blocks):
+            bench.height = Height(bench.height + 1)
+            frame = bench.frame(PAYER, OTHER)
+            await bench.written(BaselineMoved(account=PAYER, frame=frame, keep_from=bench.height))
+        return await desk.meters((PAYER,))
+
+    await bench.insert(1)
+    first = await grow(1)
+    await bench.insert(1)
+    later = await grow(3)
+    assert later.journal_head >= first.journal_head + 3
+    assert later.counts[Status.TIMELOCKED] == 1
+    assert (await grow(meters.GLANCE + 1)).counts[Status.TIMELOCKED] == 2
+
+
+def test_every_statement_that_writes_an_item_or_an_intent_is_known() -> None:
+    """A reading that misses one would show old counts."""
+    counting = set(meters._counting())
+    assert {
+        '"recording.advance"',
+        '"staging.bind"',
+        '"staging.insert_intent"',
+        '"desk.put_disbursement"',
+    } <= counting
+    assert '"recording.insert_frame"' not in counting
+    for name, sql in load_all().items():
+        writes = re.search(r"^(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM|REPLACE INTO) (\w+)", sql)
+        assert writes is not None, name
+        assert (f'"{name}"' in counting) or writes[1] not in {"disbursement", "intent"}, name
 
 
 async def test_a_reading_of_a_store_at_rest_costs_the_same_however_much_waits(meter: Meter) -> None:

@@ -1,9 +1,11 @@
 """Reads what metrics say of the store: one snapshot, on the reading thread, of partial indexes and the first in line."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ from treasuryd.sqlite.connect import Connection, journal_mode
 from treasuryd.store import desk_queries
 from treasuryd.store.calendar import Calendar
 from treasuryd.store.journal_copy import JournalCopy
-from treasuryd.store.queries import load
+from treasuryd.store.queries import load, load_all
 from treasuryd.store.rows import SHARED, chain_state, ids_json
 
 SQL: Final = load("queries.sql", "meters.sql")
@@ -31,6 +33,10 @@ LINE: Final = (
     500  # payable items that are looked at for the oldest: a millisecond; the line is in paying order
 )
 STEPS: Final = ("sign", "send", "watch")
+GLANCE: Final = (
+    64  # entries of the journal that are looked through for what they changed; after more all is counted
+)
+COUNTED_TABLES: Final = re.compile(r"\b(?:INTO|UPDATE|FROM)\s+(?:disbursement|intent)\b")
 FILES: Final = ("", "-wal", "-journal", "-shm")  # what SQLite keeps beside the store
 
 
@@ -38,14 +44,15 @@ class Meter:
     """
     Reads everything that metrics say of the store; for the reading thread alone.
 
-    Guarantees: what has to be counted is counted anew only where the journal says that something changed, or an epoch
-    settled; a store at rest is told by a handful of rows.
+    Guarantees: what has to be counted is counted anew only where the journal says that an item or an intent changed, or
+    an epoch settled; a store at rest is told by a handful of rows, however fast its chain grows.
     """
 
     def __init__(self, calendar: Calendar, copy: JournalCopy | None) -> None:
         self._calendar = calendar
         self._copy = copy
         self._counted_at: tuple[Any, ...] | None = None
+        self._head = 0  # of the journal, when that was
         self._counted = Counted()
 
     def read(self, connection: Connection, rules: Rules, accounts: Sequence[AccountId]) -> Meters:
@@ -53,10 +60,11 @@ class Meter:
         head = int(connection.execute(SHARED["journal_last"]).fetchone()[0])
         chain = chain_state(connection)
         self._calendar.note(chain.settled, chain.risen_at)  # a standby has no ticks that tell it
-        moment = (head, chain.settled, rules, tuple(accounts))
-        if moment != self._counted_at:
+        moment = (chain.settled, rules, tuple(accounts))
+        if moment != self._counted_at or _moved(connection, self._head, head):
             self._counted = _count(connection, rules, accounts, self._calendar, chain.settled)
             self._counted_at = moment
+        self._head = head
         meta: dict[str, str] = dict(connection.execute(desk_queries.DESK["meta"]).fetchall())
         size, free = _room(connection)
         return Meters(
@@ -74,6 +82,20 @@ class Meter:
             journal_mode=journal_mode(connection),
             schema_version=int(meta.get("schema_version", 0)),
         )
+
+
+def _moved(connection: Connection, before: int, head: int) -> bool:
+    """Whether an entry of the journal after `before` carries a statement that writes items or intents."""
+    if head < before or head - before > GLANCE:
+        return True
+    bodies = [row[5] for row in connection.execute(SHARED["journal_since"], (before, GLANCE))]
+    return any(name in body for body in bodies for name in _counting())
+
+
+@cache
+def _counting() -> tuple[str, ...]:
+    """Names of the statements that write what is counted here, as the journal quotes them."""
+    return tuple(f'"{name}"' for name, sql in load_all().items() if COUNTED_TABLES.search(sql))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
