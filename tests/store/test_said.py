@@ -9,10 +9,12 @@ import pytest
 from tests.store.kit import OTHER, PAYER, RIVAL, Bench, block, opened, seen, sent, signed
 
 from treasuryd.core.changes import (
+    Adopted,
     Advanced,
     BaselineMoved,
     Booked,
     Burned,
+    ChainMoved,
     FrozenNow,
     HoldSet,
     QuarantinedNow,
@@ -22,8 +24,11 @@ from treasuryd.core.changes import (
 )
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
+    AccountId,
+    Address,
     BalanceKind,
     BaseUnits,
+    BlockHash,
     DisbursementId,
     Epoch,
     FreezeCause,
@@ -339,6 +344,128 @@ async def test_a_lower_frame_keeps_no_other_account_from_its_baseline(payer: Ben
     assert await payer.sql("SELECT account, max(height) FROM frame GROUP BY account ORDER BY account") == [
         (OTHER, 1_060),
         (PAYER, 1_050),
+    ]
+
+
+async def books(bench: Bench, account: AccountId = PAYER) -> list[Any]:
+    """What was booked for an account since it was first seen."""
+    return await bench.sql(
+        "SELECT kind, delta, balance, height FROM balance_event WHERE account = ? ORDER BY id", account
+    )
+
+
+async def test_an_account_begins_with_what_the_chain_shows_of_it(payer: Bench) -> None:
+    """R2: told with its next nonce; the opening balance is funding of no block."""
+    frame = payer.frame(OTHER)
+    await payer.claim(OTHER)
+    told = await payer.written(Adopted(account=OTHER, next_nonce=Nonce(7), baseline=frame))
+    assert told.events == (Event(kind=EventKind.ACCOUNT_ADOPTED, account=OTHER, detail="next nonce 7"),)
+    assert await books(payer, OTHER) == [("funding", payer.balance, payer.balance, None)]
+    columns = "next_nonce, chain_balance, chain_nonce, booked"
+    assert await payer.sql(f"SELECT {columns} FROM account WHERE id = ?", OTHER) == [
+        (7, payer.balance, 0, payer.balance)
+    ]
+
+
+async def test_an_absent_account_begins_with_nothing(payer: Bench) -> None:
+    """N15: it holds nothing and has consumed nothing."""
+    await payer.claim(OTHER)
+    absent = replace(payer.frame(), holdings={Address(OTHER): None})
+    await payer.written(Adopted(account=OTHER, next_nonce=Nonce(1), baseline=absent))
+    assert await payer.sql("SELECT chain_balance, chain_nonce, booked FROM account WHERE id = ?", OTHER) == [
+        (0, 0, 0)
+    ]
+    assert await books(payer, OTHER) == []
+
+
+@pytest.mark.parametrize("moved", [70, -70])
+async def test_what_moved_until_an_account_goes_on_after_a_thaw_is_unexplained(
+    payer: Bench, moved: int
+) -> None:
+    """R14: neither a rise nor a fall of that time is anybody's word."""
+    await payer.sql("UPDATE account SET next_nonce = NULL")
+    before = payer.balance
+    payer.balance = BaseUnits(before + moved)
+    await payer.written(Adopted(account=PAYER, next_nonce=Nonce(3), baseline=payer.frame(height=1_060)))
+    assert await books(payer) == [
+        ("funding", before, before, None),
+        ("unexplained", moved, payer.balance, None),
+    ]
+    assert await payer.sql("SELECT height FROM frame") == [(1_060,)]
+
+
+async def test_a_balance_below_the_books_is_no_funding(payer: Bench) -> None:
+    """R14: an account without any frame, whose books know more than the chain shows."""
+    await payer.sql("UPDATE account SET next_nonce = NULL")
+    await payer.sql("DELETE FROM frame")
+    payer.balance = BaseUnits(payer.balance - 5)
+    await payer.written(Adopted(account=PAYER, next_nonce=Nonce(3), baseline=payer.frame()))
+    assert (await books(payer))[1:] == [("unexplained", -5, payer.balance, None)]
+
+
+async def test_what_is_believed_of_the_chain_is_told_with_its_heights(payer: Bench) -> None:
+    """R15, R16: to the chain of the account that found it; the fact is no account's."""
+    chain = replace(
+        await payer.store.chain_state(),
+        genesis=BlockHash("g"),
+        believed=Height(100),
+        settled_height=Height(97),
+        settled=Epoch(9),
+    )
+    told = await payer.written(ChainMoved(account=PAYER, chain=chain))
+    assert told.events == (Event(kind=EventKind.CHAIN_MOVED, severity=Severity.DEBUG, detail="height 100"),)
+    assert await entry(payer) == (CHAIN, "record", {"chain": [[100, 97, 9, "g"]]})
+
+
+async def test_a_freeze_says_what_it_replaces_and_what_thawing_waits_for(payer: Bench) -> None:
+    """R14: 500 characters of why it stood still before; of a lesser cause only the higher nonce."""
+    first = FrozenNow(account=PAYER, cause=FreezeCause.PERSON, detail="d" * 501)
+    await payer.written(first)
+    stranger = FrozenNow(account=PAYER, cause=FreezeCause.FOREIGN_NONCE, detail="spent", thaw_above=Nonce(4))
+    told = await payer.written(stranger)
+    detail = f"spent (frozen before: person: {'d' * 500})"
+    assert told.events == (
+        event(EventKind.ACCOUNT_FROZEN, severity=Severity.PAGE, reason="foreign_nonce", detail=detail),
+    )
+    assert await entry(payer) == (CHAIN, "record", {"frozen": [["foreign_nonce", detail, 4]]})
+    lesser = replace(stranger, cause=FreezeCause.UNEXPLAINED_FALL, thaw_above=Nonce(6))
+    assert (await payer.written(lesser)).events == ()
+    assert await entry(payer) == (CHAIN, "record", {"thaw_above": [6]})
+    count = await payer.sql("SELECT count(*) FROM journal")
+    for same in (replace(lesser, thaw_above=Nonce(6)), replace(lesser, thaw_above=None)):
+        await payer.written(same)
+    assert await payer.sql("SELECT count(*) FROM journal") == count, "nothing new"
+
+
+async def test_a_count_that_no_intent_explains_freezes_in_words(payer: Bench) -> None:
+    """R14: checked inside; the next nonce is a stranger's exactly if the chain shows it as consumed."""
+    payer.nonce = Nonce(1)
+    told = await payer.written(
+        BaselineMoved(account=PAYER, frame=payer.frame(height=1_051), keep_from=Height(0))
+    )
+    assert told.events[1:] == (
+        event(
+            EventKind.ACCOUNT_FROZEN,
+            severity=Severity.PAGE,
+            reason="foreign_nonce",
+            detail="nonce 1 was used by a stranger",
+        ),
+    )
+    assert await payer.sql("SELECT thaw_above FROM account") == [(1,)]
+
+
+async def test_a_deposit_that_was_announced_is_used_up_at_its_height(payer: Bench) -> None:
+    """§5.1: booked with its number, so that it explains nothing else; a rise is told as its amount."""
+    await payer.sql("INSERT INTO announced VALUES (1, ?, 50, 'p', 'r', 1.0, NULL)", PAYER)
+    entry_ = Booked(account=PAYER, kind=BalanceKind.FUNDING, delta=50, height=Height(1_060), announced=(1,))
+    await payer.written(entry_)
+    assert await entry(payer) == (CHAIN, "record", {"booked": [["funding", 50, 1_060, 1]]})
+    assert await payer.sql("SELECT used_height FROM announced") == [(1_060,)]
+    told = await payer.written(replace(entry_, kind=BalanceKind.UNEXPLAINED, delta=-20, announced=()))
+    assert told.events == (event(EventKind.BALANCE_MOVED, reason="unexplained", amount=BaseUnits(20)),)
+    assert (await books(payer))[1:] == [
+        ("funding", 50, payer.balance + 50, 1_060),
+        ("unexplained", -20, payer.balance + 30, 1_060),
     ]
 
 
