@@ -117,7 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--modules", nargs="+", help="of one target, these alone: store/staging.py")
     parser.add_argument("--json", type=Path, help="record the figures here")
-    parser.add_argument("--after", type=Path, help="figures of other targets, recorded before")
+    parser.add_argument(
+        "--after", type=Path, nargs="+", default=[], help="records of other targets, of before"
+    )
     parser.add_argument("--enough", type=float, default=math.inf, help="seconds of tests for one change")
     parser.add_argument("--children", type=int, default=2, help="mutants tested at the same time")
     given = parser.parse_args(arguments)
@@ -126,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in tomllib.loads(EXPLAINED.read_text())["survivor"]
     }
     figures: dict[str, Any] = {}
-    if given.after and given.after.exists():
-        figures = json.loads(given.after.read_text())["figures"]
+    for before in filter(Path.exists, given.after):
+        figures |= json.loads(before.read_text())["figures"]
     ran: list[str] = []
     for name in given.only:
         target, label = TARGETS[name], name

@@ -367,6 +367,25 @@ async def test_an_account_begins_with_what_the_chain_shows_of_it(payer: Bench) -
     ]
 
 
+async def test_an_account_that_may_not_begin_keeps_no_other_from_it(payer: Bench) -> None:
+    """R2, §8: one that has begun, and one in quarantine whose bindings were not adopted, though it has no nonce."""
+    third = AccountId("third")
+    await payer.claim(OTHER, third)
+    await payer.sql("UPDATE account SET state = 'quarantined', cause = 'restored' WHERE id = ?", OTHER)
+    told = await payer.record(
+        [
+            Adopted(account=account, next_nonce=Nonce(7), baseline=payer.frame(account))
+            for account in (PAYER, OTHER, third)
+        ]
+    )
+    assert [(row.row, row.reason) for row in told.unwritten] == [(0, "changed"), (1, "changed")]
+    assert await payer.sql("SELECT id, next_nonce FROM account ORDER BY id") == [
+        (OTHER, None),
+        (third, 7),
+        (PAYER, 1),
+    ]
+
+
 async def test_an_absent_account_begins_with_nothing(payer: Bench) -> None:
     """N15: it holds nothing and has consumed nothing."""
     await payer.claim(OTHER)
