@@ -85,6 +85,7 @@ bench: $(STAMP) ## end to end: daemon and devnet as processes, N payouts from in
 	$(BIN)/python tools/bench.py $(ARGS)
 
 bench-scrape: $(STAMP) ## what a scrape costs at 100,000 disbursements, waiting and finalized
+	$(BIN)/python -m tests.telemetry.cost
 	$(BIN)/python -m tools.bench_scrape $(ARGS)
 
 metrics: $(STAMP) ## write docs/metrics.md from the registry
