@@ -119,3 +119,10 @@ async def test_a_filler_in_a_block_is_told_as_one(bench: Bench) -> None:
     event = only(await bench.written(seen(intent, Height(1_050), fee=9)), EventKind.INCLUDED)
     assert (event.reason, event.fee, event.ids) == ("filler", 9, ())
     assert (event.seconds, event.step_seconds) == ((), ())
+
+
+async def test_each_payment_of_a_block_is_told_with_its_own_delay_and_none_is_negative(bench: Bench) -> None:
+    """Two in one block; the second was payable only after this very moment, as a clock that was set back tells it."""
+    items = [*await bench.insert(1, status_at=99_000.0), *await bench.insert(1, status_at=100_500.0)]
+    included = only(await bench.include(await bench.pay(items)), EventKind.INCLUDED)
+    assert included.seconds == (1_000.0, 0.0)
