@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.store.kit import ME, OTHER, PAYER, RULES, Bench, digest, opened
+from tests.store.kit import ME, OTHER, PAYER, RULES, Bench, depend, digest, opened
 from tests.store.test_adopting import bound
 
-from treasuryd.core.changes import FrozenNow
+from treasuryd.core.changes import Burned, FrozenNow, VariantStaged
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
@@ -26,10 +26,12 @@ from treasuryd.core.model import (
     NotWritten,
     Term,
     UnixSeconds,
+    VariantKind,
 )
 from treasuryd.core.restore import Reason, Sign, Standing, Witness
+from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.inline import InlineDriver
-from treasuryd.store import bindings, journal, quarantine
+from treasuryd.store import bindings, fillers, journal, ownership, quarantine
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.quarantine import report
 
@@ -320,3 +322,92 @@ async def test_a_lease_is_told_when_it_is_taken_and_given_back(payer: Bench) -> 
     assert list(await payer.store.claim(rows, ME, above={})) == [
         NotWritten(row=0, reason="changed", detail="the holder renewed, or somebody was faster")
     ]
+
+
+async def test_what_waits_for_ever_is_told_by_whoever_takes_over(payer: Bench) -> None:
+    """D9, D10, D38: each item with its reason; what lost its approval is looked at again."""
+    missing, failed, lost, one, two = await payer.insert(5)
+    [again] = await payer.insert(hold="approval_lost")
+    await payer.sql("UPDATE disbursement SET status = 'rolled_back' WHERE id = ?", lost)
+    for item, needs in ((missing, 999), (failed, lost), (one, two), (two, one)):
+        await payer.driver.write(depend, item, needs)
+    rows = await payer.store.leases([PAYER])
+    _, events = await payer.driver.write(ownership.claim, RULES, rows, ME, {}, payer.unix)
+
+    def held(item: DisbursementId, reason: str, detail: str, *more: DisbursementId) -> Event:
+        return Event(
+            kind=EventKind.HELD,
+            severity=Severity.WARNING,
+            account=PAYER,
+            count=1 + len(more),
+            ids=(item, *more),
+            reason=reason,
+            detail=detail,
+        )
+
+    circle = f"{one} → {two} → {one}"
+    assert list(events) == [
+        held(missing, "dependency_missing", "its dependency 999 does not exist"),
+        held(failed, "dependency_failed", f"its dependency {lost} was rolled back"),
+        held(one, "dependency_circular", circle, two),
+        Event(kind=EventKind.RELEASED, account=PAYER, ids=(again,), reason="approval_lost"),
+    ]
+    assert await payer.sql("SELECT id, hold_detail FROM disbursement WHERE hold IS NOT NULL ORDER BY id") == [
+        (missing, "its dependency 999 does not exist"),
+        (failed, f"its dependency {lost} was rolled back"),
+        (one, circle),
+        (two, circle),
+    ]
+    [(_, _, body)] = await said(payer)
+    assert body == {
+        "claimed": [[2, "one", ME.incarnation]],
+        "held": [
+            [missing, "dependency_missing"],
+            [failed, "dependency_failed"],
+            [one, "dependency_circular"],
+            [two, "dependency_circular"],
+        ],
+        "released": [again],
+    }
+
+
+async def test_a_filler_costs_what_its_cancellation_did(payer: Bench, desk: SqliteDesk) -> None:
+    """R9: the same bytes as before, at the same fee; another nonce at the fee of now, and each is told."""
+    one, two, three = await payer.pay(await payer.insert(3))
+    order = VariantStaged(
+        account=PAYER, intent_id=two.id, number=2, kind=VariantKind.CANCEL, fee=BaseUnits(300)
+    )
+    await payer.written(order)
+    await payer.seal((await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed)
+    await payer.written(*(Burned(account=PAYER, intent_id=intent.id) for intent in (one, two)))
+    wanted = [Nonce(2), Nonce(1)]
+    assert await payer.driver.read(fillers.check, PAYER, wanted) == wanted
+    event = await desk.fill(PAYER, wanted, fee=BaseUnits(9), by=PERSON)
+    assert event == Event(
+        kind=EventKind.FILL_ORDERED,
+        severity=Severity.WARNING,
+        account=PAYER,
+        count=2,
+        detail="nonces 2, 1: because",
+    )
+    body = {"who": "ada", "reason": "because", "account": PAYER, "fillers": [[4, 1, 9], [5, 2, 300]]}
+    assert await said(payer) == [("people", "fill", body)]
+    columns = "id, nonce, destination, amount, fee, term, state, step, staged_at"
+    assert await payer.sql(f"SELECT {columns} FROM intent WHERE disbursement_id IS NULL ORDER BY id") == [
+        (4, 1, f"{PAYER}-sink", 1, 9, 1, "staged", "sign", 2_000.0),
+        (5, 2, f"{PAYER}-sink", 1, 300, 1, "staged", "sign", 2_000.0),
+    ]
+    assert await payer.driver.read(fillers.check, PAYER, wanted) == []
+    with pytest.raises(Rejected) as refused:
+        await desk.fillable(PAYER, [three.nonce])
+    assert refused.value.message == (
+        f"nonce 3 of {PAYER}: it is bound to disbursement {three.disbursement_id}, whose own bytes go out under it"
+    )
+    assert (refused.value.kind, refused.value.field) == (Refusal.CONFLICT, "nonces")
+    for nonce, why in (
+        (4, "it was never given (the next one is 4)"),
+        (0, "the chain has consumed it (its count is 0)"),
+    ):
+        with pytest.raises(Rejected) as refused:
+            await desk.fillable(PAYER, [Nonce(nonce)])
+        assert refused.value.message == f"nonce {nonce} of {PAYER}: {why}"
