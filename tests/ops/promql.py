@@ -23,7 +23,7 @@ AGGREGATIONS = {"sum", "max", "min", "avg", "count", "topk", "bottomk", "stddev"
 KEEPING = {  # functions whose result carries the labels of their argument
     "rate", "increase", "delta", "deriv", "idelta", "irate", "abs", "ceil", "clamp_max", "clamp_min", "round", "resets",
     "changes", "avg_over_time", "max_over_time", "min_over_time", "sum_over_time", "stddev_over_time", "last_over_time",
-    "predict_linear", "timestamp",
+    "predict_linear", "timestamp", "count_over_time",
 }  # fmt: skip
 LEVELS = (("or",), ("and", "unless"), ("==", "!=", "<", "<=", ">", ">="), ("+", "-"), ("*", "/", "%"), ("^",))
 SETS = {"or", "and", "unless"}

@@ -109,10 +109,10 @@ def test_every_rule_records_what_it_should() -> None:
 
 def test_every_rule_is_asked_for_its_value() -> None:
     """By its name and, where one name is recorded several times, by its label."""
-    (hour, *_) = histories(VALUES)
     asked = {
         (name_of(one["expr"]), sample["labels"].partition('slo="')[2].rstrip('"}'))
-        for one in hour["promql_expr_test"]
+        for test in histories(VALUES)
+        for one in test["promql_expr_test"]
         for sample in one["exp_samples"]
     }
     assert {(rule.name, rule.body.get("labels", {}).get("slo", "")) for rule in RULES} <= asked
