@@ -189,16 +189,10 @@ def _include(work: Work, change: Seen, intent: Standing, variant: Bytes, found: 
     told = work.fact(
         EventKind.INCLUDED, change.account, reason, item=intent.item, amount=taken, fee=change.fee_charged
     )
-    if pays:
+    if pays and intent.ready_at is not None and intent.scheduled is not None:
+        since = work.calendar.payable_since(intent.ready_at, intent.scheduled, work.rules)
+        told.seconds.append(max(0.0, work.now - since))
         told.step_seconds.append(work.now - (intent.staged_at if intent.sent_at is None else intent.sent_at))
-        told.seconds += _lag(work, intent)
-
-
-def _lag(work: Work, intent: Standing) -> list[float]:
-    """From payable to the block, for people; of what pays no disbursement nothing."""
-    if intent.ready_at is None or intent.scheduled is None:
-        return []
-    return [max(0.0, work.now - work.calendar.payable_since(intent.ready_at, intent.scheduled, work.rules))]
 
 
 def unproven(work: Work, changes: Sequence[Unproven]) -> list[str | None]:
