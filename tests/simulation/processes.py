@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.simulation.machine import EPOCH_SECONDS
 from tests.simulation.promises import Promises
 
 from treasuryd.core.model import AccountId, Head, Intent, SignRequest
@@ -95,7 +96,8 @@ class ProcessPromises(Promises):
     def _pace(self) -> None:
         """The believed height rises at its pace; the finality depth is a spare, of each process that reads (R16)."""
         history, (before, when) = self.history, self.risen
-        believed, now = history.rows("SELECT believed FROM chain")[0][0], history.loop.now
+        believed, risen_at = history.rows("SELECT believed, risen_at FROM chain")[0]
+        now = history.loop.now
         if believed <= before:
             return
         rules = history.rules
@@ -104,7 +106,10 @@ class ProcessPromises(Promises):
         assert before == 0 or believed <= most or history.met["clock step"] or self.restored, (
             f"height {believed} is believed, {now - when:.1f} s after {before}"
         )
-        self.risen = (believed, self.looked)
+        self.risen = (
+            believed,
+            min(self.looked, risen_at - EPOCH_SECONDS),
+        )  # it may be written down much later
 
     def _unbelieved(self, process: "Process") -> None:
         """While the only head is beyond belief, nothing more is settled (R16)."""
