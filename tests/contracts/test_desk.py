@@ -814,7 +814,7 @@ async def test_a_store_that_a_person_declares_restored_is_quarantined_once(world
     await world.sql("UPDATE chain SET settled_height = 37")
     await world.sql("UPDATE account SET cause = 'taken_up', high_water = 6, chain_nonce = 4")
     await world.sql(
-        "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 30, 'h', ?)",
+        "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 37, 'h', ?)",
         *(OPS, f'{{"{OPS}": [1000, 4]}}'),
     )
     assert (await world.desk.fill_unknown(OPS, fee=BaseUnits(9), by=PERSON)).count == 2
@@ -833,7 +833,7 @@ async def test_payments_that_nobody_remembers_hold_every_item_when_quarantine_en
     await world.sql("UPDATE chain SET settled_height = 37")
     await world.account(state="quarantined", cause="taken_up", high_water=4, chain_nonce=6)
     await world.sql(
-        "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 30, 'h', ?)",
+        "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 37, 'h', ?)",
         *(OPS, f'{{"{OPS}": [1000, 6]}}'),
     )
     await world.desk.leave_quarantine(OPS, by=PERSON, signer=Nonce(4), signer_lost=False, lineage="l2")
@@ -849,7 +849,7 @@ async def test_an_account_is_left_in_quarantine_until_the_last_one_leaves_too(wo
     for account in (OPS, GRANTS):
         await world.account(account, state="quarantined", cause="taken_up")
         await world.sql(
-            "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 30, 'h', ?)",
+            "INSERT INTO frame (account, height, block_hash, holdings) VALUES (?, 37, 'h', ?)",
             *(account, f'{{"{account}": [1000, 4]}}'),
         )
 
