@@ -25,6 +25,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2s
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class Plugin:
     mutants: Sequence[str]
     children: int
     enough: float  # processor seconds of tests that one change may cost
+    seconds_given: float  # after which no further change is tested
     ends: dict[str, str] = field(default_factory=dict)
     clean: bool = False
     failed: list[str] = field(default_factory=list)
@@ -150,8 +152,12 @@ class Plugin:
         """Test every change, some at the same time."""
         started = time.monotonic()
         running: dict[connection.Connection, Running] = {}
-        waiting = list(reversed(self.mutants))
+        # in no order of modules, so that what a run has no time for is spread over all of them
+        waiting = sorted(self.mutants, key=lambda name: blake2s(name.encode()).digest())
         while waiting or running:
+            if time.monotonic() > started + self.seconds_given:
+                self.ends |= dict.fromkeys(waiting, "not run")
+                waiting.clear()
             while waiting and len(running) < self.children:
                 mutant = waiting.pop()
                 if not self.reached.get(mangled_name_from_mutant_name(mutant)):
@@ -287,6 +293,7 @@ def main() -> int:
     """Make the changes, test them, and write how each ended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--children", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="how long changes are tested")
     parser.add_argument("--enough", type=float, default=math.inf, help="seconds of tests for one change")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--typed", action="store_true", help="do not test what the type checker refuses")
@@ -302,7 +309,9 @@ def main() -> int:
     changes, _ = collect_source_file_mutation_data(mutant_names=())
     paths = {name: data.path for data, name, _ in changes}
     refused = typed(set(map(str, paths.values()))) if given.typed else set[str]()
-    plugin = Plugin([name for name in paths if name not in refused], given.children, given.enough)
+    plugin = Plugin(
+        [name for name in paths if name not in refused], given.children, given.enough, given.seconds
+    )
     quiet = [
         "-q",
         "--tb=native",

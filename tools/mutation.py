@@ -120,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--after", type=Path, nargs="+", default=[], help="records of other targets, of before"
     )
+    parser.add_argument("--seconds", type=float, default=math.inf, help="how long changes are tested")
     parser.add_argument("--enough", type=float, default=math.inf, help="seconds of tests for one change")
     parser.add_argument("--children", type=int, default=2, help="mutants tested at the same time")
     given = parser.parse_args(arguments)
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.modules:
             target = replace(target, modules=tuple(given.modules))
             label = f"{name}: {', '.join(Path(module).stem for module in given.modules)}"
-        figures[label] = run(name, target, explained, given.children, given.enough)
+        figures[label] = run(name, target, explained, given)
         ran.append(label)
     if given.json:
         from tests.evidence.record import write  # noqa: PLC0415  (only where something is recorded)
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(
-    name: str, target: Target, explained: dict[Survivor, str], children: int, enough: float
+    name: str, target: Target, explained: dict[Survivor, str], given: argparse.Namespace
 ) -> dict[str, Any]:
     """Mutate one target in a copy of the tree; prints and answers what came of it."""
     started = time.monotonic()
@@ -160,13 +161,8 @@ def run(
         copy = Path(folder)
         lay_out(copy, target)
         out = copy / "out.json"
-        command = [
-            sys.executable,
-            "tools/mutants.py",
-            f"--children={children}",
-            f"--enough={enough}",
-            f"--out={out}",
-        ]
+        command = [sys.executable, "tools/mutants.py", f"--out={out}", f"--children={given.children}"]
+        command += [f"--enough={given.enough}", f"--seconds={given.seconds}"]
         command += ["--typed"] if target.typed else []
         command += ["-k", " and ".join(f"not {test}" for test in target.without)] if target.without else []
         done = subprocess.run([*command, *target.tests], cwd=copy, check=False)
