@@ -231,6 +231,23 @@ async def test_staged_and_sealed_are_told(begin: Begin) -> None:
         assert (event.account, event.count, event.ids) == (PAYER, 2, tuple(items))
 
 
+async def test_every_stage_of_a_payment_is_timed_once(begin: Begin) -> None:
+    """From payable to finalized, each step by the times of its ticks; together they are as long as the whole took."""
+    history = await ready(begin)
+    (item,) = await history.submit(new("rent"))
+    await history.finalized([item])
+    steps = {
+        kind: [seconds for event in history.events(kind) for seconds in event.step_seconds]
+        for kind in (EventKind.STAGED, EventKind.SENT, EventKind.INCLUDED, EventKind.FINALIZED)
+    }
+    assert {kind: len(found) for kind, found in steps.items()} == dict.fromkeys(steps, 1)
+    assert all(seconds >= 0 for found in steps.values() for seconds in found)
+    (lag,) = (seconds for event in history.events(EventKind.INCLUDED) for seconds in event.seconds)
+    before = (EventKind.STAGED, EventKind.SENT, EventKind.INCLUDED)
+    assert lag == pytest.approx(sum(steps[kind][0] for kind in before))
+    assert [event.fee for event in history.events(EventKind.INCLUDED)] != [None]
+
+
 # --- what the signer is asked about consumed nonces --------------------------------------------------------------
 
 
