@@ -1,26 +1,28 @@
 """Who hears of what: every alert reaches its team, nothing reaches nobody, and what only follows is held back."""
 
-import json
 import os
 import re
 import shutil
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.client import HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 from tests.chaos.fleet import ask, free_port, until
-from tests.ops.rules import ALERTS, MONITORING, ROOT, Rule
+from tests.ops.alertmanager import (
+    CONFIG,
+    FILE,
+    RECEIVERS,
+    WAIT_SECONDS,
+    always,
+    hooked,
+    never,
+    routes,
+    running,
+)
+from tests.ops.rules import ALERTS, ROOT, Rule
 from tools.monitor_files import Run, redirected
 
 PROGRAMS: Final = ("amtool", "prometheus-alertmanager")
@@ -29,14 +31,10 @@ needs_alertmanager = pytest.mark.skipif(
     bool(MISSING) and not os.environ.get("CI"),  # in the pipeline a missing part is a failure
     reason=f"not installed: {', '.join(MISSING)} (.ci/debian-packages)",
 )
-FILE: Final = MONITORING / "alertmanager.yml"
-CONFIG: Final[dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-RECEIVERS: Final = {one["name"]: set(one) - {"name"} for one in CONFIG["receivers"]}
 KINDS: Final = {
     "email_configs", "slack_configs", "pagerduty_configs", "webhook_configs", "opsgenie_configs", "victorops_configs",
 }  # fmt: skip
 NAMES: Final = {rule.name for rule in ALERTS}
-WAIT_SECONDS: Final = 20.0
 
 
 def amtool(*arguments: str) -> str:
@@ -49,13 +47,6 @@ def routed(**labels: str) -> list[str]:
     """The receivers of an alert with these labels, as Alertmanager itself says."""
     words = [f"{name}={value}" for name, value in labels.items()]
     return amtool("config", "routes", "test", f"--config.file={FILE}", *words).split(",")
-
-
-def routes(route: Mapping[str, Any] = CONFIG["route"]) -> Iterator[Mapping[str, Any]]:
-    """Every route of the tree."""
-    yield route
-    for child in route.get("routes", ()):
-        yield from routes(child)
 
 
 # --- the file -----------------------------------------------------------------------------------------------------
@@ -183,112 +174,6 @@ def test_nothing_reaches_nobody(labels: dict[str, str], expected: list[str]) -> 
 # --- a real Alertmanager ----------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Alertmanager:
-    """A running server; `said` is what it posted, by path."""
-
-    port: int
-    said: list[tuple[str, str]] = field(default_factory=list)
-
-    def told(self) -> set[tuple[str, str]]:
-        """Who was given which alert, where everybody has a web hook."""
-        return {
-            (receiver, one["labels"]["alertname"])
-            for receiver, text in list(self.said)
-            for one in json.loads(text)["alerts"]
-        }
-
-    def fire(self, *alerts: Mapping[str, str]) -> None:
-        status, _ = ask(self.port, "POST", "/api/v2/alerts", [{"labels": dict(one)} for one in alerts])
-        assert status == HTTPStatus.OK
-
-    def end(self, *alerts: Mapping[str, str]) -> None:
-        ended = [
-            {"labels": dict(one), "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2020-01-01T00:00:01Z"}
-            for one in alerts
-        ]
-        ask(self.port, "POST", "/api/v2/alerts", ended)
-
-    def becomes(self, alert: Mapping[str, str], state: str) -> None:
-        """Wait until the alert is `active` or `suppressed`, or nothing is known of it any more."""
-
-        def so() -> bool:
-            _, found = ask(self.port, "GET", "/api/v2/alerts")
-            return next((one["status"]["state"] for one in found if one["labels"] == alert), "") == state
-
-        until(f"{alert['alertname']} is {state or 'gone'}", so, seconds=WAIT_SECONDS)
-
-    def ready(self) -> bool:
-        try:
-            return bool(ask(self.port, "GET", "/-/ready")[0] == HTTPStatus.OK)
-        except (OSError, HTTPException):
-            return False
-
-
-@contextmanager
-def running(folder: Path, change: Callable[[dict[str, Any], int], dict[str, Any]]) -> Iterator[Alertmanager]:
-    """Our file without waiting, as `change` makes it tell a port of ours; nothing outlives the `with`."""
-    alertmanager = Alertmanager(free_port())
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            alertmanager.said.append((self.path[1:], body))
-            self.send_response(HTTPStatus.ACCEPTED)  # what every kind of receiver is content with
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    hook = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=hook.serve_forever, daemon=True).start()
-    config = change(deepcopy(CONFIG), hook.server_port)
-    for route in routes(config["route"]):
-        for name in ("group_wait", "group_interval"):
-            if name in route:
-                route[name] = "1s"  # type: ignore[index]
-    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus-alertmanager",
-                f"--config.file={folder / 'alertmanager.yml'}",
-                f"--storage.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{alertmanager.port}",
-                "--cluster.listen-address=",
-            ],
-            stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            until("Alertmanager is ready", alertmanager.ready, seconds=WAIT_SECONDS)
-            yield alertmanager
-        finally:
-            process.kill()
-            process.wait(10)
-            hook.shutdown()
-            hook.server_close()
-
-
-def hooked(config: dict[str, Any], port: int) -> dict[str, Any]:
-    """Give every receiver a web hook and nothing else."""
-    receivers = [
-        {"name": name, "webhook_configs": [{"url": f"http://127.0.0.1:{port}/{name}"}]} for name in RECEIVERS
-    ]
-    return {**config, "global": {}, "receivers": receivers}
-
-
-def always(config: dict[str, Any], port: int) -> dict[str, Any]:
-    """The same, on a Sunday night for ever."""
-    config["time_intervals"][0]["time_intervals"] = [{"months": ["1:12"]}]
-    return hooked(config, port)
-
-
-def never(config: dict[str, Any], port: int) -> dict[str, Any]:
-    """The same, where no such night ever comes."""
-    config["time_intervals"][0]["time_intervals"] = [{"years": ["2001"]}]
-    return hooked(config, port)
-
-
 def labels_of(name: str, **more: str) -> dict[str, str]:
     (rule,) = [rule for rule in ALERTS if rule.name == name]
     return {"alertname": name, **rule.body["labels"], **more}
@@ -318,6 +203,7 @@ INHIBITED: Final = [  # by this, that is held back (True), or goes on (False)
 ]  # fmt: skip
 
 
+@pytest.mark.timeout(300)
 @needs_alertmanager
 def test_what_follows_from_something_else_is_held_back(tmp_path: Path) -> None:
     """Each inhibition in a real Alertmanager, and beside it what must be told all the same."""

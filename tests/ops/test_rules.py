@@ -14,6 +14,7 @@ from tests.ops.rules import ALERTING, ALERTS, MONITORING, RECORDING, RULES, Rule
 
 from treasuryd.telemetry.registry import BY_SAMPLE
 
+pytestmark = pytest.mark.timeout(300)  # promtool takes two seconds of a processor, a busy machine minutes
 NINE = {
     "treasury_aggregations", "treasury_rates", "treasury_latency", "energy_aggregations", "energy_rates",
     "energy_latency", "system_health", "capacity_and_scaling", "anomaly_detection",
