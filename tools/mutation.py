@@ -128,36 +128,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Survivor(row["function"], row["was"], row["now"]): row["why"]
         for row in tomllib.loads(EXPLAINED.read_text())["survivor"]
     }
-    figures: dict[str, Any] = {}
-    for before in filter(Path.exists, given.after):
-        figures |= json.loads(before.read_text())["figures"]
-    ran: list[str] = []
+    ran: list[Part] = []
     for name in given.only:
         target, label = TARGETS[name], name
         if given.modules:
             target = replace(target, modules=tuple(given.modules))
             label = f"{name}: {', '.join(Path(module).stem for module in given.modules)}"
-        figures[label] = run(name, target, explained, given)
-        ran.append(label)
+        ran.append(run(label, target, explained, given))
     if given.json:
         from tests.evidence.record import write  # noqa: PLC0415  (only where something is recorded)
 
         write(
             "mutation",
             "make mutation",
-            figures,
-            what="changes of the code that its own tests notice",
+            tables(ran, [json.loads(file.read_text())["figures"] for file in given.after if file.exists()]),
+            what="changes of the code that its own tests notice, target by target; why nothing has to notice some",
             folder=given.json.parent,
         )
-    return int(any(figures[label]["unexplained"] for label in ran))
+    return int(any(part.row["unexplained"] for part in ran))
 
 
-def run(
-    name: str, target: Target, explained: dict[Survivor, str], given: argparse.Namespace
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What came of one target, or of some modules of it: a row of figures, and the changes that nobody noticed."""
+
+    row: dict[str, Any]
+    explained: list[dict[str, str]]
+    unexplained: list[dict[str, str]]
+
+
+def tables(ran: Sequence[Part], before: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Put parts together with those that were recorded before and not run again now."""
+    anew = {part.row["target"] for part in ran}
+    found: dict[str, list[dict[str, Any]]] = {"targets": [], "unexplained": [], "explained": []}
+    for record in before:
+        for name, rows in found.items():
+            rows += [row for row in record.get(name, ()) if row["target"] not in anew]
+    for part in ran:
+        found["targets"].append(part.row)
+        found["unexplained"] += part.unexplained
+        found["explained"] += part.explained
+    return found
+
+
+def run(label: str, target: Target, explained: dict[Survivor, str], given: argparse.Namespace) -> Part:
     """Mutate one target in a copy of the tree; prints and answers what came of it."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix=f"mutation-{name}-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         copy = Path(folder)
         lay_out(copy, target)
         out = copy / "out.json"
@@ -167,7 +184,7 @@ def run(
         command += ["-k", " and ".join(f"not {test}" for test in target.without)] if target.without else []
         done = subprocess.run([*command, *target.tests], cwd=copy, check=False)
         if done.returncode:  # its tests fail, or could not be run, without any change
-            raise SystemExit(f"{name}: nothing was tested (exit code {done.returncode})")
+            raise SystemExit(f"{label}: nothing was tested (exit code {done.returncode})")
         told = json.loads(out.read_text())
     counts: dict[str, int] = told["counts"]
     found = [survivor(mutant, diff) for mutant, diff in told["unnoticed"].items()]
@@ -176,18 +193,35 @@ def run(
     open_ = [one for one in found if one not in explained and one not in text]
     seconds = time.monotonic() - started
     print(
-        f"{name}: {counts} in {seconds:.0f} s; of the unnoticed {len(text)} are text, {len(known)} explained"
+        f"{label}: {counts} in {seconds:.0f} s; of the unnoticed {len(text)} are text, {len(known)} explained"
     )
     for one in open_:
         print(f"  not noticed in {one.function}:\n    - {one.was}\n    + {one.now}")
-    return {
-        "mutants": sum(counts.values()),
+    row = {
+        "target": label,
+        "changes": sum(counts.values()),
+        "refused_by_types": counts.get("typed", 0),
+        "noticed": counts.get("killed", 0) + counts.get("timeout", 0),
+        "text_alone": len(text),
+        "explained": len(known),
+        "unexplained": len(open_),
+        "not_run": counts.get("not run", 0),
         "seconds": round(seconds),
-        "counts": counts,
-        "text": len(text),
-        "explained": [{**asdict(one), "why": explained[one]} for one in known],
-        "unexplained": [asdict(one) for one in open_],
+        "commit": commit(),
     }
+    return Part(
+        row,
+        [{"target": label, **asdict(one), "why": explained[one]} for one in known],
+        [{"target": label, **asdict(one)} for one in open_],
+    )
+
+
+def commit() -> str | None:
+    """Name the commit that was changed; None outside of a repository."""
+    said = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip() or None
 
 
 def lay_out(copy: Path, target: Target) -> None:
