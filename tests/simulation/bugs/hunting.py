@@ -33,10 +33,19 @@ class Finding:
 def promise_broken(seed: int, bug: str) -> str:
     """Play one seed with a bug in the product; answers which promise was broken, empty for none."""
     with planted(bug):
-        problem = play(seed).problem
+        told = play(seed)
     kinds = ("AssertionError", "Runaway")
-    broken = problem.startswith(kinds) and not any(fault in problem for fault in OWN_FAULTS)
-    return problem if broken else ""
+    broken = told.problem.startswith(kinds) and not any(fault in told.problem for fault in OWN_FAULTS)
+    return told.problem if broken and not _of_the_product(told.cause) else ""
+
+
+def _of_the_product(cause: BaseException | None) -> bool:
+    """Whether the product itself noticed that something is wrong, in a command of people."""
+    trace = None if cause is None else cause.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith("treasuryd")
 
 
 def shows(seed: int, bug: str) -> str:
