@@ -454,6 +454,14 @@ def test_windows_open_by_the_seen_epoch_and_end_by_the_settled_one() -> None:
     assert plan(view(advancing=(open_still,))).changes == ()
 
 
+def test_no_vote_opens_before_the_chain_was_seen() -> None:
+    """§2, found by seed 40390: its window would count from epoch 0, and be over as soon as the chain is known."""
+    draft = item(1, status=Status.DRAFT, proposal=Proposal(title="t", summary="s"))
+    unseen = moment(believed=Height(0), settled=Epoch(0), seen=Epoch(0), frame=None)
+    assert plan(view(advancing=(draft,)), unseen).changes == ()
+    assert advanced(draft, replace(unseen, believed=Height(1))).to is Status.VOTING
+
+
 @pytest.mark.parametrize("settled", range(8))
 def test_a_queued_item_is_activated_at_its_epoch_and_not_before(settled: int) -> None:
     """D1: queued becomes timelocked when the settled epoch has come, and is never payable itself."""

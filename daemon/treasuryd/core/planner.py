@@ -254,6 +254,8 @@ def _advance(
         change: Change
         match item.status:
             case Status.DRAFT if item.proposal is not None:
+                if at.believed == 0:
+                    continue  # in which epoch the chain is, nobody has seen yet: the window would be over at once
                 change = _open_vote(item, at, rules)
             case Status.DRAFT if rules.allow_treasury_initiated:
                 change = Advanced(
