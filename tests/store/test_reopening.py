@@ -102,7 +102,7 @@ async def test_a_copy_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     await shop.lives("a")
     shop.backup()
-    await shop.lives("b", "c", "d")
+    await shop.lives("b", "c", "d", "e")
     shop.edit("account:c", lambda _lines: [])
     shop.restore()
 
@@ -110,7 +110,7 @@ async def test_a_copy_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
 
     assert [one["sign"] for one in said["found"]] == ["journal_lost"]
     assert shop.known == ["a", "b"]
-    assert [row[1] for row in said["replayed"]["not_replayed"]] == ["account:d"]
+    assert [row[1] for row in said["replayed"]["not_replayed"]] == ["account:d", "account:e"]
 
 
 async def test_two_histories_are_not_mixed(tmp_path: Path) -> None:

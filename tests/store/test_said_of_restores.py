@@ -411,3 +411,11 @@ async def test_a_filler_costs_what_its_cancellation_did(payer: Bench, desk: Sqli
         with pytest.raises(Rejected) as refused:
             await desk.fillable(PAYER, [Nonce(nonce)])
         assert refused.value.message == f"nonce {nonce} of {PAYER}: {why}"
+
+
+async def test_an_account_that_stays_in_quarantine_says_why(payer: Bench, desk: SqliteDesk) -> None:
+    """§8.6: every open point at once, to the account that was named."""
+    await desk.declare_restored(by=PERSON)
+    with pytest.raises(Rejected, match=f"the account {PAYER} stays in quarantine: ") as refused:
+        await desk.leave_quarantine(PAYER, by=PERSON, signer=Nonce(0), signer_lost=False, lineage="l2")
+    assert (refused.value.kind, refused.value.field) == (Refusal.CONFLICT, "account")

@@ -84,6 +84,13 @@ async def test_what_is_consumed_may_be_cut(payer: Bench) -> None:
     assert not await more(payer, 3, frame=None), "without a frame nothing is known to be consumed"
 
 
+async def test_what_is_to_be_replaced_is_never_cut_for_good(payer: Bench) -> None:
+    """R7: a full list of cancels asks for no longer one: the next tick orders what is behind these."""
+    await payer.pay(await payer.insert(3))
+    await payer.sql("UPDATE disbursement SET cancel_requested = 'x'")
+    assert not await more(payer, 3)
+
+
 async def test_an_account_that_stands_still_keeps_nobody_busy(payer: Bench) -> None:
     """A full list of a frozen account asks for no longer one."""
     await payer.stage(await payer.insert(3))
@@ -180,6 +187,8 @@ async def test_each_list_is_in_nonce_order_and_names_nobody_twice(payer: Bench) 
         for name in ("unsealed", "unsent", "resend", "consumed", "cancelling")
     }
     assert nonces == {"unsealed": [4], "unsent": [3], "resend": [1, 2], "consumed": [], "cancelling": [1, 3]}
+    early = replace(late, unix=type(payer.unix)(late.unix - 0.5))
+    assert (await payer.store.view(payer.held, at=early, limit=9)).resend == (), "not due yet"
     assert {account: intent.nonce for account, intent in found.oldest_sent.items()} == {PAYER: 1}
     assert (found.unburned, [item.id for item in found.advancing]) == ({PAYER: 4}, [draft])
     await payer.written(QuarantinedNow(account=PAYER, detail="older"))
