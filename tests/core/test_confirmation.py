@@ -512,3 +512,22 @@ def test_a_void_intent_stays_void_after_its_burn() -> None:
     assert lab.state(1) is State.VOID
     assert not of_type(lab.tick(), Burned)
     assert Height(lab.height) == lab.frame().height
+
+
+@BOTH
+def test_a_count_that_is_not_ours_is_followed_only_where_its_block_is_known_to_stand(
+    evidence: Evidence,
+) -> None:
+    """R2, found by seed 48113: endpoints disagreed on the block that had shown a stranger's nonce, and it was gone."""
+    lab = Lab(evidence=evidence)
+    lab.mine(Tx(TREASURY, "thief", 0, 5, "stranger"))
+    assert lab.tick().rooted, "nothing was adopted yet"
+    adopted_at = lab.height
+    for _ in range(DEPTH + 1):
+        lab.mine()
+    unknown = lab.tick(header=lambda height: None if height == adopted_at else lab.header(height))
+    assert not unknown.rooted
+    assert lab.tick().rooted
+    lab.accounts[TREASURY] = replace(lab.account(), high_water=Nonce(2))
+    own = lab.tick(header=lambda height: None if height == adopted_at else lab.header(height))
+    assert own.rooted, "what follows on our own nonces needs no other ground"

@@ -57,12 +57,14 @@ class Verdict:
     What one tick concludes. Iterating it gives the changes, in the order in which they are to be written.
 
     events: what a person should know and no change says. ask_signer: staged intents whose nonce is consumed; the
-    signer is asked what it bound, and the answer is sealed or unstaged (protocol.md R5).
+    signer is asked what it bound, and the answer is sealed or unstaged (protocol.md R5). rooted: whether each count that
+    our first nonce would follow on is known to stand (R2); where it is not, nothing new is begun.
     """
 
     changes: tuple[Change, ...] = ()
     events: tuple[Event, ...] = ()
     ask_signer: tuple[Intent, ...] = ()
+    rooted: bool = True
 
     def __iter__(self) -> Iterator[Change]:
         return iter(self.changes)
@@ -128,7 +130,8 @@ def settle(
         claims=_claims(view) if at.evidence is Evidence.BALANCE else {},
         highest_base_fee=highest_base_fee,
     )
-    found = [_settle_one(case) for case in _cases(view, shared)]
+    cases = tuple(_cases(view, shared))
+    found = [_settle_one(case) for case in cases]
     changes = [change for one in found for change in one.changes]
     if any(one.deep for one in found):
         changes += _freeze_all(view.accounts, changes)
@@ -136,6 +139,17 @@ def settle(
         changes=tuple(changes),
         events=tuple(event for one in found for event in one.events),
         ask_signer=tuple(intent for one in found for intent in one.ask_signer),
+        rooted=all(_rooted(case) for case in cases),
+    )
+
+
+def _rooted(case: Case) -> bool:
+    """Whether the frames that show a count as burned, which is not ours, are known to be on the chain (R2)."""
+    account = case.account
+    return account.high_water > 0 or all(
+        holding_of(frame, account.id).nonce == 0
+        or reorgs.stands(frame.height, frame.block_hash, case.shared.headers)
+        for frame in reorgs.frames_of(account)
     )
 
 

@@ -210,7 +210,8 @@ async def settle(grip: Grip, rules: Rules, trade: Trade, view: View, at: Moment)
     """
     Hold every open intent against the chain before anything new is begun (protocol.md §4.3).
 
-    Returns: what follows, and whether the chain answered: when it did not, nothing new is begun in this tick.
+    Returns: what follows, and whether the chain answered, also for what our first nonce stands on (R2): when it did not,
+    nothing new is begun in this tick.
     """
     if at.frame is None:
         return [], False
@@ -232,7 +233,7 @@ async def settle(grip: Grip, rules: Rules, trade: Trade, view: View, at: Moment)
     )
     grip.tell(*verdict.events)
     await perform.ask_signer(grip, verdict.ask_signer, view.unsealed)
-    return list(verdict.changes), True
+    return list(verdict.changes), verdict.rooted
 
 
 # --- decide and report -------------------------------------------------------------------------------------
