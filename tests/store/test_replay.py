@@ -278,6 +278,27 @@ async def test_a_verb_that_says_nothing_of_what_it_changed_is_told_of_in_the_sto
     await driver.close()
 
 
+async def test_neighbours_of_one_name_are_one_statement_in_the_journal() -> None:
+    """In the order in which they ran, with the rows of each and how many they changed together."""
+    driver = await opened(InlineDriver)
+
+    def makes(connection: Connection) -> None:
+        create = load_all()["ownership.create_accounts"]
+        for accounts in ('["a","b"]', '["b"]', '["c"]'):
+            connection.execute(create, (accounts,))
+        connection.execute(load_all()["ownership.create_leases"], ('["a"]',))
+        connection.execute(create, ('["d"]',))
+
+    await driver.write(recorded, SECOND, makes)
+    (_, told) = await driver.read(_entries)
+    assert told.content["rows"] == [
+        ["ownership.create_accounts", [['["a","b"]'], ['["c"]']], 3],
+        ["ownership.create_leases", [['["a"]']], 1],
+        ["ownership.create_accounts", [['["d"]']], 1],
+    ]
+    await driver.close()
+
+
 async def test_a_verb_that_changes_nothing_writes_no_entry() -> None:
     """Nor does a beat, the last tick's picture, or a part on its way up."""
     driver = await opened(InlineDriver)

@@ -419,3 +419,8 @@ async def test_an_account_that_stays_in_quarantine_says_why(payer: Bench, desk: 
     with pytest.raises(Rejected, match=f"the account {PAYER} stays in quarantine: ") as refused:
         await desk.leave_quarantine(PAYER, by=PERSON, signer=Nonce(0), signer_lost=False, lineage="l2")
     assert (refused.value.kind, refused.value.field) == (Refusal.CONFLICT, "account")
+    for account, kind in ((AccountId("who"), Refusal.NOT_FOUND), (PAYER, Refusal.CONFLICT)):
+        await payer.sql("UPDATE account SET state = 'active' WHERE id = ?", account)
+        with pytest.raises(Rejected) as refused:
+            await desk.leave_quarantine(account, by=PERSON, signer=Nonce(0), signer_lost=False, lineage="l2")
+        assert (refused.value.kind, refused.value.field) == (kind, "account")
