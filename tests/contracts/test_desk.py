@@ -871,6 +871,8 @@ async def test_an_account_is_left_in_quarantine_until_the_last_one_leaves_too(wo
         await leave(AccountId("who"))
     await leave(GRANTS)
     assert await lineage() == [("l2",)]
+    former = "SELECT value FROM meta WHERE name = 'former_lineages'"
+    assert await world.sql(former) == [('["l1"]',)], "the signer knows a copy from before by it"
 
 
 @pytest.mark.parametrize(
