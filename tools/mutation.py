@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "make mutation",
             tables(ran, [json.loads(file.read_text())["figures"] for file in given.after if file.exists()]),
             what="changes of the code that its own tests notice, target by target; why nothing has to notice some",
-            folder=given.json.parent,
+            folder=given.json.resolve().parent,
         )
     return int(any(part.row["unexplained"] for part in ran))
 
