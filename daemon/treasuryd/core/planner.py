@@ -122,7 +122,11 @@ def next_batch(size: int, view: View, at: Moment, rules: Rules) -> int:
     longest = max(len(rows) for rows in lists)
     wanted = 2 * size if view.more else size // 2 if longest <= size // 2 else size
     chosen = max(rules.batch_min, min(rules.batch_max, wanted))
-    return max(chosen, rules.max_unburned) if at.evidence is Evidence.BALANCE else chosen
+    if at.evidence is not Evidence.BALANCE:
+        return chosen
+    # after a rewind one interval holds the nonces of several windows
+    interval = max((interval.consumed for interval in view.intervals.values()), default=0)
+    return max(chosen, rules.max_unburned, min(rules.batch_max, interval))
 
 
 def _acting(view: View) -> dict[AccountId, Account]:
