@@ -13,6 +13,10 @@ import pytest
 from tests.chaos.campaign import Campaign, Tally
 from tests.matrix import Row
 
+pytestmark = pytest.mark.timeout(
+    600
+)  # two minutes on two idle cores, for whichever test is first; this bounds what hangs
+
 KILLS = 50  # of each fleet
 
 Tallies = dict[bool, Tally]
@@ -32,7 +36,6 @@ def tallies(tmp_path_factory: pytest.TempPathFactory) -> Tallies:
         return {lookup: run.result() for lookup, run in runs.items()}
 
 
-@pytest.mark.timeout(600)  # two minutes on two idle cores; this bounds what hangs
 @pytest.mark.parametrize("lookup", [True, False], ids=["evidence HASH", "evidence BALANCE"])
 def test_fifty_kills_pay_every_disbursement_once(lookup: bool, tallies: Tallies) -> None:
     """D2, N3: two daemons on one folder and a third on its own, a chain that lies, loses and reorganises: §10 holds."""
