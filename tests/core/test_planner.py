@@ -940,11 +940,13 @@ def test_without_look_up_an_interval_is_read_whole() -> None:
     rules = replace(RULES, batch_min=16, batch_max=100, max_unburned=300)
     assert next_batch(16, view(), moment(Evidence.BALANCE), rules) == 300
     assert next_batch(16, view(), moment(Evidence.HASH), rules) == 16
-    rewound = view(intervals={TREASURY: Interval(consumed=301)})  # found by seed 88677: it was never listed whole
+    rewound = view(
+        intervals={TREASURY: Interval(consumed=301)}
+    )  # found by seed 88677: it was never listed whole
     assert next_batch(300, rewound, moment(Evidence.BALANCE), rules) == 301
     assert next_batch(16, rewound, moment(Evidence.HASH), rules) == 16
     endless = view(intervals={TREASURY: Interval(consumed=10**6)})
-    assert next_batch(300, endless, moment(Evidence.BALANCE), rules) == rules.batch_max
+    assert next_batch(300, endless, moment(Evidence.BALANCE), rules) == 300 * (rules.finality_depth + 1)
 
 
 def test_planning_is_pure() -> None:

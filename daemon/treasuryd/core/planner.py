@@ -116,7 +116,7 @@ def next_batch(size: int, view: View, at: Moment, rules: Rules) -> int:
     Say how many rows per list the next tick reads: twice as many while a list is cut, half while none is half full.
 
     Guarantees: between `rules.batch_min` and `rules.batch_max`; without look-up never fewer than the nonces that one
-        interval may hold, since an interval is judged whole (§5.1).
+        interval holds or may hold, since an interval is judged whole (§5.1).
     """
     lists = (view.candidates, view.advancing, view.consumed, view.unsealed, view.unsent, view.resend)
     longest = max(len(rows) for rows in lists)
@@ -124,9 +124,10 @@ def next_batch(size: int, view: View, at: Moment, rules: Rules) -> int:
     chosen = max(rules.batch_min, min(rules.batch_max, wanted))
     if at.evidence is not Evidence.BALANCE:
         return chosen
-    # after a rewind one interval holds the nonces of several windows
+    # after a rewind one interval holds the nonces of several windows: of as many as there are blocks that may be replaced
     interval = max((interval.consumed for interval in view.intervals.values()), default=0)
-    return max(chosen, rules.max_unburned, min(rules.batch_max, interval))
+    most = max(rules.batch_max, (rules.finality_depth + 1) * rules.max_unburned)
+    return max(chosen, rules.max_unburned, min(most, interval))
 
 
 def _acting(view: View) -> dict[AccountId, Account]:
