@@ -266,7 +266,7 @@ class Watchman:
             if self.restored and item not in self.items:
                 continue
             memo = self.items[item].memo
-            if status == Status.ROLLED_BACK and prior is None and not self.deep and item not in self.lost:
+            if status == Status.ROLLED_BACK and prior is None and not self.deep and not self.restored:
                 assert not paid[memo], f"{item} is rolled back and paid"
             if status == Status.FINALIZED and not self.deep and evidence != Evidence.PERSON:
                 assert paid[memo] == 1, f"{item} is finalized and not paid"
