@@ -231,6 +231,13 @@ class Short:
         return size
 
 
+class Full(Short):
+    """It takes nothing, and says so without an error."""
+
+    def write(self, text: Any, /) -> int:
+        return 0
+
+
 async def test_a_write_that_comes_back_short_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +251,22 @@ async def test_a_write_that_comes_back_short_is_finished(
     assert len(path_of(folder, CHAIN).read_bytes().splitlines()) == 2
     await driver.close()
     copy.close()
+
+
+async def test_a_write_that_takes_nothing_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on for ever; a storage error is fatal, and the next start mends the copy."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    copy = JournalCopy(folder)
+    driver = await opened(InlineDriver, file, committed=copy)
+    await driver.write(_say, "a")
+    monkeypatch.setitem(copy._files, CHAIN, Full(copy._files[CHAIN], b""))
+    with pytest.raises(Corrupt, match="nothing was written"):
+        await driver.write(_say, "b")
+    await driver.close()
+    copy.close()
+    assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1]
 
 
 async def test_a_line_that_others_always_write_into_is_no_secret(
