@@ -1,11 +1,9 @@
 """What a restored store does with each row that the signer bound, one at a time (protocol.md §8)."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import pytest
-from tests.store.kit import OTHER, PAYER, RIVAL, RULES, Bench, digest, opened, signed
+from tests.store.kit import OTHER, PAYER, RIVAL, RULES, Bench, digest, signed
 
 from treasuryd.core.changes import Burned, ChainMoved, QuarantinedNow, Unproven, VariantStaged
 from treasuryd.core.model import (
@@ -27,18 +25,8 @@ from treasuryd.core.model import (
     VariantKind,
 )
 from treasuryd.core.restore import open_points
-from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.quarantine import report, standing
-
-
-@pytest.fixture
-async def payer() -> AsyncIterator[Bench]:
-    driver = await opened(InlineDriver)
-    bench = Bench(driver)
-    await bench.adopt(PAYER)
-    yield bench
-    await driver.close()
 
 
 def bound(intent: Intent, **request: Any) -> list[Binding]:

@@ -1,22 +1,9 @@
 """What the settlement audit reads of the store to hold it against the chain."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-from tests.store.kit import OTHER, PAYER, Bench, opened
+from tests.store.kit import OTHER, PAYER, Bench
 
 from treasuryd.core.model import Height, IntentId
-from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import auditing
-
-
-@pytest.fixture
-async def payer() -> AsyncIterator[Bench]:
-    driver = await opened(InlineDriver)
-    bench = Bench(driver)
-    await bench.adopt(PAYER)
-    yield bench
-    await driver.close()
 
 
 async def test_the_books_of_adopted_accounts_name_what_is_final(payer: Bench) -> None:

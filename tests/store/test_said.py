@@ -1,12 +1,12 @@
 """What each verb says of what it did: its events, its journal entry and its refusals, to the last word."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
-from tests.store.kit import OTHER, PAYER, RIVAL, Bench, block, opened, seen, sent, signed
+from tests.store.kit import OTHER, PAYER, RIVAL, Bench, block, seen, sent, signed
 
 from treasuryd.core.changes import (
     Adopted,
@@ -42,19 +42,8 @@ from treasuryd.core.model import (
     Status,
     VariantKind,
 )
-from treasuryd.sqlite.inline import InlineDriver
 
 CHAIN = f"account:{PAYER}"
-
-
-@pytest.fixture
-async def payer() -> AsyncIterator[Bench]:
-    """A bench whose payer's account is adopted."""
-    driver = await opened(InlineDriver)
-    bench = Bench(driver)
-    await bench.adopt(PAYER)
-    yield bench
-    await driver.close()
 
 
 def event(kind: EventKind, *ids: int, severity: Severity = Severity.INFO, **more: Any) -> Event:

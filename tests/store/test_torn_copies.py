@@ -1,5 +1,7 @@
 """What a power cut leaves of the journal's outside copy: holes, torn lines, lines behind a hole."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from tests.store.kit import opened
 
 from treasuryd.core.model import UnixSeconds
 from treasuryd.errors import Corrupt
-from treasuryd.sqlite.connect import Connection
+from treasuryd.sqlite.connect import Connection, Driver
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import journal, journal_copy
 from treasuryd.store.journal import append, entries
@@ -238,35 +240,38 @@ class Full(Short):
         return 0
 
 
+@asynccontextmanager
+async def _spoilt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Short], between: bytes
+) -> AsyncIterator[Driver]:
+    """A store with one entry in its copy, whose file does not take the next one as it should."""
+    copy = JournalCopy(tmp_path / "journal")
+    driver = await opened(InlineDriver, tmp_path / "a.db", committed=copy)
+    await driver.write(_say, "a")
+    monkeypatch.setitem(copy._files, CHAIN, kind(copy._files[CHAIN], between))
+    yield driver
+    await driver.close()
+    copy.close()
+
+
 async def test_a_write_that_comes_back_short_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, file = tmp_path / "journal", tmp_path / "a.db"
-    copy = JournalCopy(folder)
-    driver = await opened(InlineDriver, file, committed=copy)
-    await driver.write(_say, "a")
-    monkeypatch.setitem(copy._files, CHAIN, Short(copy._files[CHAIN], b""))
-    await driver.write(_say, "b")
-    assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1, 2]
-    assert len(path_of(folder, CHAIN).read_bytes().splitlines()) == 2
-    await driver.close()
-    copy.close()
+    folder = tmp_path / "journal"
+    async with _spoilt(tmp_path, monkeypatch, Short, b"") as driver:
+        await driver.write(_say, "b")
+        assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1, 2]
+        assert len(path_of(folder, CHAIN).read_bytes().splitlines()) == 2
 
 
 async def test_a_write_that_takes_nothing_ends_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would go on for ever; a storage error is fatal, and the next start mends the copy."""
-    folder, file = tmp_path / "journal", tmp_path / "a.db"
-    copy = JournalCopy(folder)
-    driver = await opened(InlineDriver, file, committed=copy)
-    await driver.write(_say, "a")
-    monkeypatch.setitem(copy._files, CHAIN, Full(copy._files[CHAIN], b""))
-    with pytest.raises(Corrupt, match="nothing was written"):
-        await driver.write(_say, "b")
-    await driver.close()
-    copy.close()
-    assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1]
+    async with _spoilt(tmp_path, monkeypatch, Full, b"") as driver:
+        with pytest.raises(Corrupt, match="nothing was written"):
+            await driver.write(_say, "b")
+    assert [entry.seq for entry in read_copy(tmp_path / "journal", CHAIN)] == [1]
 
 
 async def test_a_line_that_others_always_write_into_is_no_secret(
@@ -274,14 +279,9 @@ async def test_a_line_that_others_always_write_into_is_no_secret(
 ) -> None:
     """It is written once more, a few times; then the process ends, and the next start mends the copy."""
     folder, file = tmp_path / "journal", tmp_path / "a.db"
-    copy = JournalCopy(folder)
-    driver = await opened(InlineDriver, file, committed=copy)
-    await driver.write(_say, "a")
-    monkeypatch.setitem(copy._files, CHAIN, Short(copy._files[CHAIN], b"?"))
-    with pytest.raises(Corrupt, match="somebody else wrote"):
-        await driver.write(_say, "b")
-    await driver.close()
-    copy.close()
+    async with _spoilt(tmp_path, monkeypatch, Short, b"?") as driver:
+        with pytest.raises(Corrupt, match="somebody else wrote"):
+            await driver.write(_say, "b")
     assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1]
 
     await _written(folder, file, "c")

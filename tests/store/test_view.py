@@ -1,11 +1,10 @@
 """What one tick reads: each list to its bound, what an account can pay, and what its intervals come to."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.store.kit import FEE, OTHER, PAYER, RULES, Bench, opened, seen
+from tests.store.kit import FEE, OTHER, PAYER, RULES, Bench, seen
 
 from treasuryd.core.changes import BlockBuried, Burned, FrozenNow, QuarantinedNow
 from treasuryd.core.model import (
@@ -22,16 +21,6 @@ from treasuryd.core.model import (
     Rules,
     View,
 )
-from treasuryd.sqlite.inline import InlineDriver
-
-
-@pytest.fixture
-async def payer() -> AsyncIterator[Bench]:
-    driver = await opened(InlineDriver)
-    bench = Bench(driver)
-    await bench.adopt(PAYER)
-    yield bench
-    await driver.close()
 
 
 async def more(bench: Bench, limit: int, rules: Rules = RULES, **at: Any) -> bool:
