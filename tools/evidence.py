@@ -14,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "evidence"
 PAGE = ROOT / "docs" / "evidence.md"
+SEEDS = {"seed", "first seed", "failing seeds"}
 ALREADY_SAID = {"what", "command", "machine", "date", "python", "sqlite", "commit", "figures"}
 
 
@@ -74,7 +75,9 @@ def _record(record: Mapping[str, Any], section: Section) -> Iterator[str]:
     figures: Mapping[str, Any] = record.get("figures", {})
     plain = [(name, value) for name, value in figures.items() if not _is_table(value)]
     if plain:
-        yield _table(("figure", "value"), [(name.replace("_", " "), value) for name, value in plain])
+        yield _table(
+            ("figure", "value"), [(name.replace("_", " "), _as_typed(name, value)) for name, value in plain]
+        )
     for name, value in figures.items():
         if _is_table(value):
             columns = list(dict.fromkeys(column for row in value for column in row))
@@ -82,8 +85,15 @@ def _record(record: Mapping[str, Any], section: Section) -> Iterator[str]:
                 yield f"**{name.replace('_', ' ').capitalize()}**\n"
             yield _table(
                 [column.replace("_", " ") for column in columns],
-                [[row.get(column) for column in columns] for row in value],
+                [[_as_typed(column, row.get(column)) for column in columns] for row in value],
             )
+
+
+def _as_typed(name: str, value: Any) -> Any:
+    """Give a seed as one types it into a command: it is a name and no quantity."""
+    if name not in SEEDS or value is None:
+        return value
+    return [str(one) for one in value] if isinstance(value, list) else str(value)
 
 
 def _is_table(value: object) -> bool:

@@ -59,3 +59,13 @@ def test_a_list_of_rows_is_a_table(tmp_path: Path) -> None:
     (tmp_path / "bugs.json").write_text(json.dumps(record), encoding="utf-8")
     page = PAGE["page"](tmp_path)
     assert "| bug | seed | broke |\n|---|---|---|\n| a | 1 | - |\n| b | - | x |\n" in page
+
+
+def test_a_seed_stands_as_one_types_it(tmp_path: Path) -> None:
+    """It goes into a command; other numbers have separators."""
+    figures = {"seeds": 128_000, "failing seeds": [109_892], "mended": [{"seed": 48_113}]}
+    record = {"what": "A trial.", "command": "make sim-long", "figures": figures}
+    (tmp_path / "simulation.json").write_text(json.dumps(record), encoding="utf-8")
+    page = PAGE["page"](tmp_path)
+    assert "| seeds | 128,000 |\n| failing seeds | 109892 |\n" in page
+    assert "| 48113 |" in page
