@@ -129,10 +129,9 @@ def _sight(shared: Shared, intent: Intent) -> tuple[Seen, Variant] | _Look:
     height, block_hash, charged = sighting.height, sighting.block_hash, sighting.fee_charged
     if variant is None or not height or not block_hash or charged is None or height > frame.height:
         return _Look.LATER
+    # another block, or none that enough endpoints show yet: what it names may be on no chain
     if not reorgs.stands(height, block_hash, shared.headers):
-        return (
-            _Look.LATER
-        )  # another block, or none that enough endpoints show yet: what it names may be on no chain
+        return _Look.LATER
     seen = Seen(
         account=intent.account,
         intent_id=intent.id,

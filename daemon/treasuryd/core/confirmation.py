@@ -139,11 +139,11 @@ def settle(
         changes=tuple(changes),
         events=tuple(event for one in found for event in one.events),
         ask_signer=tuple(intent for one in found for intent in one.ask_signer),
-        rooted=all(_rooted(case) for case in cases),
+        rooted=all(_ground_stands(case) for case in cases),
     )
 
 
-def _rooted(case: Case) -> bool:
+def _ground_stands(case: Case) -> bool:
     """Whether the frames that show a count as burned, which is not ours, are known to be on the chain (R2)."""
     account = case.account
     return account.high_water > 0 or all(
