@@ -60,7 +60,7 @@ class Running:
     folder: str
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps its plugins in sets
 class Plugin:
     """Takes the place of pytest's loop over the tests."""
 
