@@ -534,6 +534,30 @@ def test_nothing_at_or_below_the_chains_count_is_signed_or_sent() -> None:
     assert [one.nonce for one in plan(seen, ahead).sign] == [4]
 
 
+@pytest.mark.parametrize("seen_by", ["baseline", "frame"])
+def test_nothing_is_begun_behind_a_staged_nonce_that_was_consumed(seen_by: str) -> None:
+    """R5 c: what is staged goes back from the end of the sequence, so no bytes may stand behind it (seed 122799)."""
+    taken = frame(count=4, shown=SHOWN)
+    lines = tuple(
+        intent(nonce, variant(sealed=False), name=name, state=State.STAGED)
+        for nonce, name in ((4, TREASURY), (5, TREASURY), (5, RESERVE))
+    )
+    cancel = sent(6, variant(), variant(2, CANCEL, sealed=False))
+    seen = view(
+        accounts=(
+            account(baseline=taken if seen_by == "baseline" else BASELINE, high_water=Nonce(3)),
+            account(RESERVE, high_water=Nonce(3)),
+        ),
+        candidates=(item(1), item(2, account=RESERVE)),
+        unsealed=(*lines, cancel),
+    )
+    at = moment(frame=taken if seen_by == "frame" else frame(count=0, shown=SHOWN))
+    found = plan(seen, at)
+    assert [(one.account, one.nonce) for one in found.sign] == [(RESERVE, 5), (TREASURY, 6)]
+    assert [draft.account for draft in found.drafts] == [RESERVE]
+    assert [one.nonce for one in plan(replace(seen, unsealed=lines[1:]), at).sign] == [5, 5]
+
+
 def test_an_account_that_no_frame_shows_has_consumed_nothing() -> None:
     """R2, R14: its count is zero, so its first nonce may go and be replaced."""
     bare = replace(BASELINE, holdings={ALICE: None})

@@ -35,6 +35,10 @@ ONCE_FAILED: Final = (
     22986,
     34936,
     35787,
+    40390,
+    48113,
+    88677,
+    122799,
 )
 INJECTED: Final = {
     Row.BEFORE_STAGING: ("left before staging",),

@@ -6,7 +6,7 @@ written (protocol.md R10), so a plan that has grown stale costs time and never m
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -87,12 +87,14 @@ def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
     Decide one tick from one view, after the view's consumed intents were settled.
 
     Guarantees: nothing of a frozen, quarantined or withdrawn account is staged, signed or sent, nothing at all while
-        the kill switch is on, nothing at or below the count that baseline or frame show (R14); per account at most
-        `rules.max_unburned` nonces above that count are in flight. Does not guarantee: that a row is still as the view
+        the kill switch is on, nothing at or below the count that baseline or frame show (R14), nothing new behind a
+        staged intent whose nonce is consumed (R5 c); per account at most `rules.max_unburned` nonces above that count
+        are in flight. Does not guarantee: that a row is still as the view
         says; the store checks inside each transaction.
     """
     acting, sending = _acting(view), _sending(view)
-    holds, drafts, waiting, least_fee = _stage(view, at, rules, acting, pricing)
+    returning = _returning(view, at)
+    holds, drafts, waiting, least_fee = _stage(view, at, rules, acting, returning, pricing)
     return Plan(
         changes=(
             *_advance(view.advancing, view.votes, at, rules, pricing),
@@ -103,7 +105,9 @@ def decide(view: View, at: Moment, rules: Rules, *, pricing: Pricing) -> Plan:
         sign=tuple(
             intent
             for intent in view.unsealed
-            if _may_be_signed(intent, acting, sending) and intent.nonce > _count(sending[intent.account], at)
+            if _may_be_signed(intent, acting, sending)
+            and intent.nonce > _count(sending[intent.account], at)
+            and not (intent.state is State.STAGED and intent.account in returning)
         ),
         send=tuple(_due(view, at, rules)),
         waiting=waiting,
@@ -151,6 +155,20 @@ def _may_be_signed(
     return intent.account in acting or (intent.account in sending and intent.disbursement_id is None)
 
 
+def _returning(view: View, at: Moment) -> frozenset[AccountId]:
+    """
+    Name the accounts that have a staged intent under a consumed nonce (R5 c).
+
+    Such a nonce comes back from the end of the sequence alone: bytes behind it would keep it there for ever.
+    """
+    counts = {account.id: _count(account, at) for account in view.accounts}
+    return frozenset(
+        intent.account
+        for intent in view.unsealed
+        if intent.state is State.STAGED and intent.nonce <= counts.get(intent.account, 0)
+    )
+
+
 def _count(account: Account, at: Moment) -> Nonce:
     """Say up to which nonce the chain has consumed, by the baseline or by the frame of this tick."""
     shown = [
@@ -163,7 +181,12 @@ def _count(account: Account, at: Moment) -> Nonce:
 
 
 def _stage(
-    view: View, at: Moment, rules: Rules, acting: Mapping[AccountId, Account], pricing: Pricing
+    view: View,
+    at: Moment,
+    rules: Rules,
+    acting: Mapping[AccountId, Account],
+    returning: Container[AccountId],
+    pricing: Pricing,
 ) -> tuple[list[Change], tuple[Draft, ...], dict[Hold, int], BaseUnits]:
     """
     Choose which candidates become drafts; an approval that no longer holds is written down.
@@ -175,7 +198,7 @@ def _stage(
     waiting: Counter[Hold] = Counter()
     room = {
         account.id: rules.max_unburned - view.unburned.get(account.id, 0)
-        if _rooted(account, at, rules)
+        if _rooted(account, at, rules) and account.id not in returning
         else 0
         for account in acting.values()
     }
