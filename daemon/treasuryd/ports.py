@@ -145,7 +145,11 @@ class Store(Protocol):
         ...
 
     async def may_send(self, held: Held) -> frozenset[AccountId]:
-        """The fence as a reading: accounts that are ours and that nobody, in whatever process, has stopped (R13, R14)."""
+        """
+        The fence as a reading: accounts that are ours and that nobody, in whatever process, has stopped (R13, R14).
+
+        None of them while the kill switch is on (§7).
+        """
         ...
 
     async def record(self, changes: Many[Change], held: Held, *, at: Moment) -> "Recorded":

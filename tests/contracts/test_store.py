@@ -958,6 +958,20 @@ async def test_only_what_nobody_stopped_may_send(
     assert await bench.store.may_send(bench.held) == expected
 
 
+async def test_with_the_kill_switch_on_nobody_may_send(bench: Bench) -> None:
+    """§7: whichever process was told, before its next batch; what is forced elsewhere stops no account."""
+    await bench.adopt(PAYER)
+    for switch, expected in (
+        (("*", "read", "forced_open"), True),
+        (("one", "send", "forced_open"), True),
+        (("*", "send", "forced_closed"), True),
+        (("*", "send", "forced_open"), False),
+    ):
+        await bench.sql("DELETE FROM breaker_override")
+        await bench.sql("INSERT INTO breaker_override VALUES (?, ?, ?, 'stop', 'p', 1.0)", *switch)
+        assert (PAYER in await bench.store.may_send(bench.held)) is expected
+
+
 async def test_who_lost_a_lease_may_not_send(payer: Bench) -> None:
     """R13: the fence, as a reading; released counts as lost."""
     stale = payer.held

@@ -17,7 +17,6 @@ from treasuryd.core.model import (
     BreakerMode,
     BreakerOverride,
     CallClass,
-    DisbursementId,
     Endpoint,
     Evidence,
     State,
@@ -194,23 +193,25 @@ async def test_the_kill_switch_reaches_a_tick_under_way(begin: Begin, evidence: 
     assert history.paid("rent") == 1
 
 
-async def test_a_kill_switch_of_another_process_is_heard_at_the_next_beat(
+async def test_a_kill_switch_of_another_process_is_heard_before_the_next_sending(
     begin: Begin, evidence: Evidence
 ) -> None:
-    """§7: its tick under way may still send what it had sealed; the next one stages, signs and sends nothing."""
+    """§7: what its tick under way had sealed stays; the next one stages, signs and sends nothing; lifted, both are paid."""
     history = await begin(evidence)
     await history.run(2)
-    await history.submit(new("rent"))
+    (first,) = await history.submit(new("rent"))
     word = BreakerOverride(
         endpoint=Endpoint("*"), call_class=CallClass.SEND, mode=BreakerMode.FORCED_OPEN, reason="a drill"
     )
     interrupt(history, "store.seal", lambda: history.desk.force_breaker(word))
     await history.step(blocks=0)
     (later,) = await history.submit(new("later", to="tb1bob"))
-    left = sent(history)
 
     await history.run(6, blocks=0)
 
-    assert left == 1
-    assert sent(history) == left
-    assert await history.desk.intents(DisbursementId(later)) == []
+    assert sent(history) == 0
+    assert (await history.intent(first)).state is State.SIGNED
+    assert await history.desk.intents(later) == []
+    await history.desk.force_breaker(replace(word, mode=BreakerMode.AUTO))
+    await history.finalized([first, later])
+    assert (history.paid("rent"), history.paid("later")) == (1, 1)

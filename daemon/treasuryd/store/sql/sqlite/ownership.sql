@@ -53,12 +53,15 @@ JOIN lease AS l ON l.account = json_extract(ours.value, '$[0]') AND l.term = jso
 WHERE l.released = 0;
 
 -- name: may_send
--- Which of the leases in ?1 ([account, term, incarnation], …) are still ours, of accounts that nobody has stopped.
+-- Which of the leases in ?1 ([account, term, incarnation], …) are still ours, of accounts that nobody has stopped; none
+-- while the kill switch is on.
 SELECT l.account FROM json_each(?1) AS ours
 JOIN lease AS l ON l.account = json_extract(ours.value, '$[0]') AND l.term = json_extract(ours.value, '$[1]')
     AND l.incarnation = json_extract(ours.value, '$[2]')
 JOIN account AS a ON a.id = l.account
-WHERE l.released = 0 AND (a.state = 'active' OR (a.state = 'quarantined' AND a.cause = 'taken_up'));
+WHERE l.released = 0 AND (a.state = 'active' OR (a.state = 'quarantined' AND a.cause = 'taken_up'))
+    AND NOT EXISTS (SELECT 1 FROM breaker_override
+        WHERE endpoint = '*' AND call_class = 'send' AND mode = 'forced_open');
 
 -- name: release
 -- Give back those of the leases in ?1 that are ours; answers their accounts.
