@@ -372,6 +372,18 @@ def test_what_was_taken_up_after_a_restore_is_proved_by_balances_and_the_signer_
     assert (verdict.changes, verdict.ask_signer) == ((), ())
 
 
+@pytest.mark.parametrize("seen", [False, True], ids=["in this interval", "before the baseline"])
+def test_in_quarantine_the_signer_is_asked_of_a_staged_filler(lab: Lab, *, seen: bool) -> None:
+    """§8.4: whether its nonce was consumed before it was staged or after, it is never signed."""
+    staged = intent(1, cancel_fee=FEE, filler=True, state=State.STAGED)
+    lab.accounts[TREASURY] = replace(lab.account(), state=AccountState.QUARANTINED, cause=restore.TAKEN_UP)
+    lab.mine(stranger())
+    if seen:
+        lab.tick()
+    lab.add(staged)
+    assert lab.tick().ask_signer == (staged,)
+
+
 def two_accounts() -> Lab:
     """Two paying accounts of one store, both read in each frame."""
     lab = Lab(opening={TREASURY: OPENING, SECOND: OPENING})

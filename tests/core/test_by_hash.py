@@ -484,6 +484,22 @@ def test_what_was_taken_up_after_a_restore_is_confirmed_and_nothing_of_it_is_voi
     assert lab.tick().ask_signer == ()
 
 
+def test_in_quarantine_a_filler_whose_nonce_was_taken_keeps_nobody(lab: Lab) -> None:
+    """§8.4: signed, it is void at depth, since it pays nobody; staged, the signer is asked to refuse it for good."""
+    lab.add(intent(1, cancel_fee=FEE, filler=True))
+    lab.accounts[TREASURY] = replace(lab.account(), state=AccountState.QUARANTINED, cause=restore.TAKEN_UP)
+    lab.mine(stranger(9_000))
+    for _ in range(DEPTH + 1):
+        assert lab.state(1) is State.BROADCAST
+        lab.tick()
+        lab.mine()
+    assert lab.state(1) is State.VOID
+    staged = intent(2, cancel_fee=FEE, filler=True, state=State.STAGED)
+    lab.add(staged)
+    lab.mine(stranger())
+    assert lab.tick().ask_signer == (staged,)
+
+
 def test_a_filler_whose_nonce_a_stranger_used_is_void_whatever_the_balance_did(lab: Lab) -> None:
     """R5 a: it pays nobody, so nobody has to judge whom it paid; a payment in its place would be ambiguous."""
     lab.add(intent(1, cancel_fee=FEE, filler=True), intent(2))

@@ -112,7 +112,14 @@ def test_items_are_held_unless_nothing_of_the_past_is_missing() -> None:
         pytest.param({}, "", id="nothing is open"),
         pytest.param({"taken_up": False}, "not been taken up", id="not repaired"),
         pytest.param({"signer_lost": True}, "treasuryd signer import treasury", id="the signer forgot"),
-        pytest.param({"unknown": (Nonce(9),)}, "quarantine fill treasury", id="lost bytes"),
+        pytest.param(
+            {"unknown": (Nonce(9),), "consumed": Nonce(8)}, "quarantine fill treasury", id="lost bytes"
+        ),
+        pytest.param(
+            {"unknown": (Nonce(9),)},
+            "nonce 9 used, which nobody here knows",
+            id="lost bytes, or a stranger's",
+        ),
         pytest.param({"open": (Nonce(9),)}, "not in a block yet: the nonces 9 (sent again)", id="open"),
         pytest.param(
             {"open": (Nonce(9),), "kill_switch": True},
@@ -133,6 +140,15 @@ def test_each_open_point_names_what_to_do(change: dict[str, Any], expected: str)
     points = open_points(replace(DONE, **change))
     assert len(points) == (1 if expected else 0)
     assert expected in "".join(points)
+
+
+def test_what_the_chain_shows_used_is_waited_for_and_not_filled() -> None:
+    """R14: nothing is signed under a consumed nonce; a filler there would keep the account in quarantine for ever."""
+    now = replace(DONE, mark=Nonce(12), consumed=Nonce(10), unknown=tuple(map(Nonce, (9, 10, 11, 12))))
+    assert (now.to_fill, now.used) == ((11, 12), 10)
+    fill, wait = open_points(now)
+    assert "the nonces 11 12:" in fill
+    assert "nonce 10 used" in wait
 
 
 def test_long_lists_are_cut() -> None:

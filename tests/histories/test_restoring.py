@@ -19,6 +19,8 @@ from tests.histories.restoring import (
     office,
     quarantined,
     release_unpaid,
+    reset_breaker,
+    rows,
     settled,
 )
 from tests.matrix import Row
@@ -527,6 +529,44 @@ async def test_a_moved_machine_that_was_rolled_back_holds_every_item(
     assert await held(history, first)
 
 
+@pytest.mark.matrix(Row.RESTORED)
+@pytest.mark.parametrize("pooled", [False, True], ids=["in a block", "still in a mempool"])
+async def test_a_moved_machine_that_was_rolled_back_does_not_pay_what_was_staged(
+    begin: Begin, evidence: Evidence, *, pooled: bool, injected: Callable[[int], None]
+) -> None:
+    """§8.2: its nonce is below the mark, and still nobody remembers what used it: every item waits for a person."""
+    history = await begin(evidence, journal=True)
+    await history.run(3)
+    (first,) = await history.submit(new("first"))
+    taken: list[Backup] = []
+
+    def watch(name: str, after: bool) -> None:
+        if name == "signer.sign" and not after and not taken:
+            taken.append(Backup.of(history))  # staged, not signed
+
+    history.fuse.watch = watch
+    await history.until(lambda: _truth(taken), blocks=0)
+    history.fuse.watch = lambda _name, _after: None
+    await history.until(lambda: _is(history, first, State.BROADCAST), blocks=0)
+    kept = [offer for pool in history.node.ledger.pools for offer in pool]
+    if pooled:
+        forget_pools(history)
+    else:
+        await history.finalized([first])
+    await taken[0].put_back(history, ledger=True, journal=True, moved=True)
+    injected(1)
+    assert await quarantined(history)
+    await history.step()
+    if pooled:
+        await quarantine.fill(office(history), PAYER, PERSON)
+        for offer in kept:
+            history.node.ledger.admit(offer, now=history.clock.now)
+    await leave(history)
+    await history.run(40)
+    assert history.paid("first") == 1
+    assert await held(history, first)
+
+
 @pytest.mark.matrix(Row.LEDGER_LOST)
 async def test_nonces_whose_bytes_are_lost_everywhere_are_filled(
     begin: Begin, evidence: Evidence, injected: Callable[[int], None]
@@ -557,6 +597,88 @@ async def test_nonces_whose_bytes_are_lost_everywhere_are_filled(
     await history.desk.release([rent], by=ADA)
     await history.finalized([rent])
     await settled(history, ["rent"])
+
+
+@pytest.mark.matrix(Row.LEDGER_LOST, Row.STRANGER)
+@pytest.mark.parametrize("shown", [True, False], ids=["shown before it was filled", "taken from the filler"])
+async def test_a_stranger_takes_a_nonce_that_nobody_knows(
+    begin: Begin, evidence: Evidence, *, shown: bool, injected: Callable[[int], None]
+) -> None:
+    """Found by seed 109892: a filler under a consumed nonce was never signed, and kept the account in quarantine."""
+    history = await begin(evidence, journal=True)
+    await history.run(3)
+    (first,) = await history.submit(new("first"))
+    await history.finalized([first])
+    await lose_ledger(history)
+    rent, food = await history.submit(new("rent"), new("food", to="tb1bob"))
+    await history.until(lambda: _is(history, food, State.STAGED))  # the signer waits for its memory
+    await Backup.of(history).put_back(history, moved=True)
+    assert await quarantined(history)
+    await quarantine.import_bindings(office(history), PAYER, PERSON)
+    await history.step()
+    if not shown:
+        await quarantine.fill(office(history), PAYER, PERSON)
+    history.node.ledger.foreign_spend(PAYER, to="tb1thief", amount=0, fee=1_000)
+    injected(1)
+    await history.run(3)
+    _, (account,) = await quarantine.show(office(history))
+    assert account.standing.unknown == (2, 3)
+    assert (account.standing.used, account.standing.to_fill) == (2, (3,))
+    await quarantine.fill(office(history), PAYER, PERSON)
+    with pytest.raises(Rejected, match="nothing is to be filled"):
+        await quarantine.fill(office(history), PAYER, PERSON)
+    with pytest.raises(Rejected, match="nonce 2 used, which nobody here knows"):
+        await quarantine.resolve(office(history), PAYER, PERSON)
+    await leave(history)
+    await history.run(20)
+    assert (history.paid("rent"), history.paid("food")) == (0, 0)
+    assert [await held(history, item) for item in (rent, food)] == [True, True]
+    await release_unpaid(history)
+    await history.finalized([rent, food])
+    await settled(history, ["first", "rent", "food"])
+
+
+@pytest.mark.matrix(Row.LEDGER_LOST)
+async def test_a_filler_that_loses_to_the_payment_whose_bytes_were_lost(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """It sat in some mempool: the filler is void by the word that ends the quarantine, and the item is not paid again."""
+    history = await begin(evidence)
+    await history.run(3)
+    (rent,) = await history.submit(new("rent", scheduled=1))
+    backup = Backup.of(history)
+    await history.until(lambda: _is(history, rent, State.BROADCAST), blocks=3)
+    kept = [offer for pool in history.node.ledger.pools for offer in pool]
+    forget_pools(history)
+    await lose_ledger(history)
+    await backup.put_back(history)
+    injected(1)
+    await history.step()
+    await quarantine.import_bindings(office(history), PAYER, PERSON, give_up=True)
+    await history.step()
+    await quarantine.fill(office(history), PAYER, PERSON)
+    await reset_breaker(history)
+    await history.until(lambda: _filler_is(history, State.BROADCAST), blocks=0)
+    forget_pools(history)
+    for offer in kept:
+        history.node.ledger.admit(offer, now=history.clock.now)
+    await history.step()
+    if evidence is Evidence.BALANCE:
+        assert await _filler_is(history, State.AMBIGUOUS)
+        with pytest.raises(Rejected, match="not final yet"):
+            await quarantine.resolve(office(history), PAYER, PERSON)
+    await leave(history)
+    assert await _filler_is(history, State.VOID)
+    assert history.paid("rent") == 1
+    assert await held(history, rent)
+    await history.cancel(rent)  # the chain shows it
+    (food,) = await history.submit(new("food", to="tb1bob"))
+    await history.finalized([food])
+    await settled(history, ["rent", "food"])
+
+
+async def _filler_is(history: History, state: State) -> bool:
+    return await rows(history, "SELECT state FROM intent WHERE disbursement_id IS NULL") == [(state,)]
 
 
 @pytest.mark.matrix(Row.RESTORED)

@@ -119,6 +119,7 @@ async def test_what_is_found_is_told_of_every_account_and_kept_once(payer: Bench
         "found_at": 2_000.0,
         "found": [first],
         "accounts": {OTHER: frozen},
+        "burned": {OTHER: 0, PAYER: 0},
     }
     assert await payer.sql("SELECT * FROM breaker_override") == [
         ("*", "send", "forced_open", f"quarantine: {DECLARED}", "treasuryd", 2_000.0)
@@ -140,6 +141,7 @@ async def test_what_is_found_is_told_of_every_account_and_kept_once(payer: Bench
         "found_at": 2_000.0,
         "found": [first, {"sign": "moved", "detail": long}, {"sign": "moved", "detail": "other"}],
         "accounts": {OTHER: frozen},
+        "burned": {OTHER: 0, PAYER: 0},
         "seen": "more",
     }
     assert list(await found(payer, other, again)) == []

@@ -64,9 +64,10 @@ async def declare(office: Office, by: Person) -> None:
 async def fill(office: Office, account: AccountId, by: Person) -> Event:
     """Have the nonces filled whose bytes are lost: the signer is told first, then the store; repeating is harmless."""
     standing = await _standing(office, account)
-    if not standing.unknown:
+    if not standing.to_fill:
         raise Rejected(
-            f"the account {account}: every nonce up to {standing.mark} is known, nothing is to be filled",
+            f"the account {account}: every nonce up to {standing.mark} is known, or used on the chain: nothing is to be "
+            "filled",
             field="account",
             kind=Refusal.CONFLICT,
         )

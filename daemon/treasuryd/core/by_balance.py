@@ -12,7 +12,6 @@ from treasuryd.core.changes import Change, Seen, Unproven
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
-    AccountState,
     Address,
     BalanceKind,
     Frame,
@@ -34,8 +33,9 @@ def by_balance(case: Case, baseline: Frame, found: Found) -> None:
     if restore.untouched(account):
         return  # the backup's baseline is kept until the signer's bindings are adopted (§8)
     fresh = tuple(intent for intent in case.consumed if intent.nonce > count)
-    if account.state is not AccountState.QUARANTINED:
-        found.ask_signer += [intent for intent in case.consumed if intent.state is State.STAGED]
+    found.ask_signer += [
+        intent for intent in case.consumed if intent.state is State.STAGED and case.asked(intent)
+    ]
     if any(intent.state is State.STAGED for intent in fresh) or len(fresh) < case.interval.consumed:
         return
     if _awaits_lookup(case, baseline, fresh, found):

@@ -58,8 +58,7 @@ def by_hash(case: Case, baseline: Frame, found: Found) -> None:
     if restore.untouched(account):
         found.changes += looked.seen if case.partial else []
         return  # the rest waits: the backup's baseline is kept until the signer's bindings are adopted (§8)
-    if account.state is not AccountState.QUARANTINED:
-        found.ask_signer += looked.staged
+    found.ask_signer += filter(case.asked, looked.staged)
     if decided or case.partial:
         found.changes += looked.seen
     foreign = _foreign(case, looked.nonces, count, [intent.nonce for intent in looked.absent])
@@ -167,8 +166,12 @@ def _burn(case: Case, absent: Iterable[Intent], found: Found) -> None:
         if intent.nonce > burned:
             continue
         frame = _may_have_paid(case, intent)
-        if frame is None and case.account.state is AccountState.QUARANTINED:
-            frame = case.shared.frame  # nothing is judged void there: a person looks (§8)
+        if (
+            frame is None
+            and case.account.state is AccountState.QUARANTINED
+            and intent.disbursement_id is not None
+        ):
+            frame = case.shared.frame  # nothing that pays is judged void there: a person looks (§8)
         if frame is not None:
             found.changes.append(
                 Unproven(account=intent.account, intent_id=intent.id, first=frame, second=frame)

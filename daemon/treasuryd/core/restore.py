@@ -154,7 +154,9 @@ class Standing:
     mark: Nonce  # the highest nonce that store or signer know
     signer_lost: bool  # the signer knows less than was sealed
     open: tuple[Nonce, ...]  # of intents that are neither in a block nor void
-    included: Height | None  # the highest block that holds one which is not final yet
+    included: (
+        Height | None
+    )  # the highest block that is not final yet and holds one, or what took a filler's nonce
     ambiguous: tuple[DisbursementId, ...]
     unknown: tuple[
         Nonce, ...
@@ -166,6 +168,18 @@ class Standing:
     settled: Height  # what is at finality depth now
     believed: Height
     finality_depth: int
+
+    @property
+    def to_fill(self) -> tuple[Nonce, ...]:
+        """Those unknown ones that are still free on the chain: only a filler makes sure that nothing lost uses them."""
+        return tuple(nonce for nonce in self.unknown if nonce > self.consumed)
+
+    @property
+    def used(self) -> Nonce:
+        """The highest nonce that the chain shows used by what nobody here knows, and not final yet; 0: none."""
+        if self.consumed > self.mark:
+            return self.consumed if self.consumed > self.burned else Nonce(0)
+        return max((nonce for nonce in self.unknown if nonce <= self.consumed), default=Nonce(0))
 
 
 def open_points(now: Standing) -> list[str]:
@@ -179,9 +193,9 @@ def open_points(now: Standing) -> list[str]:
         points.append(
             f"the signer knows less than was sealed: `treasuryd signer import {now.account} --reason …`"
         )
-    if now.unknown:
+    if now.to_fill:
         points.append(
-            f"nothing is known of the nonces {_few(now.unknown)}: `treasuryd quarantine fill {now.account} --reason …`"
+            f"nothing is known of the nonces {_few(now.to_fill)}: `treasuryd quarantine fill {now.account} --reason …`"
         )
     if now.open:
         how = "the kill switch is on; `treasuryd breaker reset --reason …` sends the same bytes again"
@@ -201,9 +215,9 @@ def open_points(now: Standing) -> list[str]:
         points.append(
             f"the chain was last read at height {now.read}: it is read again within seconds while a node answers"
         )
-    elif now.consumed > now.mark and now.consumed > now.burned:
+    elif now.used:
         points.append(
-            f"the chain shows nonce {now.consumed} used, which nobody here knows: wait until it is final"
+            f"the chain shows nonce {now.used} used, which nobody here knows: wait until it is final"
         )
     return points
 

@@ -76,6 +76,14 @@ class Case:
         """What the frame says of the account."""
         return self.shared.frame.holdings.get(Address(self.account.id)) or reorgs.NOBODY
 
+    def asked(self, staged: Intent) -> bool:
+        """
+        Whether the signer is asked what it bound to a staged intent whose nonce is consumed (R5).
+
+        In quarantine it said so when the account was taken up; only a filler can have been staged since (§8).
+        """
+        return self.account.state is not AccountState.QUARANTINED or staged.disbursement_id is None
+
 
 @dataclass(slots=True)
 class Found:

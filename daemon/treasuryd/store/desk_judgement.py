@@ -42,6 +42,7 @@ from treasuryd.store.accounts import Movement, move
 from treasuryd.store.dependencies import recount_dependents
 from treasuryd.store.desk_items import blocks_left, event, existing, missing, of_kind, one, tell
 from treasuryd.store.desk_queries import DESK, intents_of
+from treasuryd.store.rows import SHARED, ids_json, intents
 from treasuryd.store.standing import standing
 from treasuryd.store.voiding import void
 from treasuryd.store.work import Work
@@ -212,6 +213,19 @@ def _judge_void(work: Work, intent: Intent, by: Approval) -> int:
     detail = f"intent {intent.id} was judged void by {by.who}"
     void(work, stands, Proof.JUDGED, hold=Hold.NEEDS_RELEASE, detail=detail)
     return 0
+
+
+def judge_fillers(connection: Connection, rules: Rules, ids: Sequence[IntentId], *, by: Approval) -> None:
+    """
+    Void ambiguous fillers by the word of the person who ends a quarantine (§8): they paid nobody, whatever was included.
+
+    Args: ids of fillers whose nonces were consumed at finality depth. What it cost is booked as unexplained.
+    """
+    work = Work(connection, rules, by.at)
+    rows = connection.execute(SHARED["intents_by_id_without_bytes"], (ids_json(ids),)).fetchall()
+    for intent in intents(rows):
+        _book_remainder(work, intent.account, _interval(connection, intent), _judge_void(work, intent, by))
+    work.finish("judge_fillers")
 
 
 def _book_remainder(work: Work, account: AccountId, interval: _Interval, cost: int) -> None:

@@ -30,6 +30,7 @@ from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import journal
 from treasuryd.store.desk_items import tell
+from treasuryd.store.desk_judgement import judge_fillers
 from treasuryd.store.desk_queries import DESK
 from treasuryd.store.fillers import stage_fillers
 from treasuryd.store.queries import load
@@ -113,7 +114,11 @@ def find(
     """
     before = report(connection)
     running = not before.get("left_at") and bool(before)
+    rows = connection.execute(SQL["pasts"]).fetchall()
+    settled = chain_state(connection).settled_height
     kept: dict[str, Any] = before if running else {"found_at": now, "found": [], "accounts": {}}
+    if not running:
+        kept["burned"] = {row[0]: _burned(connection, row[0], settled) for row in rows}
     known = [(one["sign"], one["detail"]) for one in kept["found"]]
     fresh = [one for one in dict.fromkeys(reasons) if (str(one.sign), one.detail) not in known]
     if not fresh:
@@ -121,7 +126,7 @@ def find(
     work = Work(connection, rules, now)
     more_signs = f" ({len(fresh) - 1} more signs)" if len(fresh) > 1 else ""
     detail = f"{fresh[0].detail[:400]}{more_signs}"
-    for row in connection.execute(SQL["pasts"]).fetchall():
+    for row in rows:
         if row[1] == AccountState.FROZEN:  # it is frozen again once the quarantine is over
             kept["accounts"].setdefault(row[0], {"adopted": [], "contradictions": []})["frozen"] = [
                 row[2],
@@ -186,7 +191,8 @@ def standing(
     mark = Nonce(max(high_water, signer))
     burned = _burned(connection, account, chain.settled_height)
     read = connection.execute(SQL["baseline_of"], (account,)).fetchone()[0]
-    included = connection.execute(SQL["highest_included"], (account,)).fetchone()[0]
+    final = chain.believed - rules.finality_depth
+    included = connection.execute(SQL["highest_included"], (account, final)).fetchone()[0]
     said = report(connection).get("accounts", {}).get(account, {})
     return Standing(
         account=account,
@@ -214,12 +220,13 @@ def fill(connection: Connection, rules: Rules, account: AccountId, *, fee: BaseU
     """
     Stage a filler for each nonce up to the mark whose bytes nobody knows any more: its payment may be out (§8.4).
 
-    Only where the signer lost its memory is there such a nonce. Whatever wins, nothing behind it waits for ever.
+    Only where the signer lost its memory is there such a nonce. Whatever wins, nothing behind it waits for ever. One that
+    the chain shows used needs none: nothing is signed under it (R14).
     """
     now = standing(connection, rules, account, signer=Nonce(0), signer_lost=False)
     work = Work(connection, rules, by.at)
     term = {row[0]: row[7] for row in connection.execute(SQL["pasts"]).fetchall()}[account]
-    staged = stage_fillers(work, account, now.unknown, fee=fee, term=Term(term))
+    staged = stage_fillers(work, account, now.to_fill, fee=fee, term=Term(term))
     if staged:
         tell(connection, "fill_unknown", by, {"account": account, "fillers": staged})
     return Event(
@@ -249,6 +256,16 @@ def _unknown(connection: Connection, account: AccountId, mark: Nonce, burned: No
     return tuple(Nonce(nonce) for nonce, _ in zip(missing, range(LISTED), strict=False))
 
 
+def _forgotten(connection: Connection, account: AccountId, said: Mapping[str, Any], consumed: Nonce) -> bool:
+    """
+    Whether one of our nonces was used by what nobody here remembers, since this store knew of it as free.
+
+    It may have been staged here, signed and sent later, and all of that forgotten with the whole machine (§8.2).
+    """
+    below = said.get("burned", {}).get(account, 0)
+    return connection.execute(SQL["forgotten"], (account, below, consumed)).fetchone() is not None
+
+
 def leave(
     connection: Connection,
     rules: Rules,
@@ -275,10 +292,14 @@ def leave(
             kind=Refusal.CONFLICT,
         )
     following = restore.next_nonce(now)
-    if now.consumed > now.mark:  # somebody paid from this account what nobody here remembers: perhaps we did
+    fillers = [row[0] for row in connection.execute(SQL["ambiguous_fillers"], (account,)).fetchall()]
+    if fillers:
+        judge_fillers(connection, rules, fillers, by=by)
+    said = report(connection)
+    if now.consumed > now.mark or _forgotten(connection, account, said, now.consumed):
+        # somebody paid from this account what nobody here remembers: perhaps we did
         detail = "the chain shows payments of this account that nobody here remembers"
         connection.execute(SQL["hold_restored"], (account, detail))
-    said = report(connection)
     frozen = said.get("accounts", {}).get(account, {}).get("frozen")
     state, cause, why = (AccountState.FROZEN, *frozen) if frozen else (AccountState.ACTIVE, "", "")
     assert connection.execute(SQL["leave"], (account, following, state, cause, why)).rowcount == 1

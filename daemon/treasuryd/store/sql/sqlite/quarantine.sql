@@ -151,16 +151,36 @@ WHERE i.account = ?1 AND i.step IS NOT NULL
 ORDER BY i.nonce LIMIT ?2;
 
 -- name: highest_included
--- The highest block that holds an intent of the account ?1 which is not final.
-SELECT max(height) FROM intent WHERE account = ?1 AND state = 'included';
+-- The highest block that holds an intent of the account ?1 which is not final, or up to which a filler's nonce was used by
+-- what balances do not tell, where that is above the height ?2.
+SELECT max(height) FROM (
+    SELECT height FROM intent WHERE account = ?1 AND state = 'included'
+    UNION ALL SELECT a.second_height FROM intent AS i JOIN ambiguity AS a ON a.intent_id = i.id
+    WHERE i.account = ?1 AND i.state = 'ambiguous' AND i.disbursement_id IS NULL AND a.second_height > ?2
+);
 
 -- name: ambiguous_items
 -- Disbursements of the account ?1 whose outcome is unknown, at most ?2.
-SELECT coalesce(i.disbursement_id, 0) FROM intent AS i WHERE i.account = ?1 AND i.state = 'ambiguous' ORDER BY i.nonce LIMIT ?2;
+SELECT i.disbursement_id FROM intent AS i WHERE i.account = ?1 AND i.state = 'ambiguous' AND i.disbursement_id IS NOT NULL
+ORDER BY i.nonce LIMIT ?2;
+
+-- name: ambiguous_fillers
+-- Fillers of the account ?1 whose outcome is unknown.
+SELECT i.id FROM intent AS i WHERE i.account = ?1 AND i.state = 'ambiguous' AND i.disbursement_id IS NULL ORDER BY i.nonce;
 
 -- name: known_nonces
 -- Nonces of the account ?1 above ?2 that something of ours has, or had when they burned.
 SELECT nonce FROM intent WHERE account = ?1 AND nonce > ?2 AND (live = 1 OR proof <> 'never_bound');
+
+-- name: forgotten
+-- A nonce of the account ?1 above ?2 and up to ?3, all of them used, that something of ours had and nothing of ours used:
+-- it was returned, or something else took it from a filler.
+SELECT i.nonce FROM intent AS i
+WHERE i.account = ?1 AND i.nonce > ?2 AND i.nonce <= ?3 AND i.live IS NULL
+    AND NOT EXISTS (SELECT 1 FROM intent AS l WHERE l.account = i.account AND l.nonce = i.nonce AND l.live = 1)
+    AND NOT EXISTS (SELECT 1 FROM intent AS v WHERE v.account = i.account AND v.nonce = i.nonce AND v.state = 'void'
+        AND v.proof <> 'never_bound' AND (v.proof = 'cancelled' OR v.disbursement_id IS NOT NULL))
+LIMIT 1;
 
 -- name: first_nonce
 -- The lowest nonce that was ever ours.
