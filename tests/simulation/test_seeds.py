@@ -38,6 +38,7 @@ ONCE_FAILED: Final = (
     40390,
     48113,
     88677,
+    109892,
     122799,
 )
 INJECTED: Final = {
