@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.clients import Client
-from tests.chaos.fleet import UNREACHED, Fleet, Line, Program, until
+from tests.chaos.fleet import Fleet, Line, Program
 from tests.chaos.weather import Weather
 from tests.chaos.witness import Witness
 from tests.matrix import Row
+from tests.reach import UNREACHED, until
 
 CALM_SECONDS: Final = 90.0
 AIMS: Final[dict[Row, tuple[str, float]]] = {  # which line to kill at, and how many seconds later at most

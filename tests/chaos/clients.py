@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.chaos.fleet import UNREACHED, Fleet, ask
+from tests.chaos.fleet import Fleet
+from tests.reach import UNREACHED, ask
 
 PAYEES: Final = 7
 AMOUNTS: Final = (1_000_000, 9_000_000)  # base units: far above any doubt about fees (protocol.md §5.1)
@@ -94,7 +95,7 @@ class Client:
         there = list(self.fleet.anyone())
         if there:
             with contextlib.suppress(*UNREACHED):
-                ask(there[0].port, "POST", f"/treasury/disbursements/{verb}", order)
+                ask(there[0].port, "POST", f"/treasury/disbursements/{verb}", order, seconds=3.0)
 
     def _run(self) -> None:
         while not self._over.wait(self._draw.uniform(*self._seconds)):
@@ -150,7 +151,7 @@ class Client:
         if not there:
             return None
         try:
-            status, said = ask(self._draw.choice(there).port, "POST", path, body, key=key)
+            status, said = ask(self._draw.choice(there).port, "POST", path, body, key=key, seconds=3.0)
         except UNREACHED:
             return None
         if status in {200, 201}:

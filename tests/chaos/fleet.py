@@ -8,20 +8,18 @@ it is written, and whatever happens in a test, nothing outlives the `with`.
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import orjson
+from tests.reach import AT_ONCE, START_SECONDS, ask, free_port, until
 
-START_SECONDS = 60.0  # a start takes 1.5 s; beside many others a multiple of it
 TAIL_LINES = 40  # of each log, shown when a test fails
 PAYER = "treasury"
 SINK = "treasury-sink"
@@ -46,11 +44,6 @@ resend_seconds = 1.0
 bump_seconds = 5.0
 head_wait_seconds = 60.0
 max_requests_per_second = 500.0
-[governance]
-min_vote_window_epochs = 1
-min_timelock_epochs = 1
-min_rollback_window_epochs = 1
-allow_treasury_initiated = true
 [executor]
 poll_seconds = 0.2
 grace_seconds = 5.0
@@ -62,34 +55,10 @@ candidate_wait_seconds = {CANDIDATE_WAIT_SECONDS}
 [breaker]
 timeout_secs = 0.3
 open_cap_secs = 1.0
-[log]
-format = "json"
-level = "info"
-"""  # the lease's inequalities hold (protocol.md §6); a takeover by silence takes 2.5 s instead of 12.5
+{AT_ONCE}"""  # the lease's inequalities hold (protocol.md §6); a takeover by silence takes 2.5 s instead of 12.5
 
 Line = Mapping[str, Any]
 Ear = Callable[[Line], None]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def ask(
-    port: int, method: str, path: str, body: object = None, *, key: str = "", seconds: float = 3.0
-) -> Any:
-    """Ask over HTTP; OSError or HTTPException when nobody answers. Answers (status, JSON)."""
-    link = HTTPConnection("127.0.0.1", port, timeout=seconds)
-    try:
-        headers = {"content-type": "application/json"} | ({"Idempotency-Key": key} if key else {})
-        link.request(method, path, None if body is None else orjson.dumps(body), headers)
-        answer = link.getresponse()
-        said = answer.read()
-        return answer.status, orjson.loads(said) if said.startswith((b"{", b"[")) else said.decode()
-    finally:
-        link.close()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -319,16 +288,3 @@ class Fleet:
         endpoint = f'[[chain.endpoints]]\nname = "devnet"\nurl = "http://127.0.0.1:{port}"\n'
         for name in "ABCD":
             self.config_of(name).write_text((CONFIG if name == "D" else text) + endpoint)
-
-
-def until(what: str, holds: Callable[[], bool], *, seconds: float) -> float:
-    """Wait until something holds; answers how long it took."""
-    began = time.monotonic()
-    while not holds():
-        took = time.monotonic() - began
-        assert took < seconds, f"{what}: not within {seconds} s"
-        time.sleep(0.02)
-    return time.monotonic() - began
-
-
-UNREACHED: Final[tuple[type[Exception], ...]] = (OSError, HTTPException)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from tests.chaos.fleet import CANDIDATE_WAIT_SECONDS, PAYER, Fleet, Life, Program, until
+from tests.chaos.fleet import CANDIDATE_WAIT_SECONDS, PAYER, Fleet, Life, Program
 from tests.chaos.witness import Witness
+from tests.reach import until
 
 TAKEOVER_SECONDS: Final = 4 * CANDIDATE_WAIT_SECONDS  # beside many other processes
 DELAY_SECONDS: Final = CANDIDATE_WAIT_SECONDS + 2.5  # of a call that the node holds back

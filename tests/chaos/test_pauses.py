@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.clients import Client
-from tests.chaos.fleet import TTL_SECONDS, Fleet, until
+from tests.chaos.fleet import TTL_SECONDS, Fleet
 from tests.chaos.pauses import End, Pause, Where, leading, pause
 from tests.chaos.witness import Witness
 from tests.matrix import Row
+from tests.reach import until
 
 EARLIEST_SECONDS = TTL_SECONDS - 0.4 - 0.55  # the last renewal, and the time that a writer was kept waiting
 PAUSES = (Where.WRITING, Where.SENDING, Where.WRITING, Where.ANYWHERE, Where.WRITING)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.chaos.fleet import PAYER, Fleet, ask, until
+from tests.chaos.fleet import PAYER, Fleet
 from tests.matrix import Row
+from tests.reach import ask, until
 
 PAY_SECONDS = 60.0
 

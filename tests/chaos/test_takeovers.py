@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.clients import Client
-from tests.chaos.fleet import CANDIDATE_WAIT_SECONDS, Fleet, Program, until
+from tests.chaos.fleet import CANDIDATE_WAIT_SECONDS, Fleet, Program
 from tests.chaos.pauses import leading
 from tests.chaos.witness import Witness
+from tests.reach import until
 
 
 def finishes(fleet: Fleet, witness: Witness, client: Client) -> None:

@@ -10,8 +10,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.chaos.fleet import PAYER, Fleet, Program, ask, until
+from tests.chaos.fleet import PAYER, Fleet, Program
 from tests.chaos.witness import Witness
+from tests.reach import ask, until
 
 
 def order(one: Program, name: str, items: int) -> None:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.chaos.fleet import PAYER, UNREACHED, Fleet
+from tests.chaos.fleet import PAYER, Fleet
+from tests.reach import UNREACHED
 
 DEPTH: Final = 3  # the finality depth of the fleet's settings: deeper reorgs freeze, which is another test
 DUST: Final = 3  # base units; all that comes in one interval stays far below half of any amount

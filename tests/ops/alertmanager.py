@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from tests.chaos.fleet import ask, free_port, until
 from tests.ops.rules import MONITORING
+from tests.reach import ask, free_port, until
 
 FILE: Final = MONITORING / "alertmanager.yml"
 CONFIG: Final[dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.chaos.fleet import ask, free_port, until
 from tests.ops.alertmanager import (
     CONFIG,
     FILE,
@@ -23,6 +22,7 @@ from tests.ops.alertmanager import (
     running,
 )
 from tests.ops.rules import ALERTS, ROOT, Rule
+from tests.reach import ask, free_port, until
 from tools.monitor_files import Run, redirected
 
 PROGRAMS: Final = ("amtool", "prometheus-alertmanager")

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from tests.chaos.fleet import ask, until
 from tests.ops.boards import FILES, MONITORING, Asked, filled_in, loaded, queries
 from tests.ops.watched import TIMES, Watched
+from tests.reach import ask, until
 from tools.boards.parts import Panel
 from tools.dashboards import BOARDS
 from tools.monitor_files import faster_expression

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.chaos.fleet import UNREACHED, ask, free_port, until
+from tests.reach import UNREACHED, ask, free_port, until
 
 MAILBOX = Path(__file__).parents[2] / "tools" / "mailbox.py"
 

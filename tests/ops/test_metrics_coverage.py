@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.chaos.fleet import Program, ask, free_port
+from tests.chaos.fleet import Program
+from tests.reach import AT_ONCE, ask, free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "monitoring" / "verify_metrics_coverage.sh"
@@ -21,17 +22,10 @@ epoch_blocks = 10
 finality_depth = 3
 max_blocks_per_second = 50.0
 follow_seconds = 0.2
-[governance]
-min_vote_window_epochs = 1
-min_timelock_epochs = 1
-min_rollback_window_epochs = 1
-allow_treasury_initiated = true
 [executor]
 poll_seconds = 0.2
 [http]
 port = {port}
-[log]
-format = "json"
 [devnet]
 enabled = true
 block_interval_seconds = 0.1
@@ -39,7 +33,7 @@ block_interval_seconds = 0.1
 enabled = true
 poll_seconds = 1.0
 pause_seconds = 0.05
-"""
+{at_once}"""
 PATIENCE_SECONDS = 60.0
 
 
@@ -47,7 +41,7 @@ PATIENCE_SECONDS = 60.0
 def daemon(tmp_path: Path) -> Iterator[Program]:
     port = free_port()
     config = tmp_path / "treasuryd.toml"
-    config.write_text(CONFIG.format(folder=tmp_path, port=port))
+    config.write_text(CONFIG.format(folder=tmp_path, port=port, at_once=AT_ONCE))
     program = Program(
         "treasuryd",
         [sys.executable, "-m", "treasuryd", "run", "--config", str(config)],

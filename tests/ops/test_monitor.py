@@ -11,7 +11,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.chaos.fleet import free_port, until
+from tests.reach import free_port, until
 from tools import monitor
 from tools.mailbox import Hooks
 from tools.monitor_files import Run

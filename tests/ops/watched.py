@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from tests.chaos.fleet import UNREACHED, Program, ask, free_port
+from tests.chaos.fleet import Program
+from tests.reach import AT_ONCE, UNREACHED, ask, free_port
 
 ROOT = Path(__file__).parents[2]
 TIMES = 120  # an hour is half a minute
@@ -41,11 +42,6 @@ send_seconds = 2.0
 slow_seconds = 1.5
 resend_seconds = 1.0
 max_requests_per_second = 500.0
-[governance]
-min_vote_window_epochs = 1
-min_timelock_epochs = 1
-min_rollback_window_epochs = 1
-allow_treasury_initiated = true
 [executor]
 poll_seconds = 0.2
 [breaker]
@@ -58,9 +54,7 @@ enabled = true
 poll_seconds = 1.0
 pause_seconds = 0.0
 max_age_seconds = 10.0
-[log]
-format = "json"
-"""
+{at_once}"""
 
 
 class Watched:
@@ -71,7 +65,7 @@ class Watched:
         self.monitor = folder / "monitor"
         chain, daemon = free_port(), free_port()
         self.config = folder / "treasuryd.toml"
-        self.config.write_text(CONFIG.format(payer=PAYER, chain=chain))
+        self.config.write_text(CONFIG.format(payer=PAYER, chain=chain, at_once=AT_ONCE))
         self.chain = Program("chain", _chain(folder, chain), chain, folder / "chain.log", ready="listens on")
         command = [
             *(sys.executable, "-m", "treasuryd", "run", "--config", str(self.config)),

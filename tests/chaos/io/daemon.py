@@ -3,19 +3,15 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import orjson
+from tests.reach import AT_ONCE, START_SECONDS, UNREACHED, ask, free_port, until
 
-START_SECONDS: Final = 60.0  # a start takes 1.5 s; beside many others a multiple of it
 PAY_SECONDS: Final = 60.0
 AMOUNT: Final = 5_000
 ACCOUNTS: Final = 60
@@ -35,53 +31,14 @@ follow_seconds = 0.1
 resend_seconds = 1.0
 bump_seconds = 10.0
 max_requests_per_second = 500.0
-[governance]
-min_vote_window_epochs = 1
-min_timelock_epochs = 1
-min_rollback_window_epochs = 1
-allow_treasury_initiated = true
 [executor]
 poll_seconds = 0.2
 grace_seconds = 5.0
 [http]
 port = {port}
-[log]
-format = "json"
-level = "info"
+{at_once}
 {more}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def ask(port: int, method: str, path: str, body: object = None, *, seconds: float = 5.0) -> tuple[int, Any]:
-    """Ask over HTTP; OSError or HTTPException when nobody answers."""
-    link = HTTPConnection("127.0.0.1", port, timeout=seconds)
-    try:
-        headers = {"content-type": "application/json"}
-        link.request(method, path, None if body is None else orjson.dumps(body), headers)
-        answer = link.getresponse()
-        said = answer.read()
-        return answer.status, orjson.loads(said) if said.startswith((b"{", b"[")) else said.decode()
-    finally:
-        link.close()
-
-
-UNREACHED: Final = (OSError, HTTPException)
-
-
-def until(
-    what: str, holds: Callable[[], object], *, seconds: float, else_show: Callable[[], str] = str
-) -> None:
-    """Wait for something that happens elsewhere."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{else_show()}"
-        time.sleep(0.03)
 
 
 class Chain:
@@ -137,7 +94,9 @@ class Payer:
         self.account, self.port = chain.account(), free_port()
         self.log, self.config = aside / f"{self.account}.log", aside / f"{self.account}.toml"
         self.config.write_text(
-            CONFIG.format(account=self.account, chain=chain.port, port=self.port, more=settings)
+            CONFIG.format(
+                account=self.account, chain=chain.port, port=self.port, at_once=AT_ONCE, more=settings
+            )
         )
         self.memos: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None

@@ -9,8 +9,9 @@ from typing import Final
 
 import pytest
 from tests.chaos.io.conftest import Figures
-from tests.chaos.io.daemon import Chain, Payer, until
+from tests.chaos.io.daemon import Chain, Payer
 from tests.matrix import Row
+from tests.reach import until
 
 from treasuryd.errors import Exit
 

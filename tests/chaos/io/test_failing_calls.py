@@ -11,9 +11,10 @@ from typing import Final
 import pytest
 from tests.chaos.io import shim
 from tests.chaos.io.conftest import Figures, spoilt
-from tests.chaos.io.daemon import Chain, Payer, until
+from tests.chaos.io.daemon import Chain, Payer
 from tests.chaos.io.shim import Operation, Rule
 from tests.matrix import Row
+from tests.reach import until
 
 from treasuryd.errors import Exit
 

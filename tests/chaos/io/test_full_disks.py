@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.io.conftest import Figures
-from tests.chaos.io.daemon import Chain, Payer, mounted, until
+from tests.chaos.io.daemon import Chain, Payer, mounted
 from tests.matrix import Row
+from tests.reach import until
 
 from treasuryd.errors import Exit
 

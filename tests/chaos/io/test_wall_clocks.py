@@ -12,7 +12,8 @@ from typing import Final
 
 import pytest
 from tests.chaos.io.conftest import Figures
-from tests.chaos.io.daemon import UNREACHED, Chain, Payer, ask, until
+from tests.chaos.io.daemon import Chain, Payer
+from tests.reach import UNREACHED, ask, until
 
 from treasuryd.errors import Exit
 
