@@ -109,8 +109,19 @@ def move_baseline(work: Work, changes: Sequence[BaselineMoved]) -> list[str | No
 
 
 def set_baseline(work: Work, account: AccountId, frame: Frame, *, drop_above: bool = False) -> None:
+    """Make a frame the newest one of an account. Raises: Corrupt for one that does not show it."""
+    balance, nonce = held(frame, account)
+    if drop_above:
+        work.connection.execute(SQL["drop_frames_above"], (account, frame.height))
+    work.connection.execute(SQL["drop_frame"], (account, frame.height))
+    row = (account, frame.height, frame.block_hash, frame.base_fee, holdings_json(frame.holdings))
+    work.connection.execute(SQL["insert_frame"], row)
+    work.many(SQL["show_baseline"], [(balance, nonce, account)])
+
+
+def held(frame: Frame, account: AccountId) -> tuple[int, int]:
     """
-    Make a frame the newest one of an account.
+    What a baseline's frame shows of its account: balance and nonce; an absent one holds nothing.
 
     Raises: Corrupt for a frame that does not show the account: nothing could be held against it (R14).
     """
@@ -119,17 +130,6 @@ def set_baseline(work: Work, account: AccountId, frame: Frame, *, drop_above: bo
             f"the frame at height {frame.height} does not show the account {account}, whose baseline it is to be",
             hint="This is our bug.",
         )
-    if drop_above:
-        work.connection.execute(SQL["drop_frames_above"], (account, frame.height))
-    work.connection.execute(SQL["drop_frame"], (account, frame.height))
-    row = (account, frame.height, frame.block_hash, frame.base_fee, holdings_json(frame.holdings))
-    work.connection.execute(SQL["insert_frame"], row)
-    balance, nonce = _held(frame, account)
-    work.many(SQL["show_baseline"], [(balance, nonce, account)])
-
-
-def _held(frame: Frame, account: AccountId) -> tuple[int, int]:
-    """What a frame that shows an account says of it: balance and nonce; an absent one holds nothing."""
     holding = frame.holdings[Address(account)]
     return (0, 0) if holding is None else (holding.balance, holding.nonce)
 
@@ -144,7 +144,7 @@ def follow_ground(work: Work, account: AccountId, ground: Frame) -> None:
     """
     if work.connection.execute(SQL["any_ambiguous"], (account,)).fetchone()[0]:
         return
-    balance, nonce = _held(ground, account)
+    balance, nonce = held(ground, account)
     booked = work.connection.execute(SQL["booked"], (account,)).fetchone()[0]
     placed = work.connection.execute(SQL["placed_above"], (account, nonce)).fetchone()[0]
     delta = balance - placed - booked
@@ -170,7 +170,7 @@ def adopt(work: Work, changes: Sequence[Adopted]) -> list[str | None]:
         set_baseline(work, change.account, change.baseline, drop_above=True)
         work.connection.execute(SQL["drop_frames_below"], (change.account, change.baseline.height))
         work.many(SQL["adopt"], [(change.next_nonce, change.account)])
-        delta = _held(change.baseline, change.account)[0] - row[3]
+        delta = held(change.baseline, change.account)[0] - row[3]
         if delta:
             kind = BalanceKind.FUNDING if known is None and delta > 0 else BalanceKind.UNEXPLAINED
             # without a height: what was there before we looked is never withdrawn with a block

@@ -11,8 +11,6 @@ from treasuryd.core.model import (
     AccountId,
     Address,
     BalanceKind,
-    BaseUnits,
-    DisbursementId,
     Frame,
     Hold,
     IntentId,
@@ -302,17 +300,14 @@ def _withdraw(work: Work, change: Rewound) -> None:
     account, height = change.account, change.to.height
     place = (account, height, change.to.block_hash)
     included = work.connection.execute(SQL["rewound_included"], place).fetchall()
-    own = change.to.holdings.get(Address(account))
-    judged = (account, height, own.nonce if own else 0)
-    ambiguous = work.connection.execute(SQL["rewound_ambiguous"], judged).fetchall()
+    _, count = accounts.held(change.to, account)
+    ambiguous = work.connection.execute(SQL["rewound_ambiguous"], (account, height, count)).fetchall()
     ids = [row[0] for row in (*included, *ambiguous)]
     if not ids:
         return
     work.connection.execute(SQL["reopen_intents"], (ids_json(ids),))
     work.connection.execute(SQL["forget_ambiguity"], (ids_json(ids),))
-    paid = [
-        DisbursementId(row[1]) for row in included if row[1] is not None and row[3] == VariantKind.PAYMENT
-    ]
+    paid = [row[1] for row in included if row[3] == VariantKind.PAYMENT]  # fillers have none
     work.connection.execute(SQL["unexecute"], (ids_json(ids), work.now, ids_json(paid)))
     accounts.move(
         work,
@@ -321,7 +316,6 @@ def _withdraw(work: Work, change: Rewound) -> None:
                 account=account,
                 kind=BalanceKind.REVERSAL,
                 delta=row[2],
-                fee=BaseUnits(0),
                 item=row[1],
                 intent=row[0],
                 height=height,
@@ -337,10 +331,8 @@ def _withdraw(work: Work, change: Rewound) -> None:
 def _reverse_income(work: Work, change: Rewound) -> None:
     """After the verdicts were withdrawn: which corrections stand follows from the intents that are still placed."""
     account, height = change.account, change.to.height
-    own = change.to.holdings.get(Address(account))
-    rows = work.connection.execute(
-        SQL["rewound_income"], (account, height, own.nonce if own else 0)
-    ).fetchall()
+    _, count = accounts.held(change.to, account)
+    rows = work.connection.execute(SQL["rewound_income"], (account, height, count)).fetchall()
     work.many(SQL["mark_reversed"], [(row[0],) for row in rows])
     accounts.move(
         work,

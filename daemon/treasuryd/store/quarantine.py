@@ -6,6 +6,7 @@ the accounts (`quarantined`, cause `restored` until the signer's bindings were a
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -154,7 +155,7 @@ def _quarantine(work: Work, account: AccountId, detail: str) -> None:
 def _kill(connection: Connection, detail: str, now: UnixSeconds) -> None:
     """The kill switch starts on (§8.2): nothing leaves until a person has looked."""
     if not connection.execute(SHARED["kill_switch"]).fetchone()[0]:
-        row = ("*", CallClass.SEND, BreakerMode.FORCED_OPEN, f"quarantine: {detail}"[:500], WHO, now)
+        row = ("*", CallClass.SEND, BreakerMode.FORCED_OPEN, f"quarantine: {detail}", WHO, now)
         connection.execute(DESK["put_override"], row)
 
 
@@ -240,11 +241,9 @@ def fill(connection: Connection, rules: Rules, account: AccountId, *, fee: BaseU
 
 def _burned(connection: Connection, account: AccountId, settled: Height) -> Nonce:
     """The highest nonce that a kept frame at finality depth shows as used."""
-    shown = [
-        (orjson.loads(row[0]).get(account) or (0, 0))[1]
-        for row in connection.execute(SQL["frames_below"], (account, settled)).fetchall()
-    ]
-    return Nonce(max(shown, default=0))
+    rows = connection.execute(SQL["frames_below"], (account, settled)).fetchall()
+    shown = (orjson.loads(row[0]).get(account) for row in rows)
+    return Nonce(max((holding[1] for holding in shown if holding), default=0))
 
 
 def _unknown(connection: Connection, account: AccountId, mark: Nonce, burned: Nonce) -> tuple[Nonce, ...]:
@@ -253,7 +252,7 @@ def _unknown(connection: Connection, account: AccountId, mark: Nonce, burned: No
     below = max(burned, 0 if first is None else first - 1)
     known = {row[0] for row in connection.execute(SQL["known_nonces"], (account, below)).fetchall()}
     missing = (nonce for nonce in range(below + 1, mark + 1) if nonce not in known)
-    return tuple(Nonce(nonce) for nonce, _ in zip(missing, range(LISTED), strict=False))
+    return tuple(map(Nonce, islice(missing, LISTED)))
 
 
 def _forgotten(connection: Connection, account: AccountId, said: Mapping[str, Any], consumed: Nonce) -> bool:
@@ -303,9 +302,7 @@ def leave(
     frozen = said.get("accounts", {}).get(account, {}).get("frozen")
     state, cause, why = (AccountState.FROZEN, *frozen) if frozen else (AccountState.ACTIVE, "", "")
     assert connection.execute(SQL["leave"], (account, following, state, cause, why)).rowcount == 1
-    others = [
-        row[0] for row in connection.execute(SQL["pasts"]).fetchall() if row[1] == AccountState.QUARANTINED
-    ]
+    others = any(row[1] == AccountState.QUARANTINED for row in connection.execute(SQL["pasts"]).fetchall())
     left = {**said.get("left", {}), account: {"by": by.who, "reason": by.reason, "at": by.at}}
     ended = {} if others else {"left_at": by.at}
     put_report(connection, {**said, "left": left, **ended})

@@ -12,7 +12,7 @@ from treasuryd.store.work import Work
 SQL: Final = load("voiding.sql")
 
 
-def void(work: Work, intent: Standing, proof: Proof, *, hold: Hold | None, detail: str = "") -> None:
+def void(work: Work, intent: Standing, proof: Proof, *, hold: Hold | None, detail: str) -> None:
     """
     Void an intent and decide on its disbursement.
 

@@ -72,7 +72,7 @@ def begin_anew(patch: pytest.MonkeyPatch) -> None:
                 ids = [found[0] for found in connection.execute(sql, (row.account,)).fetchall()]
                 doing = work.Work(connection, rules, now)
                 for intent in standing(connection, ids).values():
-                    void(doing, intent, Proof.NEVER_BOUND, hold=None)
+                    void(doing, intent, Proof.NEVER_BOUND, hold=None, detail="")
             return answers
 
         return claim

@@ -41,7 +41,7 @@ def _drop(work: Any, change: Any) -> None:
     """Give the intent up and let its disbursement begin anew: with another intent, under another nonce."""
     intent = standing(work.connection, [change.intent_id])[change.intent_id]
     if intent.state in payments.OPEN and intent.item is not None:
-        void(work, intent, Proof.BURNED, hold=None)
+        void(work, intent, Proof.BURNED, hold=None, detail="")
 
 
 def drop_on_timeout(patch: pytest.MonkeyPatch) -> None:
