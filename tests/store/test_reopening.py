@@ -16,6 +16,7 @@ from treasuryd.store.journal_copy import JournalCopy, path_of
 from treasuryd.store.quarantine import meta, report
 
 AT = UnixSeconds(1.0)
+BOTH = [AccountId("b"), AccountId("c")]  # made in one transaction
 
 
 class Shop:
@@ -39,6 +40,16 @@ class Shop:
         await driver.close()
         copy.close()
         return found
+
+    async def writes(self, verb: Callable[..., Any], *args: Any) -> list[Any]:
+        """Open, run one verb, close; answers the journal's heads."""
+        copy = JournalCopy(self.journal)
+        driver = await opened(InlineDriver, self.file, committed=copy)
+        await driver.write(verb, *args)
+        heads: list[Any] = await driver.read(_heads)
+        await driver.close()
+        copy.close()
+        return heads
 
     def backup(self) -> Path:
         target = self.file.with_suffix(".backup")
@@ -90,11 +101,24 @@ async def test_what_the_copy_holds_beyond_it_is_done_again_hash_for_hash(tmp_pat
 
     said = await shop.lives()
 
-    assert [one["sign"] for one in said["found"]] == ["journal_replayed"]
+    assert said["found"] == [
+        {
+            "sign": "journal_replayed",
+            "detail": "the journal's copy went on beyond this store (account:b, account:c): 2 entries were replayed",
+        }
+    ]
+    taken = sorted(path.name for path in shop.journal.glob("*.taken"))
+    assert said["replayed"] == {
+        "entries": 2,
+        "verbs": {"create": 2},
+        "not_replayed": [],
+        "problem": "",
+        "copies": taken,
+    }
+    assert len(taken) == 2
     assert shop.states == dict.fromkeys("abc", "quarantined")
     assert shop.heads[: len(lost)] == lost
     assert list(shop.journal.glob("*.ahead")) == []
-    assert len(list(shop.journal.glob("*.taken"))) == 2
 
 
 async def test_a_copy_with_a_gap_is_replayed_up_to_it(tmp_path: Path) -> None:
@@ -253,12 +277,7 @@ async def test_what_the_store_holds_of_a_chain_is_not_done_twice(tmp_path: Path)
     shop = Shop(tmp_path)
     await shop.lives("a")
     shop.backup()
-    copy = JournalCopy(shop.journal)
-    driver = await opened(InlineDriver, shop.file, committed=copy)
-    await driver.write(journal.append, journal.chain_of(AccountId("a")), "said", {}, AT)
-    lost = await driver.read(_heads)
-    await driver.close()
-    copy.close()
+    lost = await shop.writes(journal.append, journal.chain_of(AccountId("a")), "said", {}, AT)
     shop.restore()
 
     said = await shop.lives()
@@ -273,20 +292,54 @@ async def test_half_a_transaction_is_not_done_again(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     await shop.lives("a")
     shop.backup()
-    copy = JournalCopy(shop.journal)
-    driver = await opened(InlineDriver, shop.file, committed=copy)
-    both = [AccountId("b"), AccountId("c")]
-    await driver.write(journal.recorded, AT, ownership.create, both, AT)
-    await driver.close()
-    copy.close()
+    await shop.writes(journal.recorded, AT, ownership.create, BOTH, AT)
     shop.edit("account:c", lambda _lines: [])
     shop.restore()
 
     said = await shop.lives()
 
     assert [one["sign"] for one in said["found"]] == ["journal_lost"]
-    assert "1 of 2 entries of a transaction are missing" in said["found"][0]["detail"]
+    problem = "1 of 2 entries of a transaction are missing"
+    assert said["found"][0]["detail"].endswith(f"0 entries were replayed, 1 could not be: {problem}")
+    assert said["replayed"]["problem"] == problem
+    assert [row[1:] for row in said["replayed"]["not_replayed"]] == [["account:b", "create"]]
     assert shop.known == ["a"]
+
+
+async def test_a_transaction_in_several_chains_is_done_again_as_one(tmp_path: Path) -> None:
+    """Both of its entries are there, each in the copy of its own chain."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    lost = await shop.writes(journal.recorded, AT, ownership.create, BOTH, AT)
+    shop.restore()
+
+    said = await shop.lives()
+
+    assert [one["sign"] for one in said["found"]] == ["journal_replayed"]
+    assert shop.known == ["a", "b", "c"]
+    assert shop.heads[: len(lost)] == lost
+
+
+async def test_an_entry_that_cannot_be_done_again_is_named_with_what_comes_behind_it(tmp_path: Path) -> None:
+    """It speaks of a change that this store does not know how to make: nothing of it is kept, and nothing after it."""
+    shop = Shop(tmp_path)
+    await shop.lives("a")
+    shop.backup()
+    unknown = {"rows": [["ownership.forget", [["a"]], 1]]}
+    await shop.writes(journal.append, journal.chain_of(AccountId("a")), "forget", unknown, AT)
+    await shop.lives("b")
+    shop.restore()
+
+    said = await shop.lives()
+
+    assert [one["sign"] for one in said["found"]] == ["journal_lost"]
+    assert "ownership.forget" in said["replayed"]["problem"]
+    assert said["found"][0]["detail"].endswith(said["replayed"]["problem"])
+    assert [row[2] for row in said["replayed"]["not_replayed"]] == ["forget", "create"]
+    assert (said["replayed"]["entries"], said["replayed"]["verbs"]) == (0, {})
+    assert shop.known == ["a"]
+    assert "forget" not in shop.verbs
 
 
 async def test_two_that_start_take_up_one_restored_store(

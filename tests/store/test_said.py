@@ -246,6 +246,43 @@ async def test_a_reorg_is_told_with_all_that_it_takes_back(payer: Bench) -> None
     assert reversed_ == [("reversal", 1_100, 0, 1, 1, 1_050), ("reversal", -50, 0, None, None, 1_050)]
 
 
+async def test_what_ends_or_is_taken_back_is_the_intent_and_not_its_disbursement(payer: Bench) -> None:
+    """Their ids grow apart with the first cancellation; here they begin apart."""
+    await payer.sql("UPDATE counter SET next = 41 WHERE name = 'intent'")
+    paid, cancelled, reorged = await payer.pay(await payer.insert(3))
+    order = VariantStaged(
+        account=PAYER, intent_id=cancelled.id, number=2, kind=VariantKind.CANCEL, fee=BaseUnits(300)
+    )
+    await payer.written(order)
+    await payer.seal((await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed)
+    await payer.written(seen(paid, 1_050), seen(cancelled, 1_050, variant=2), seen(reorged, 1_051))
+    await payer.bury()
+    await payer.written(Rewound(account=PAYER, to=payer.frame()))
+    assert await payer.sql("SELECT id, disbursement_id, state FROM intent") == [
+        (41, 1, "final"),
+        (42, 2, "void"),
+        (43, 3, "broadcast"),
+    ]
+    assert await payer.sql("SELECT id, status, live_intent FROM disbursement") == [
+        (1, "executed", 41),
+        (2, "timelocked", None),
+        (3, "timelocked", 43),
+    ]
+    assert await payer.sql(
+        "SELECT disbursement_id, intent_id, delta FROM balance_event WHERE kind = 'reversal'"
+    ) == [(3, 43, 1_100)]
+
+
+async def test_where_the_account_is_not_on_the_chain_no_nonce_is_consumed(payer: Bench) -> None:
+    """R9: the block that replaced it knows no such account; what was judged by its count is open again, from nonce 1."""
+    [intent] = await payer.pay(await payer.insert())
+    first, second = payer.frame(), payer.frame(height=1_055)
+    await payer.written(Unproven(account=PAYER, intent_id=intent.id, first=first, second=second))
+    replaced = replace(second, block_hash=BlockHash("f" * 64), holdings={Address(PAYER): None})
+    await payer.written(Rewound(account=PAYER, to=replaced))
+    assert await payer.sql("SELECT state, step FROM intent") == [("broadcast", "watch")]
+
+
 async def test_what_moves_a_disbursement_is_told(payer: Bench) -> None:
     """§2: from where to where, and each hold with its name."""
     [item] = await payer.insert(status="draft")

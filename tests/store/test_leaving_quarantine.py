@@ -1,0 +1,144 @@
+"""What is asked of an account before it leaves quarantine, and what the store says once it has left (protocol.md §8.6)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from tests.store.kit import OTHER, PAYER, RULES, Bench
+from tests.store.test_said_of_restores import PERSON, said
+
+from treasuryd.core.changes import BaselineMoved, Unproven
+from treasuryd.core.events import Event, EventKind, Severity
+from treasuryd.core.model import (
+    AccountId,
+    Address,
+    Approval,
+    BaseUnits,
+    Height,
+    Nonce,
+    UnixSeconds,
+)
+from treasuryd.core.restore import Standing, open_points
+from treasuryd.store.desk import SqliteDesk
+from treasuryd.store.quarantine import report
+
+LATER = Approval(who="bob", reason="checked", at=UnixSeconds(3_000.0))
+
+
+@pytest.fixture
+def desk(payer: Bench) -> SqliteDesk:
+    return SqliteDesk(payer.driver, RULES)
+
+
+async def declared(bench: Bench, desk: SqliteDesk) -> Sequence[Event]:
+    """A person says that the store was restored, and the executor has taken every account up."""
+    events = await desk.declare_restored(by=PERSON)
+    await bench.sql("UPDATE account SET cause = 'taken_up'")
+    return events
+
+
+async def leave(
+    desk: SqliteDesk, account: AccountId = PAYER, by: Approval = PERSON, signer: int = 0
+) -> Event:
+    return await desk.leave_quarantine(
+        account, by=by, signer=Nonce(signer), signer_lost=False, lineage="lineage-2"
+    )
+
+
+async def standing(desk: SqliteDesk, signer: int = 0) -> Standing:
+    return await desk.in_quarantine(PAYER, signer=Nonce(signer), signer_lost=False)
+
+
+async def test_an_account_that_leaves_is_told_with_whose_word_it_was(payer: Bench, desk: SqliteDesk) -> None:
+    """One event, one entry of people's journal, one line in the report; with the last account the quarantine ends."""
+    await payer.adopt(OTHER)
+    await payer.stage(await payer.insert())
+    await payer.sql("UPDATE intent SET state = 'void', live = NULL, step = NULL, proof = 'burned'")
+    await declared(payer, desk)
+    before = await payer.driver.read(report)
+
+    event = await leave(desk)
+
+    assert event == Event(
+        kind=EventKind.ACCOUNT_THAWED,
+        severity=Severity.WARNING,
+        account=PAYER,
+        reason="quarantine",
+        detail="next nonce 2: because",
+    )
+    body = {"who": "ada", "reason": "because", "account": PAYER, "next_nonce": 2}
+    assert await said(payer) == [("people", "leave_quarantine", body)]
+    by_ada = {"by": "ada", "reason": "because", "at": 2_000.0}
+    assert await payer.driver.read(report) == before | {"left": {PAYER: by_ada}}
+    stands = "SELECT state, cause, detail, next_nonce FROM account WHERE id = ?"
+    assert await payer.sql(stands, PAYER) == [("active", "", "", 2)]
+
+    await leave(desk, OTHER, LATER)
+
+    by_bob = {"by": "bob", "reason": "checked", "at": 3_000.0}
+    ended = {"left": {PAYER: by_ada, OTHER: by_bob}, "left_at": 3_000.0}
+    assert await payer.driver.read(report) == before | ended
+
+
+async def test_a_quarantine_that_is_over_does_not_hide_the_next_one(payer: Bench, desk: SqliteDesk) -> None:
+    """The same word is news again once everybody has left: the accounts stop anew, under a report of their own."""
+    await declared(payer, desk)
+    await leave(desk)
+    again = replace(PERSON, at=UnixSeconds(4_000.0))
+    assert [event.kind for event in await desk.declare_restored(by=again)] == [EventKind.ACCOUNT_QUARANTINED]
+    assert await payer.sql("SELECT state, cause FROM account") == [("quarantined", "restored")]
+    found = await payer.driver.read(report)
+    assert found["found_at"] == 4_000.0
+    assert found.keys().isdisjoint({"left", "left_at"})
+
+
+async def test_what_we_used_ourselves_holds_no_item(payer: Bench, desk: SqliteDesk) -> None:
+    """The chain shows as many nonces used as store and signer know: nobody paid what is not remembered here."""
+    paid, waiting = await payer.insert(2)
+    await payer.include(await payer.pay([paid]))
+    await payer.bury()
+    payer.nonce = Nonce(1)
+    await payer.written(BaselineMoved(account=PAYER, frame=payer.frame(), keep_from=Height(0)))
+    await declared(payer, desk)
+    assert (await leave(desk)).detail == "next nonce 2: because"
+    assert (await payer.item(waiting)).hold is None
+
+
+async def test_payments_that_are_not_certain_yet_keep_an_account(payer: Bench, desk: SqliteDesk) -> None:
+    """One in a block is named by its height, one whose outcome is unknown by its disbursement."""
+    included, unclear = await payer.pay(await payer.insert(2))
+    await payer.include([included])
+    two = Unproven(account=PAYER, intent_id=unclear.id, first=payer.frame(), second=payer.frame(height=1_052))
+    await payer.written(two)
+    await declared(payer, desk)
+    now = await standing(desk)
+    assert (now.included, now.ambiguous) == (1_050, (unclear.disbursement_id,))
+    assert len(open_points(now)) == 2
+
+
+async def test_a_store_that_forgot_its_whole_sequence_misses_it_from_the_first_nonce(
+    payer: Bench, desk: SqliteDesk
+) -> None:
+    """The signer bound nonces and nothing here has any: each is missing, where the chain shows no such account at all."""
+    absent = replace(payer.frame(height=1_060), holdings={Address(PAYER): None})
+    await payer.written(BaselineMoved(account=PAYER, frame=absent, keep_from=Height(0)))
+    await payer.sql("UPDATE chain SET settled_height = 1060")
+    await declared(payer, desk)
+    now = await standing(desk, signer=3)
+    assert (now.burned, now.consumed, now.unknown) == (0, 0, (1, 2, 3))
+
+
+async def test_nothing_below_the_first_nonce_of_a_sequence_is_missing(payer: Bench, desk: SqliteDesk) -> None:
+    """Somebody used the account before us; what is missing above is named, a thousand nonces at most."""
+    await payer.sql("UPDATE account SET next_nonce = 5")
+    await payer.stage(await payer.insert(2))
+    await declared(payer, desk)
+    assert (await standing(desk, signer=8)).unknown == (7, 8)
+    assert (await standing(desk, signer=10**12)).unknown == tuple(range(7, 1_007))
+
+
+async def test_no_filler_is_ordered_where_no_nonce_was_ever_given(payer: Bench, desk: SqliteDesk) -> None:
+    """§8.4: nothing can be out, so nothing is signed."""
+    await declared(payer, desk)
+    assert (await desk.fill_unknown(PAYER, fee=BaseUnits(9), by=PERSON)).count == 0
+    assert await payer.sql("SELECT count(*) FROM intent") == [(0,)]
