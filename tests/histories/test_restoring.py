@@ -636,6 +636,10 @@ async def test_a_stranger_takes_a_nonce_that_nobody_knows(
     await release_unpaid(history)
     await history.finalized([rent, food])
     await settled(history, ["first", "rent", "food"])
+    (last,) = await history.submit(new("last", scheduled=1_000))
+    await Backup.of(history, "moved once more").put_back(history, moved=True)
+    await leave(history)
+    assert not await held(history, last), "what was final when the quarantine began was answered for before"
 
 
 @pytest.mark.matrix(Row.LEDGER_LOST)
