@@ -100,7 +100,7 @@ def test_half_open_lets_one_probe_through_at_a_time() -> None:
     for _ in range(50):
         breaker, permit = ask(breaker, now=at(60.0))
         answers.append(permit)
-    assert [permit is not None for permit in answers] == [True] + [False] * 49
+    assert [permit.kind if permit else None for permit in answers] == [PermitKind.PROBE] + [None] * 49
     assert breaker.rejections == 49
 
 
@@ -148,6 +148,17 @@ def test_the_state_is_right_at_the_moment_of_the_scrape() -> None:
     assert [one.reopens_in_seconds for one in reports] == [60.0, 30.0, None]
     assert reports[0].failures == 5
     assert reports[0].transitions == 1
+
+
+def test_the_counts_of_a_scrape_are_those_since_the_start() -> None:
+    """Good calls and refusals are told, too, and a later call of the closed breaker forgets none of them."""
+    breaker = ask(tripped(), now=at(1.0))[0]
+    for now in (60.0, 61.0, 62.0):
+        breaker = call(breaker, Outcome.SUCCESS, now)
+    shown = report(breaker, endpoint=Endpoint("a"), call_class=CallClass.SEND, now=at(62.0))
+    assert (shown.state, shown.failures, shown.successes, shown.rejections, shown.transitions) == (
+        BreakerState.CLOSED, 5, 3, 1, 3,
+    )  # fmt: skip
 
 
 def test_the_breaker_opened_under_injected_failures() -> None:
@@ -369,6 +380,12 @@ def test_forced_open_refuses_everything_until_a_person_says_otherwise() -> None:
     assert (shown.mode, shown.reopens_in_seconds) == (BreakerMode.FORCED_OPEN, None)
 
 
+def test_forced_open_outlasts_the_open_time_that_was_running() -> None:
+    """The kill switch on an endpoint that was dead already: its back-off ends, the word does not."""
+    breaker = force(tripped(), BreakerMode.FORCED_OPEN, now=at(1.0))
+    assert ask(breaker, now=at(60.0))[1] is None
+
+
 def test_after_forced_open_one_probe_goes_first() -> None:
     """Nobody knows what the endpoint did meanwhile."""
     breaker = force(tripped(), BreakerMode.FORCED_OPEN, now=at(1.0))
@@ -376,6 +393,16 @@ def test_after_forced_open_one_probe_goes_first() -> None:
     breaker, probe = given_leave(breaker, 2.0)
     assert ask(breaker, now=at(2.0))[1] is None
     assert settle(breaker, probe, Outcome.SUCCESS, now=at(2.1), draw=0.5).state is BreakerState.CLOSED
+
+
+def test_after_a_persons_word_nobody_waits_for_an_older_probe() -> None:
+    """Its result would move nothing any more: the next call finds out how the endpoint is."""
+    breaker, old = given_leave(tripped(), 60.0)
+    breaker = force(breaker, BreakerMode.FORCED_OPEN, now=at(61.0))
+    breaker = force(breaker, BreakerMode.AUTO, now=at(62.0))
+    breaker, probe = given_leave(breaker, 62.0)
+    assert settle(breaker, old, Outcome.SUCCESS, now=at(63.0), draw=0.5) is breaker
+    assert settle(breaker, probe, Outcome.SUCCESS, now=at(63.0), draw=0.5).state is BreakerState.CLOSED
 
 
 def test_forced_closed_lets_all_through_and_counts_for_people() -> None:
@@ -401,8 +428,12 @@ def test_metrics_only_shows_what_it_would_do_and_refuses_nobody() -> None:
         breaker = settle(breaker, permit, outcome, now=at(1.0), draw=0.5)
     assert (breaker.state, breaker.failures, breaker.successes) == (BreakerState.OPEN, 6, 2)
     assert breaker.rejections == 0
-    breaker = call(call(breaker, Outcome.SUCCESS, 60.0), Outcome.SUCCESS, 60.0)
-    assert breaker.state is BreakerState.CLOSED
+    breaker, probe = given_leave(breaker, 60.0)
+    breaker, beside = given_leave(breaker, 61.0)
+    assert (probe.kind, beside.kind) == (PermitKind.PROBE, PermitKind.COUNTED)
+    assert beside.expires_at == 61.0 + DEFAULTS.permit_secs
+    breaker = settle(breaker, probe, Outcome.SUCCESS, now=at(61.0), draw=0.5)
+    assert call(breaker, Outcome.SUCCESS, 61.0).state is BreakerState.CLOSED
 
 
 def test_metrics_only_taken_back_while_open_goes_on_refusing() -> None:
