@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.store.kit import FEE, OTHER, PAYER, RULES, Bench, seen
+from tests.store.kit import FEE, OTHER, PAYER, RIVAL, RULES, Bench, seen
 
 from treasuryd.core.changes import BlockBuried, Burned, FrozenNow, QuarantinedNow
 from treasuryd.core.model import (
@@ -13,13 +13,18 @@ from treasuryd.core.model import (
     BaseUnits,
     BlockHash,
     Claim,
+    Decision,
     DisbursementId,
+    Epoch,
     Evidence,
     FreezeCause,
+    HouseName,
     Interval,
     Nonce,
     Rules,
+    UnixSeconds,
     View,
+    Vote,
 )
 
 
@@ -80,6 +85,17 @@ async def test_what_is_to_be_replaced_is_never_cut_for_good(payer: Bench) -> Non
     assert not await more(payer, 3)
 
 
+async def test_what_is_sent_again_is_never_cut_for_good(payer: Bench) -> None:
+    """R3: those that went out go to the end of the line; neither these nor two payloads under a nonce ask for more."""
+    intents = await payer.pay(await payer.insert(3))
+    due = UnixSeconds(payer.unix + RULES.resend_seconds)
+    assert not await more(payer, 3, unix=due)
+    await payer.sql("UPDATE disbursement SET cancel_requested = 'x'")
+    await payer.sql("UPDATE variant SET kind = 'cancel'")
+    assert not await more(payer, 3)
+    assert [one.id for one in (await view(payer)).resend] == [one.id for one in intents], "due or not (R7)"
+
+
 async def test_an_account_that_stands_still_keeps_nobody_busy(payer: Bench) -> None:
     """A full list of a frozen account asks for no longer one."""
     await payer.stage(await payer.insert(3))
@@ -113,9 +129,10 @@ async def test_without_a_frame_the_baseline_says_what_an_account_can_pay(payer: 
 
     assert await candidates() == most
     assert await candidates(frame=payer.frame(OTHER)) == most, "it does not show the account"
-    assert await candidates(frame=replace(payer.frame(), holdings={Address(PAYER): None})) == []
     payer.store.retune(replace(RULES, max_transfer=BaseUnits(payer.balance - 1)))
     assert await candidates() == []
+    await payer.insert(1, amount=1)
+    assert await candidates(frame=replace(payer.frame(), holdings={Address(PAYER): None})) == []
 
 
 async def view(bench: Bench, **at: Any) -> View:
@@ -160,6 +177,71 @@ async def test_claims_and_expected_deposits_are_read_as_they_are_stored(payer: B
     )
     assert found.announced == (Announced(id=4, account=PAYER, amount=BaseUnits(50)),)
     assert (await view(payer, evidence=Evidence.HASH)).claims == ()
+
+
+async def test_what_a_cancellation_cost_is_a_cost_of_the_interval(payer: Bench) -> None:
+    """§5.1, R7: once it is final its intent is void, and what it took from the account still counts."""
+    one, two = await payer.pay(await payer.insert(2))
+    await payer.sql("UPDATE variant SET kind = 'cancel' WHERE intent_id = ?", two.id)
+    await payer.include([one], height=1_040)
+    await payer.written(seen(two, 1_041, fee=130))
+    await payer.bury(height=1_041)
+    payer.nonce = Nonce(2)
+    found = (await view(payer)).intervals[PAYER]
+    assert (found.placed, found.cost, found.burned) == (2, 1_000 + FEE + 130 + 1, 2)
+
+
+async def test_an_account_that_the_baseline_shows_as_absent_has_used_nothing(payer: Bench) -> None:
+    """§5.1: its interval begins with the very first nonce."""
+    await payer.pay(await payer.insert())
+    await payer.sql("UPDATE frame SET holdings = '{}'")
+    fresh = Bench(payer.driver)
+    fresh.held, fresh.nonce = payer.held, Nonce(1)
+    assert (await view(fresh)).intervals[PAYER].consumed == 1
+
+
+async def test_without_a_baseline_nothing_else_claims_what_is_consumed(payer: Bench) -> None:
+    """§8.4: an account taken up from the signer alone: its nonces are used, and no reading of it was ever kept."""
+    await payer.pay(await payer.insert())
+    await payer.sql("DELETE FROM frame")
+    fresh = Bench(payer.driver)
+    fresh.held, fresh.nonce = payer.held, Nonce(1)
+    found = await view(fresh, evidence=Evidence.BALANCE)
+    assert ([one.nonce for one in found.consumed], found.claims) == ([1], ())
+
+
+async def test_a_view_is_of_the_accounts_that_are_held(payer: Bench) -> None:
+    """R13: what somebody else holds is not decided on here."""
+    await Bench(payer.driver, me=RIVAL).adopt(OTHER)
+    assert [account.id for account in (await view(payer)).accounts] == [PAYER]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param({"status": "voting", "vote_deadline_epoch": 100}, id="its vote ends"),
+        pytest.param({}, id="it could be staged"),
+    ],
+)
+async def test_the_votes_of_what_is_decided_on_are_read_with_it(
+    payer: Bench, columns: dict[str, Any]
+) -> None:
+    """§2: a vote that closes is counted, and one that was won is counted again before staging; plain items have none."""
+    [item] = await payer.insert(**columns)
+    await payer.insert(**columns)
+    await payer.sql("INSERT INTO proposal VALUES (?, 't', 's', '[]', '[]', 1, 1, 1, 1, 1)", item)
+    await payer.sql("INSERT INTO vote VALUES (?, 'operators', 'key', 4, 'approve', 'signed', 2.0, 90)", item)
+    cast_ = Vote(
+        disbursement_id=item,
+        house=HouseName.OPERATORS,
+        key="key",
+        counter=4,
+        decision=Decision.APPROVE,
+        signature="signed",
+        taken_at=UnixSeconds(2.0),
+        seen_epoch=Epoch(90),
+    )
+    assert (await view(payer)).votes == {item: (cast_,)}
 
 
 async def test_each_list_is_in_nonce_order_and_names_nobody_twice(payer: Bench) -> None:

@@ -25,7 +25,6 @@ from treasuryd.core.model import (
     Moment,
     Nonce,
     Rules,
-    Status,
     View,
 )
 from treasuryd.sqlite.connect import Connection
@@ -136,13 +135,13 @@ class _Reading:
         for frame in (self._at.frame, account.baseline):
             if frame is not None and own in frame.holdings:
                 holding = frame.holdings[own]
-                promised = self._rows(None, (ids_json([account.id]),), STAGING["paying_accounts"])[0][5]
+                promised = self._read(STAGING["paying_accounts"], (ids_json([account.id]),))[0][5]
                 return (holding.balance if holding else 0) - int(promised) - self._at.least_fee
         return MAX_AMOUNT  # not read yet: staging decides
 
     def _votes(self, items: Iterable[Disbursement]) -> dict[DisbursementId, Any]:
         """Votes of what is voted on or was, as far as this tick asks for them."""
-        ids = [item.id for item in items if item.proposal is not None and item.status is not Status.DRAFT]
+        ids = [item.id for item in items if item.proposal is not None]
         return votes(self._connection, ids) if ids else {}
 
     # --- intents
@@ -171,7 +170,7 @@ class _Reading:
     ) -> dict[IntentId, Intent]:
         ids = {id_ for name in names for id_ in self._wanted.get(name, ())}
         ids |= {id_ for id_ in (more or {}).values() if id_ is not None}
-        rows = self._rows(None, (ids_json(ids),), SHARED[query]) if ids else []
+        rows = self._read(SHARED[query], (ids_json(ids),)) if ids else []
         return {intent.id: intent for intent in intents(rows)}
 
     def _listed(self, name: str, known: dict[IntentId, Intent]) -> tuple[Intent, ...]:
@@ -246,8 +245,11 @@ class _Reading:
         rows = self._rows("announced", (account, self._limit))
         return [Announced(id=row[0], account=row[1], amount=row[2]) for row in rows]
 
-    def _rows(self, query: str | None, bound: tuple[Any, ...], sql: str = "") -> list[Any]:
-        return self._connection.execute(sql if query is None else SQL[query], bound).fetchall()
+    def _rows(self, query: str, bound: tuple[Any, ...]) -> list[Any]:
+        return self._read(SQL[query], bound)
+
+    def _read(self, sql: str, bound: tuple[Any, ...]) -> list[Any]:
+        return self._connection.execute(sql, bound).fetchall()
 
 
 def _own_nonce(account: Account) -> Nonce:
