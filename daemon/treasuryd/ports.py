@@ -170,7 +170,7 @@ class Store(Protocol):
         ...
 
     async def unsigned(self, account: AccountId) -> Many[Intent]:
-        """Staged intents, the last nonce first."""
+        """Staged intents."""
         ...
 
     async def take_back(self, intents: Many[IntentId], held: Held) -> None:
@@ -178,7 +178,7 @@ class Store(Protocol):
         ...
 
     async def lowest_open(self, account: AccountId) -> Nonce:
-        """Below it everything is final here."""
+        """Below it everything is settled here."""
         ...
 
     async def adopt(self, bindings: Many[Binding], judged: Collection[IntentId], held: Held) -> None:

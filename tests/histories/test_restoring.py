@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.histories.conftest import Begin
@@ -23,14 +23,17 @@ from tests.histories.restoring import (
     rows,
     settled,
 )
+from tests.histories.test_failure_rows import Blind
 from tests.matrix import Row
-from tests.world import ADA, PAYER, RULES, Crash, History, new
+from tests.world import ADA, AMOUNT, PAYER, RULES, Crash, History, new
 
 from treasuryd.commands import control, quarantine
 from treasuryd.core.model import (
+    BaseUnits,
     Decision,
     Epoch,
     Evidence,
+    Hold,
     House,
     HouseName,
     Ppm,
@@ -78,16 +81,7 @@ async def test_a_backup_from_any_stage_of_a_payment_pays_it_once(
     await history.run(3)
     (first,) = await history.submit(new("first"))
     if stage in STAGES:
-        taken: list[Backup] = []
-
-        def watch(name: str, after: bool) -> None:
-            if name == STAGES[stage] and not after and not taken:
-                taken.append(Backup.of(history))
-
-        history.fuse.watch = watch
-        await history.until(lambda: _truth(taken))
-        history.fuse.watch = lambda _name, _after: None
-        backup = taken[0]
+        backup = await _backup_at(history, STAGES[stage])
     else:
         state = {"sent": State.BROADCAST, "included": State.INCLUDED, "final": State.FINAL}[stage]
         await history.until(lambda: _is(history, first, state), blocks=0 if stage == "sent" else 1)
@@ -106,6 +100,20 @@ async def test_a_backup_from_any_stage_of_a_payment_pays_it_once(
     (third,) = await history.submit(new("third", to="tb1carol"))
     await history.finalized([third])
     await settled(history, ["first", "second", "third"])
+
+
+async def _backup_at(history: History, call: str) -> Backup:
+    """Go on until that call of a port is about to begin, and take the backup there."""
+    taken: list[Backup] = []
+
+    def watch(name: str, after: bool) -> None:
+        if name == call and not after and not taken:
+            taken.append(Backup.of(history))
+
+    history.fuse.watch = watch
+    await history.until(lambda: _truth(taken))
+    history.fuse.watch = lambda _name, _after: None
+    return taken[0]
 
 
 async def _truth(found: list[Any]) -> bool:
@@ -194,6 +202,38 @@ async def test_a_cancellation_under_way_is_open_again(
     await settled(history, [], seconds=30)
     ended = await history.item(item)
     assert history.paid("rent") == (1 if ended.status in {Status.EXECUTED, Status.FINALIZED} else 0)
+
+
+@pytest.mark.matrix(Row.RESTORED)
+async def test_a_nonce_that_the_backup_gave_to_a_refused_payment_is_adopted_with_the_next_one(
+    begin: Begin, evidence: Evidence, injected: Callable[[int], None]
+) -> None:
+    """§8.1: staged in the backup, then refused and its nonce given to another item, which the signer alone knows."""
+    history = await begin(evidence)
+    await history.run(3)
+    generous = history.policy
+    history.policy = replace(generous, max_amount=BaseUnits(AMOUNT - 1))
+    await history.crash()
+    history.ticker.world = replace(
+        history.world, signer=cast("Any", Blind(history.signer, history.fuse, "signer"))
+    )
+    (first,) = await history.submit(new("first"))
+    backup = await _backup_at(history, "signer.sign")
+    await history.run(1, blocks=0)
+    assert (await history.item(first)).hold is Hold.REFUSED
+    history.policy = generous
+    await history.crash()
+    (second,) = await history.submit(new("second", to="tb1bob"))
+    await history.until(lambda: _is(history, second, State.BROADCAST), blocks=0)
+    forget_pools(history)
+
+    await backup.put_back(history)
+    injected(1)
+
+    assert await rows(history, "SELECT nonce, state FROM intent") == [(1, "void"), (1, "broadcast")]
+    await leave(history)
+    await release_unpaid(history)
+    await settled(history, ["first", "second"])
 
 
 async def _has_cancel(history: History, item: Any) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from tests.store.kit import OTHER, PAYER, RIVAL, RULES, Bench, digest, signed
 
 from treasuryd.core.changes import Burned, ChainMoved, QuarantinedNow, Unproven, VariantStaged
@@ -24,7 +25,7 @@ from treasuryd.core.model import (
     TxHash,
     VariantKind,
 )
-from treasuryd.core.restore import open_points
+from treasuryd.core.restore import Reason, Sign, open_points
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.quarantine import report, standing
 
@@ -74,11 +75,54 @@ async def states(bench: Bench) -> list[Any]:
     return [row[0] for row in await bench.sql("SELECT state FROM intent ORDER BY id")]
 
 
+async def told(bench: Bench) -> list[DisbursementId]:
+    """Whose intents the report says were adopted."""
+    said = await bench.driver.read(report)
+    return [row["id"] for row in said["accounts"][PAYER]["adopted"]]
+
+
+def with_cancel(intent: Intent) -> Intent:
+    """The same intent with a cancel variant beside its payment."""
+    first = intent.variants[0]
+    return replace(
+        intent, variants=(first, replace(first, number=2, kind=VariantKind.CANCEL, fee=BaseUnits(300)))
+    )
+
+
+async def test_the_signer_is_asked_from_the_lowest_nonce_on_that_is_not_settled(payer: Bench) -> None:
+    """§8.4: what is final needs no look, of an account without a sequence everything does."""
+    one, two, last = await payer.pay(await payer.insert(3))
+    assert await payer.store.lowest_open(PAYER) == 1
+    await payer.include([one, two])
+    await payer.bury()
+    assert await payer.store.lowest_open(PAYER) == 3
+    await payer.include([last], height=1_051)
+    await payer.bury(height=1_051)
+    assert await payer.store.lowest_open(PAYER) == 4, "the next one"
+    await payer.claim(OTHER)
+    assert await payer.store.lowest_open(OTHER) == 1
+
+
+async def test_a_nonce_that_is_taken_back_here_may_be_another_payments_to_the_signer(payer: Bench) -> None:
+    """§8.1: it gave the nonce back after the backup, and another item got it; what is paid since is not looked at again."""
+    mine, theirs = await payer.insert(2)
+    [staged] = await payer.stage([mine])
+    await payer.store.take_back([staged.id], payer.held)
+    assert await payer.store.lowest_open(PAYER) == staged.nonce
+    other = replace(staged, id=IntentId(40), disbursement_id=theirs, payload_digest=digest(theirs))
+    await payer.store.adopt(bound(other, idempotency_key=f"key-{theirs}"), frozenset(), payer.held)
+    assert [(await payer.item(item)).live_intent for item in (mine, theirs)] == [None, 40]
+    await payer.include([other])
+    await payer.bury()
+    assert await payer.store.lowest_open(PAYER) == staged.nonce + 1
+
+
 async def test_what_was_never_signed_is_taken_back_and_nothing_else(payer: Bench) -> None:
     """§8.4: a staged row above the signer's mark; sealed ones stay, and so does everything under an old lease."""
     ids = await payer.insert(2)
     sealed, staged = await payer.stage(ids)
     await payer.seal([sealed])
+    assert [(one.id, one.nonce) for one in await payer.store.unsigned(PAYER)] == [(staged.id, 2)]
     stale = payer.held
     await Bench(payer.driver, me=RIVAL).claim(PAYER)
     await payer.store.take_back([staged.id], stale)
@@ -102,6 +146,80 @@ async def test_the_bytes_of_what_was_staged_come_from_the_signer(payer: Bench) -
     assert await payer.sql("SELECT number, tx_bytes IS NULL FROM variant") == [(1, 0)]
 
 
+async def test_what_waited_to_be_sent_here_may_be_out(payer: Bench) -> None:
+    """The store has the very bytes and never sent them: another one may have, and that is told."""
+    [intent] = await payer.seal(await payer.stage(await payer.insert()))
+    for _ in range(2):
+        await payer.store.adopt(bound(intent), frozenset(), payer.held)
+    assert await payer.sql("SELECT state, step FROM intent") == [("broadcast", "watch")]
+    assert await told(payer) == [intent.disbursement_id]
+
+
+async def test_a_variant_is_what_the_signer_signed_and_not_what_was_staged_here(payer: Bench) -> None:
+    """R7: evidence is judged by the kind; here number 2 was a bump without bytes, there it is the cancellation."""
+    [intent] = await payer.pay(await payer.insert())
+    more = VariantStaged(
+        account=PAYER, intent_id=intent.id, number=2, kind=VariantKind.PAYMENT, fee=BaseUnits(200)
+    )
+    await payer.written(more)
+    await payer.store.adopt(bound(with_cancel(intent)), frozenset(), payer.held)
+    rows = await payer.sql("SELECT number, kind, fee, tx_bytes IS NULL FROM variant ORDER BY number")
+    assert rows == [(1, "payment", 100, 0), (2, "cancel", 300, 0)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        pytest.param({}, "a cancellation was under way when the store was lost", id="asked after the backup"),
+        pytest.param({"cancel_requested": "a person's word"}, "a person's word", id="asked before it"),
+        pytest.param({"hold": "poisoned", "hold_detail": "refused"}, None, id="its content is refused"),
+    ],
+)
+async def test_a_cancellation_of_what_the_store_holds_is_open_again(
+    payer: Bench, columns: dict[str, str], reason: str | None
+) -> None:
+    """§8.4, R8: the signer alone knows its cancel variant; what was said of the item stays, and nobody cancels poison."""
+    [intent] = await payer.pay(await payer.insert())
+    for column, value in columns.items():
+        await payer.sql(f"UPDATE disbursement SET {column} = ?", value)
+    await payer.store.adopt(bound(with_cancel(intent)), frozenset(), payer.held)
+    item = "SELECT status, live_intent, cancel_requested, hold, hold_detail, status_at FROM disbursement"
+    kept = (columns.get("hold"), columns.get("hold_detail", ""), 1.0)
+    assert await payer.sql(item) == [("timelocked", intent.id, reason, *kept)]
+    await payer.written(Burned(account=PAYER, intent_id=intent.id))
+    ended = "timelocked" if reason is None else "rolled_back"
+    assert await payer.sql("SELECT status FROM disbursement") == [(ended,)]
+
+
+async def test_a_bump_cancels_nothing(payer: Bench) -> None:
+    """R6: further payment variants, of an intent that is known here or not, are no word of a person."""
+    ids = await payer.insert(2)
+    [pattern] = await payer.pay(ids[:1])
+    first = pattern.variants[0]
+    bumped = replace(pattern, variants=(first, replace(first, number=2, fee=BaseUnits(900))))
+    unknown = replace(
+        bumped, id=IntentId(40), nonce=Nonce(9), disbursement_id=ids[1], payload_digest=digest(2)
+    )
+    rows = [*bound(bumped), *bound(unknown, idempotency_key="key-2")]
+    await payer.store.adopt(rows, frozenset(), payer.held)
+    assert await payer.sql("SELECT live_intent, cancel_requested FROM disbursement") == [
+        (1, None),
+        (40, None),
+    ]
+
+
+async def test_a_cancellation_of_what_the_store_never_saw_is_open_again(payer: Bench) -> None:
+    """§8.4: both payloads come from the signer; whatever stood of the item here, it is being paid or cancelled."""
+    [item] = await payer.insert(status="rolled_back", rolled_back_at=2.0, reason="quorum_not_reached")
+    [pattern] = await payer.stage(await payer.insert())
+    lost = replace(with_cancel(pattern), id=IntentId(40), nonce=Nonce(9), disbursement_id=item)
+    rows = bound(lost, payload_digest=digest(item), idempotency_key=f"key-{item}")
+    await payer.store.adopt(rows, frozenset(), payer.held)
+    stands = "SELECT status, live_intent, cancel_requested, reason FROM disbursement WHERE id = ?"
+    asked = "a cancellation was under way when the store was lost"
+    assert await payer.sql(stands, item) == [("timelocked", 40, asked, None)]
+
+
 async def test_a_variant_that_the_store_forgot_is_taken_in_with_the_known_one(payer: Bench) -> None:
     """A bump after the backup: both may be out, and the dearer fee is what may be charged."""
     [intent] = await payer.pay(await payer.insert())
@@ -112,28 +230,34 @@ async def test_a_variant_that_the_store_forgot_is_taken_in_with_the_known_one(pa
     assert await payer.sql("SELECT number, fee FROM variant ORDER BY number") == [(1, first.fee), (2, 900)]
     assert await payer.sql("SELECT fee FROM intent") == [(900,)]
     assert await contradictions(payer) == []
+    assert await told(payer) == [intent.disbursement_id], "told once"
 
 
 async def test_other_bytes_under_one_variant_are_named_and_not_taken(payer: Bench) -> None:
-    """Two payloads under one number: one of both histories is not this store's."""
+    """Two payloads under one number: one of both histories is not this store's, whatever a person said of the other."""
     [intent] = await payer.pay(await payer.insert())
-    [binding] = bound(intent)
-    await payer.store.adopt([replace(binding, tx_hash=TxHash("f" * 64))], frozenset(), payer.held)
+    cancel, payment = reversed(bound(with_cancel(intent)))
+    await payer.store.adopt([cancel, replace(payment, tx_hash=TxHash("f" * 64))], {intent.id}, payer.held)
+    assert await states(payer) == ["broadcast"]
     assert await contradictions(payer) == [f"intent {intent.id}: other bytes here than the signer gave"]
     assert await payer.sql("SELECT tx_hash FROM variant") == [(intent.variants[0].tx_hash,)]
 
 
 async def test_what_a_person_judged_void_after_the_backup_is_void(payer: Bench) -> None:
     """The judgement is in the signer's memory; here the intent was still open, and its item waits for a person."""
-    ids = await payer.insert(2)
-    out, unclear = await payer.pay(ids)
+    ids = await payer.insert(3)
+    out, unclear = await payer.pay(ids[:2])
+    [staged] = await payer.stage(ids[2:])
     first, second = payer.frame(), payer.frame(height=1_052)
     await payer.written(Unproven(account=PAYER, intent_id=unclear.id, first=first, second=second))
-    bindings = [*bound(out), *bound(unclear)]
-    await payer.store.adopt(bindings, {out.id, unclear.id}, payer.held)
-    assert await states(payer) == ["void", "void"]
-    assert [(await payer.item(item)).hold for item in ids] == [Hold.NEEDS_RELEASE] * 2
+    bindings = [*bound(out), *bound(unclear), *bound(staged)]
+    for _ in range(2):
+        await payer.store.adopt(bindings, {out.id, unclear.id, staged.id}, payer.held)
+        assert await states(payer) == ["void"] * 3
+    held = await payer.sql("SELECT hold, hold_detail FROM disbursement")
+    assert held == [(Hold.NEEDS_RELEASE, "a person had judged it before the restore")] * 3
     assert await contradictions(payer) == []
+    assert await payer.sql("SELECT count(*) FROM variant WHERE tx_bytes IS NULL") == [(0,)], "bytes are kept"
 
 
 async def test_what_counts_as_never_signed_here_and_was_signed_is_named(payer: Bench) -> None:
@@ -209,6 +333,17 @@ async def test_the_repair_ends_under_the_lease_and_in_quarantine_alone(payer: Be
         if one.id == PAYER
     ]
     assert (account.state, account.cause, account.next_nonce) == (AccountState.QUARANTINED, "taken_up", 8)
+
+
+async def test_where_nothing_is_missing_no_item_is_held(payer: Bench) -> None:
+    """§8.2: the file was moved, and that is all; the report says so."""
+    [item] = await payer.insert()
+    await payer.store.quarantine([Reason(sign=Sign.MOVED, detail="moved")])
+    await payer.store.taken_up(PAYER, Marks(), payer.held)
+    assert (await payer.item(item)).hold is None
+    assert (await payer.driver.read(report))["accounts"][PAYER]["held"] == 0
+    [(detail,)] = await payer.sql("SELECT detail FROM account")
+    assert detail.endswith("; 0 adopted from the signer, 0 held: `treasuryd quarantine show`")
 
 
 async def test_a_backup_does_not_tell_what_the_chain_shows(payer: Bench) -> None:

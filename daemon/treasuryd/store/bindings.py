@@ -24,7 +24,6 @@ from treasuryd.core.model import (
     Rules,
     SignRequest,
     State,
-    Status,
     UnixSeconds,
     VariantKind,
 )
@@ -38,9 +37,8 @@ from treasuryd.store.voiding import void
 from treasuryd.store.work import Work, ours
 
 UNDER_WAY: Final = "a cancellation was under way when the store was lost"
-PAID: Final = frozenset({Status.EXECUTED, Status.FINALIZED})
-JUDGEABLE: Final = frozenset({State.SIGNED, State.BROADCAST, State.AMBIGUOUS})
-SETTLED: Final = frozenset({State.INCLUDED, State.AMBIGUOUS, State.FINAL})
+OPEN: Final = frozenset({State.STAGED, State.SIGNED, State.BROADCAST})
+JUDGEABLE: Final = OPEN | {State.AMBIGUOUS}
 
 
 @dataclass(slots=True)
@@ -55,19 +53,14 @@ class Adopted:
 
 
 def lowest_open(connection: Connection, account: AccountId) -> Nonce:
-    """From which nonce on the signer's bindings are compared: everything below it is final here."""
-    lowest = connection.execute(SQL["lowest_open"], (account,)).fetchone()[0]
-    rows = {row[0]: row for row in connection.execute(SQL["pasts"]).fetchall()}
-    following = rows[account][4] if account in rows else None
-    known = [nonce for nonce in (lowest, following) if nonce is not None]
-    return Nonce(min(known, default=1))
+    """From which nonce on the signer's bindings are compared: everything below it is settled here."""
+    return Nonce(connection.execute(SQL["lowest_open"], (account,)).fetchone()[0])
 
 
 def unsigned(connection: Connection, account: AccountId) -> list[Intent]:
-    """Intents that are bound here and not signed, the last nonce first."""
+    """Intents that are bound here and not signed."""
     ids = [row[0] for row in connection.execute(SQL["staged_ids"], (account,)).fetchall()]
-    rows = connection.execute(SHARED["intents_by_id_without_bytes"], (ids_json(ids),)).fetchall()
-    return sorted(intents(rows), key=lambda intent: -intent.nonce)
+    return intents(connection.execute(SHARED["intents_by_id_without_bytes"], (ids_json(ids),)).fetchall())
 
 
 def take_back(
@@ -128,6 +121,8 @@ def _adopt_one(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bo
         found.contradictions.append(
             f"intent {request.intent_id} pays something else here than the signer bound to it"
         )
+    elif stored[5] in OPEN and not _complete(work, rows, State(stored[5]), found):
+        return
     elif void_ and stored[5] in JUDGEABLE:
         stands = standing(work.connection, [request.intent_id])[request.intent_id]
         void(
@@ -137,8 +132,6 @@ def _adopt_one(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bo
             hold=Hold.NEEDS_RELEASE,
             detail="a person had judged it before the restore",
         )
-    elif stored[5] not in SETTLED and stored[5] != State.VOID:
-        _complete(work, rows, State(stored[5]), found)
     elif stored[6] == Proof.NEVER_BOUND:
         found.contradictions.append(
             f"intent {request.intent_id} counts as never signed here, and the signer signed it"
@@ -155,30 +148,23 @@ def _content(request: SignRequest) -> tuple[Any, ...]:
     )
 
 
-def _complete(work: Work, rows: Sequence[Binding], was: State, found: Adopted) -> None:
-    """An intent that the store holds, with all bytes that the signer gave for it."""
+def _complete(work: Work, rows: Sequence[Binding], was: State, found: Adopted) -> bool:
+    """Take in the bytes that the signer gave for an intent of the store; answers whether they agree with its own."""
     request = rows[0].request
     known = dict(work.connection.execute(SQL["variants_of"], (request.intent_id,)).fetchall())
-    fresh = 0
-    for one in rows:
-        number = one.request.variant
-        if number not in known:
-            work.many(SQL["import_variant"], [_variant(one, work.now)])
-        elif known[number] is None:
-            work.many(SQL["seal_bound"], [(request.intent_id, number, one.tx_hash, one.tx_bytes)])
-        elif known[number] != one.tx_hash:
-            found.contradictions.append(f"intent {request.intent_id}: other bytes here than the signer gave")
-            return
-        else:
-            continue
-        fresh += 1
+    fresh = [one for one in rows if known.get(one.request.variant) != one.tx_hash]
+    if any(known.get(one.request.variant) for one in fresh):
+        found.contradictions.append(f"intent {request.intent_id}: other bytes here than the signer gave")
+        return False
+    work.many(SQL["import_variant"], [_variant(one, work.now) for one in fresh])
     work.connection.execute(SQL["drop_unsigned"], (request.intent_id,))
     work.connection.execute(SQL["out_bound"], (request.intent_id, work.now))
     work.many(SQL["reopen_bound"], [(request.intent_id, work.now, max(one.request.fee for one in rows))])
-    if request.disbursement_id is not None:
-        _bind(work, rows, request.disbursement_id)
+    if _cancelled(rows):
+        work.connection.execute(SQL["cancel_bound"], (request.disbursement_id, UNDER_WAY))
     if fresh or was is not State.BROADCAST:
         _tell(work, request, found, imported=False)
+    return True
 
 
 def _take_in(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bool) -> None:
@@ -224,8 +210,8 @@ def _item(work: Work, request: SignRequest) -> str | None:
         return None
     if tuple(stored[:5]) != content:
         return f"disbursement {item} has other content here than the signer bound to it"
-    live = stored[7]
-    if live is None or live == request.intent_id:
+    live = stored[5]
+    if live is None:
         return ""
     return (
         f"disbursement {item} is being paid by intent {live} here, and by {request.intent_id} to the signer"
@@ -233,16 +219,14 @@ def _item(work: Work, request: SignRequest) -> str | None:
 
 
 def _bind(work: Work, rows: Sequence[Binding], item: DisbursementId) -> None:
-    request = rows[0].request
-    stored = work.connection.execute(SQL["bound_item"], (item,)).fetchone()
-    status, live, cancelled = Status(stored[6]), stored[7], stored[8]
-    asked = UNDER_WAY if any(one.request.kind is VariantKind.CANCEL for one in rows) else None
-    if status in PAID or (
-        status is Status.TIMELOCKED and live == request.intent_id and (cancelled or not asked)
-    ):
-        return
-    work.many(SQL["bind_restored"], [(item, request.intent_id, work.now, asked)])
+    """Bind an item that has no live intent here."""
+    asked = UNDER_WAY if _cancelled(rows) else None
+    work.many(SQL["bind_restored"], [(item, rows[0].request.intent_id, work.now, asked)])
     dependencies.recount_dependents(work.connection, [item], work.rules)
+
+
+def _cancelled(rows: Sequence[Binding]) -> bool:
+    return any(one.request.kind is VariantKind.CANCEL for one in rows)
 
 
 def _tell(work: Work, request: SignRequest, found: Adopted, *, imported: bool) -> None:

@@ -165,7 +165,7 @@ class SqliteStore:
         self._told(await self._write(quarantine.find, self._rules, reasons, self._now()))
 
     async def unsigned(self, account: AccountId) -> Many[Intent]:
-        """Staged intents, the last nonce first."""
+        """Staged intents."""
         return await self._driver.read(bindings_.unsigned, account)
 
     async def take_back(self, intents: Many[IntentId], held: Held) -> None:
@@ -173,7 +173,7 @@ class SqliteStore:
         self._told(await self._write(bindings_.take_back, self._rules, intents, held, self._now()))
 
     async def lowest_open(self, account: AccountId) -> Nonce:
-        """Below it everything is final here."""
+        """Below it everything is settled here."""
         return await self._driver.read(bindings_.lowest_open, account)
 
     async def adopt(self, bindings: Many[Binding], judged: Collection[IntentId], held: Held) -> None:

@@ -50,12 +50,17 @@ WHERE account = ?1 AND live_intent IS NULL AND hold IS NOT 'restored'
 SELECT id FROM disbursement WHERE hold = 'restored' AND account = ?1 ORDER BY id LIMIT ?2;
 
 -- name: lowest_open
--- The lowest nonce of the account ?1 whose intent is not final; NULL where there is none.
-SELECT min(i.nonce) FROM intent AS i WHERE i.account = ?1 AND i.live = 1 AND i.state <> 'final';
+-- The lowest nonce of the account ?1 whose intent is not final, or was never signed (to the signer it may be another
+-- intent's), or that is given next; 1 where there is no sequence yet.
+SELECT coalesce(min(nonce), 1) FROM (
+    SELECT i.nonce FROM intent AS i WHERE i.account = ?1 AND (i.live = 1 AND i.state <> 'final'
+        OR i.proof = 'never_bound' AND NOT EXISTS (
+            SELECT 1 FROM intent AS o WHERE o.account = i.account AND o.nonce = i.nonce AND o.live = 1))
+    UNION ALL SELECT next_nonce FROM account WHERE id = ?1);
 
 -- name: staged_ids
--- Intents of the account ?1 that are bound here and not signed, the last first.
-SELECT i.id FROM intent AS i WHERE i.account = ?1 AND i.live = 1 AND i.state = 'staged' ORDER BY i.nonce DESC;
+-- Intents of the account ?1 that are bound here and not signed.
+SELECT i.id FROM intent AS i WHERE i.account = ?1 AND i.live = 1 AND i.state = 'staged';
 
 -- name: live_by_nonce
 -- The live intent of the account ?1 under the nonce ?2.
@@ -67,8 +72,7 @@ SELECT i.account, i.nonce, i.disbursement_id, i.destination, i.amount, i.state, 
 
 -- name: bound_item
 -- One disbursement as it is held against what the signer bound.
-SELECT account, destination, amount, memo, payload_digest, idempotency_key, status, live_intent, cancel_requested
-FROM disbursement WHERE id = ?1;
+SELECT account, destination, amount, memo, payload_digest, live_intent FROM disbursement WHERE id = ?1;
 
 -- name: key_owner
 -- Whose idempotency key ?1 is.
@@ -87,12 +91,10 @@ INSERT INTO intent (id, account, nonce, disbursement_id, destination, amount, fe
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, 1.0, ?13);
 
 -- name: import_variant
--- One set of bytes as the signer gave it.
-INSERT INTO variant (intent_id, number, kind, fee, staged_at, tx_hash, tx_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
-
--- name: seal_bound
--- A variant that was staged here, and signed.
-UPDATE variant SET tx_hash = ?3, tx_bytes = ?4 WHERE intent_id = ?1 AND number = ?2 AND tx_bytes IS NULL;
+-- One set of bytes as the signer gave it; it may be staged here without them.
+INSERT INTO variant (intent_id, number, kind, fee, staged_at, tx_hash, tx_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (intent_id, number) DO UPDATE SET kind = excluded.kind, fee = excluded.fee, tx_hash = excluded.tx_hash,
+    tx_bytes = excluded.tx_bytes WHERE tx_bytes IS NULL;
 
 -- name: out_bound
 -- The bytes of the intent ?1 may have left, when nobody knows: from now on they are sent again like any other.
@@ -116,6 +118,11 @@ DELETE FROM variant WHERE intent_id = ?1 AND tx_bytes IS NULL;
 UPDATE disbursement SET status = 'timelocked', status_at = ?3, live_intent = ?2, hold = NULL, hold_detail = '',
     ready_epoch = coalesce(ready_epoch, 0), rolled_back_at = NULL, reason = NULL,
     cancel_requested = coalesce(cancel_requested, ?4) WHERE id = ?1;
+
+-- name: cancel_bound
+-- The signer knows a cancel variant of the disbursement ?1: the cancellation is under way, unless the variant replaces
+-- what was refused for its content (R8).
+UPDATE disbursement SET cancel_requested = coalesce(cancel_requested, ?2) WHERE id = ?1 AND hold IS NOT 'poisoned';
 
 -- name: sealed_bindings
 -- What was ever sealed of the account ?1 from the nonce ?2 on, in order, of at most ?3 intents.
