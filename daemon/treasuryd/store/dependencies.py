@@ -36,10 +36,10 @@ def fail_dependents(
 def fail_dependents_of(work: Work, ids: Iterable[DisbursementId]) -> None:
     """As `fail_dependents`, told and journalled."""
     for item, account in fail_dependents(work.connection, ids):
-        held(work, item, account, Hold.DEPENDENCY_FAILED)
+        held(work, item, account, Hold.DEPENDENCY_FAILED, "a dependency was rolled back")
 
 
-def held(work: Work, item: DisbursementId, account: AccountId, hold: Hold, detail: str = "") -> None:
+def held(work: Work, item: DisbursementId, account: AccountId, hold: Hold, detail: str) -> None:
     """Tell and journal a stored hold."""
     work.note(account, "held", (item, hold))
     work.fact(EventKind.HELD, account, hold, item=item, severity=Severity.WARNING, detail=detail)
@@ -80,18 +80,19 @@ def mend(work: Work, account: AccountId) -> None:
     for item, needs, status in work.connection.execute(SQL["waiting_edges"], (account,)).fetchall():
         edges.setdefault(item, set()).add(needs)
         if status is None:
-            _hold(work, item, account, Hold.DEPENDENCY_MISSING, f"its dependency {needs} does not exist")
+            hold(work, item, account, Hold.DEPENDENCY_MISSING, f"its dependency {needs} does not exist")
         elif status == Status.ROLLED_BACK:
-            _hold(work, item, account, Hold.DEPENDENCY_FAILED, f"its dependency {needs} was rolled back")
+            hold(work, item, account, Hold.DEPENDENCY_FAILED, f"its dependency {needs} was rolled back")
     while cycle := find_cycle(edges):
         for item in cycle:
-            _hold(work, item, account, Hold.DEPENDENCY_CIRCULAR, trace(cycle))
+            hold(work, item, account, Hold.DEPENDENCY_CIRCULAR, trace(cycle))
             del edges[item]
     for row in work.connection.execute(SQL["end_approval_lost"], (account,)).fetchall():
         work.note(account, "released", row[0])
         work.fact(EventKind.RELEASED, account, Hold.APPROVAL_LOST, item=row[0])
 
 
-def _hold(work: Work, item: DisbursementId, account: AccountId, hold: Hold, detail: str) -> None:
-    work.connection.execute(SQL["hold"], (hold, detail, item))
-    held(work, item, account, hold, detail)
+def hold(work: Work, item: DisbursementId, account: AccountId, why: Hold, detail: str) -> None:
+    """Store a hold on what is not under way, told and journalled."""
+    work.connection.execute(SQL["hold"], (why, detail, item))
+    held(work, item, account, why, detail)

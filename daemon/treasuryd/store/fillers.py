@@ -33,7 +33,7 @@ from treasuryd.store.accounts import Movement, move
 from treasuryd.store.desk_items import tell
 from treasuryd.store.desk_queries import DESK
 from treasuryd.store.queries import load
-from treasuryd.store.rows import Frames, take_ids
+from treasuryd.store.rows import Frames, ids_json, take_ids
 from treasuryd.store.rows import accounts as rows_of_accounts
 from treasuryd.store.standing import SQL as STAGING
 from treasuryd.store.work import Work
@@ -100,16 +100,12 @@ def check(connection: Connection, account: AccountId, nonces: Sequence[Nonce]) -
         )
     if not 1 <= len(nonces) <= MAX_FILLED or len(set(nonces)) != len(nonces):
         raise Rejected(f"nonces: 1 to {MAX_FILLED} different nonces, got {len(nonces)}", field="nonces")
-    rows = connection.execute(SQL["live_above"], (account, min(nonces) - 1, MAX_LIVE)).fetchall()
-    lost_payments = connection.execute(SQL["lost_payments"], (account, count or 0, MAX_LIVE)).fetchall()
-    given_up = {row[0] for row in lost_payments if row[2]}
-    live = {found[0]: found for found in rows if found[0] not in given_up}
+    bound = dict(connection.execute(SQL["bound_nonces"], (account, ids_json(nonces))).fetchall())
     wanted = []
     for nonce in nonces:
-        found = live.get(nonce)
-        if found is not None and found[1]:
-            continue
-        reason = _unfillable(nonce, count or 0, next_nonce, None if found is None else found[2])
+        if nonce in bound and bound[nonce] is None:
+            continue  # it has its filler
+        reason = _unfillable(nonce, count or 0, next_nonce, bound.get(nonce))
         if reason:
             raise Rejected(
                 f"nonce {nonce} of {account}: {reason}",
@@ -188,13 +184,11 @@ def stage_fillers(
 
 def _give_up(work: Work, account: AccountId, nonce: Nonce) -> None:
     """Void a final payment that the chain lost, where its books were rolled back since: it is not wanted any more."""
-    found = work.connection.execute(SQL["lost_payments"], (account, nonce - 1, 1)).fetchall()
-    for at, item, rolled_back, intent, cost in found:
-        if at == nonce and rolled_back:
-            advance(INTENT, State.FINAL, Fact.GIVEN_UP)
-            move(work, [_given_back(account, intent, cost)])
-            work.many(SQL["give_up_payment"], [(intent,)])
-            work.many(SQL["unbind_rolled_back"], [(item, intent)])
+    for intent, item, cost in work.connection.execute(SQL["given_up"], (account, nonce)).fetchall():
+        advance(INTENT, State.FINAL, Fact.GIVEN_UP)
+        move(work, [_given_back(account, intent, cost)])
+        work.many(SQL["give_up_payment"], [(intent,)])
+        work.many(SQL["unbind_rolled_back"], [(item, intent)])
 
 
 def _given_back(account: AccountId, intent: IntentId, cost: int) -> Movement:

@@ -120,7 +120,7 @@ def set_holds(work: Work, changes: Sequence[HoldSet]) -> list[str | None]:
         rows.append((change.hold, change.detail, item.id))
         if change.hold is None:
             work.note(change.account, "released", (item.id, item.hold))
-            work.fact(EventKind.RELEASED, change.account, item.hold or "", item=item.id)
+            work.fact(EventKind.RELEASED, change.account, str(item.hold), item=item.id)
         else:
             dependencies.held(work, item.id, item.account, change.hold, change.detail)
         item.hold = change.hold

@@ -62,7 +62,7 @@ def stage_variants(work: Work, changes: Sequence[VariantStaged]) -> list[str | N
         if intent is None or intent.state not in OPEN or change.number != intent.newest + 1:
             reasons.append("changed")
             continue
-        intent.variants[change.number] = Bytes(change.number, change.kind, change.fee, None)
+        intent.variants[change.number] = Bytes(change.kind, None)
         rows.append((change.intent_id, change.number, change.kind, change.fee, work.now))
         work.note(change.account, "variant", rows[-1][:4])
         work.fact(EventKind.VARIANT_STAGED, change.account, change.kind, item=intent.item)

@@ -162,9 +162,7 @@ class _Staging:
             rules=self._work.rules,
         )
         if hold in FOREVER and item.hold is None:
-            connection = self._work.connection
-            connection.execute(dependencies.SQL["hold"], (hold, "found when it was to be staged", item.id))
-            dependencies.held(self._work, item.id, item.account, hold)
+            dependencies.hold(self._work, item.id, item.account, hold, "found when it was to be staged")
         elif hold is Hold.DEPENDENCY_PENDING:  # its counter says otherwise: somebody wrote rows by hand
             dependencies.recount(self._work.connection, [item.id], self._work.rules)
             dependencies.mend(self._work, item.account)

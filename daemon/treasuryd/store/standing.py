@@ -29,9 +29,7 @@ SQL: Final = load("queries.sql", "staging.sql")
 class Bytes:
     """One variant, as far as a change has to know it; `tx_hash` is None until it is sealed."""
 
-    number: int
     kind: VariantKind
-    fee: BaseUnits
     tx_hash: TxHash | None
 
 
@@ -81,8 +79,6 @@ def standing(connection: Connection, ids: Iterable[IntentId]) -> dict[IntentId, 
     for row in connection.execute(SQL["standing"], (ids_json(ids),)):
         intent = found.get(row[0])
         if intent is None:
-            intent = found[row[0]] = Standing(
-                row[0], row[1], row[2], STATES[row[3]], row[4], row[5], row[6], row[7], row[8], *row[13:16]
-            )
-        intent.variants[row[9]] = Bytes(row[9], KINDS[row[10]], row[11], row[12])
+            intent = found[row[0]] = Standing(row[0], row[1], row[2], STATES[row[3]], *row[4:12])
+        intent.variants[row[12]] = Bytes(KINDS[row[13]], row[14])
     return found

@@ -76,14 +76,15 @@ def cancel_for_its_fee(patch: pytest.MonkeyPatch) -> None:
 
 def execute_on_admission(patch: pytest.MonkeyPatch) -> None:
     def execute(work: Any, change: Any) -> None:
-        intent = standing(work.connection, [change.intent_id])[change.intent_id]
+        fee = "SELECT fee FROM variant WHERE intent_id = ? AND number = ?"
+        [(charged,)] = work.connection.execute(fee, (change.intent_id, change.variant)).fetchall()
         seen = Seen(
             account=change.account,
             intent_id=change.intent_id,
             variant=change.variant,
             height=chain_state(work.connection).believed,
             block_hash=BlockHash(""),
-            fee_charged=intent.variants[change.variant].fee,
+            fee_charged=charged,
             evidence=Evidence.HASH,
         )
         payments.seen(work, [seen])

@@ -1,17 +1,28 @@
 -- Nonces that pay nobody any more, and what fills them (protocol.md R9, §8).
 
 -- name: live_above
--- Live intents of the account ?1 above the nonce ?2, at most ?3; the second column is 1 for a filler.
-SELECT nonce, disbursement_id IS NULL, disbursement_id, state FROM intent
-WHERE account = ?1 AND live = 1 AND nonce > ?2 ORDER BY nonce LIMIT ?3;
+-- Nonces of live intents of the account ?1 above the nonce ?2, at most ?3.
+SELECT nonce FROM intent WHERE account = ?1 AND live = 1 AND nonce > ?2 ORDER BY nonce LIMIT ?3;
+
+-- name: bound_nonces
+-- Which of the nonces ?2 of the account ?1 a live intent holds, and for which disbursement (none: it is a filler). A final
+-- payment whose books were rolled back holds its nonce no longer.
+SELECT i.nonce, i.disbursement_id FROM intent AS i LEFT JOIN disbursement AS d ON d.id = i.disbursement_id
+WHERE i.account = ?1 AND i.live = 1 AND i.nonce IN (SELECT value FROM json_each(?2))
+    AND NOT (i.state = 'final' AND coalesce(d.status, '') = 'rolled_back');
 
 -- name: lost_payments
 -- Final payments of the account ?1 above the nonce ?2: the chain has lost them. The last column is 1 where the books were
 -- rolled back since: such a nonce pays nobody any more.
-SELECT i.nonce, i.disbursement_id, d.status = 'rolled_back', i.id, i.cost FROM intent AS i
+SELECT i.nonce, i.disbursement_id, d.status = 'rolled_back' FROM intent AS i
 JOIN disbursement AS d ON d.id = i.disbursement_id
 WHERE i.account = ?1 AND i.live = 1 AND i.nonce > ?2 AND i.state = 'final'
 ORDER BY i.nonce LIMIT ?3;
+
+-- name: given_up
+-- The final payment of the account ?1 under the nonce ?2, where its books were rolled back.
+SELECT i.id, i.disbursement_id, i.cost FROM intent AS i JOIN disbursement AS d ON d.id = i.disbursement_id
+WHERE i.account = ?1 AND i.live = 1 AND i.nonce = ?2 AND i.state = 'final' AND d.status = 'rolled_back';
 
 -- name: give_up_payment
 -- A lost payment whose books were rolled back: its nonce is a filler's from now on.

@@ -40,9 +40,9 @@ UPDATE account SET next_nonce = ?1 WHERE id = ?2;
 SELECT max(nonce) FROM intent WHERE account = ?1 AND live = 1;
 
 -- name: standing
--- The intents ?1 with all their variants, as far as a change has to know them; the last three are for people's figures.
+-- The intents ?1 with all their variants, as far as a change has to know them; three columns are for people's figures.
 SELECT i.id, i.account, i.nonce, i.state, i.step, i.disbursement_id, i.amount, i.destination, i.staged_at,
-    v.number, v.kind, v.fee, v.tx_hash, i.sent_at, d.scheduled_epoch, {ready_at}
+    i.sent_at, d.scheduled_epoch, {ready_at}, v.number, v.kind, v.tx_hash
 FROM intent AS i JOIN variant AS v ON v.intent_id = i.id LEFT JOIN disbursement AS d ON d.id = i.disbursement_id
 WHERE i.id IN (SELECT value FROM json_each(?1)) ORDER BY i.id, v.number;
 
