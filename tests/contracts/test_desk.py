@@ -240,6 +240,14 @@ async def test_a_batch_that_is_opened_again_goes_on_for_longer(world: DeskWorld)
     assert opening["batch"] == "may"
 
 
+@pytest.mark.parametrize("length", [1, 150])
+async def test_a_name_of_a_batch_may_be_as_short_and_as_long_as_that(world: DeskWorld, length: int) -> None:
+    """Both bounds are allowed."""
+    name = "m" * length
+    await world.desk.open_batch(name, now=NOW, expires_seconds=60)
+    assert await world.sql("SELECT name FROM batch") == [(name,)]
+
+
 async def test_batches_on_their_way_up_are_bounded_and_so_are_their_parts(
     world: DeskWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -784,6 +792,23 @@ async def test_a_lost_payment_whose_books_were_rolled_back_is_given_up_for_a_fil
     assert (await world.item(final)).live_intent == intents[2]
 
 
+async def test_of_two_lost_payments_side_by_side_the_named_one_is_given_up(world: DeskWorld) -> None:
+    """R9: both were rolled back, and the nonce of the other is still its own."""
+    ids = await world.submit(GOOD, GOOD | {"amount": 20})
+    first, second = [await world.paid(item) for item in ids]
+    await world.sql("UPDATE disbursement SET status = 'rolled_back'")
+    await world.account(
+        state="frozen", cause="deep_reorg", chain_nonce=0, next_nonce=second + 1, high_water=second
+    )
+    await world.desk.fill(OPS, [Nonce(second)], fee=BaseUnits(9), by=PERSON)
+    assert await world.sql("SELECT id, state FROM intent ORDER BY id") == [
+        (first, "final"),
+        (second, "void"),
+        (second + 1, "staged"),
+    ]
+    assert await world.sql("SELECT kind, delta, intent_id FROM balance_event") == [("reversal", 27, second)]
+
+
 async def test_open_nonces_are_named_up_to_a_bound(world: DeskWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the gap between the chain and us: one answer stays readable, the next one names the rest."""
     monkeypatch.setattr(fillers, "MAX_FILLED", 3)
@@ -876,28 +901,71 @@ async def test_an_account_is_left_in_quarantine_until_the_last_one_leaves_too(wo
 
 
 @pytest.mark.parametrize(
-    ("account", "nonces", "reason"),
+    ("account", "nonces", "reason", "field", "kind"),
     [
-        ({}, [4], "the chain has consumed it"),
-        ({}, [5], "it was never given"),
-        ({"next_nonce": None}, [5], "it was never given"),
-        ({"chain_nonce": 0}, [1, 1], "1 to 1000 different nonces, got 2"),
-        ({"chain_nonce": 0}, [], "1 to 1000 different nonces, got 0"),
-        ({"state": "quarantined"}, [5], "in quarantine"),
+        ({}, [4], "the chain has consumed it", "nonces", Refusal.CONFLICT),
+        ({}, [5], "it was never given", "nonces", Refusal.CONFLICT),
+        ({"next_nonce": None}, [5], "it was never given", "nonces", Refusal.CONFLICT),
+        ({"next_nonce": None, "chain_nonce": None}, [1], "it was never given", "nonces", Refusal.CONFLICT),
+        ({"chain_nonce": 0}, [1, 1], "1 to 1000 different nonces, got 2", "nonces", Refusal.INVALID),
+        ({"chain_nonce": 0}, [], "1 to 1000 different nonces, got 0", "nonces", Refusal.INVALID),
+        ({"state": "quarantined"}, [5], "in quarantine", "account", Refusal.CONFLICT),
     ],
 )
 async def test_a_nonce_that_is_not_open_is_not_filled(
-    world: DeskWorld, account: dict[str, Any], nonces: list[int], reason: str
+    world: DeskWorld, account: dict[str, Any], nonces: list[int], reason: str, field: str, kind: Refusal
 ) -> None:
     """R9: only what lies between the chain's count and our next nonce, and nothing of a quarantined account."""
     await world.account(**account)
     wanted = [Nonce(number) for number in nonces]
     for verb in (world.desk.fillable(OPS, wanted), world.desk.fill(OPS, wanted, fee=BaseUnits(9), by=PERSON)):
-        with pytest.raises(Rejected, match=reason):
+        with pytest.raises(Rejected, match=reason) as refused:
             await verb
-    with pytest.raises(Rejected, match="there is no account 'who'"):
+        assert (refused.value.field, refused.value.kind) == (field, kind)
+    with pytest.raises(Rejected, match="there is no account 'who'") as refused:
         await world.desk.fillable(type(OPS)("who"), wanted)
+    assert (refused.value.field, refused.value.kind) == ("account", Refusal.NOT_FOUND)
     assert await world.sql("SELECT * FROM intent") == []
+
+
+async def test_as_many_nonces_are_filled_as_one_command_may_name(
+    world: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound itself is allowed; one that has its filler already keeps none of the others from theirs."""
+    monkeypatch.setattr(fillers, "MAX_FILLED", 3)
+    await world.account(chain_nonce=0)
+    fee = BaseUnits(9)
+    assert (await world.desk.fill(OPS, [Nonce(2)], fee=fee, by=PERSON)).count == 1
+    event = await world.desk.fill(OPS, [Nonce(2), Nonce(1), Nonce(3)], fee=fee, by=PERSON)
+    assert (event.count, event.detail) == (2, "nonces 1, 3: because")
+    with pytest.raises(Rejected, match="1 to 3 different nonces, got 4"):
+        await world.desk.fill(OPS, [Nonce(number) for number in range(1, 5)], fee=fee, by=PERSON)
+
+
+async def test_a_payment_that_the_chain_holds_is_consumed_whatever_became_of_its_books(
+    world: DeskWorld,
+) -> None:
+    """R9: rolled back by a person, and not lost: there is nothing to fill."""
+    (item,) = await world.submit(GOOD)
+    nonce = await world.paid(item)
+    await world.sql("UPDATE disbursement SET status = 'rolled_back'")
+    await world.account(chain_nonce=nonce, next_nonce=nonce + 1, high_water=nonce)
+    with pytest.raises(Rejected, match=f"consumed it .its count is {nonce}"):
+        await world.desk.fillable(OPS, [Nonce(nonce)])
+
+
+async def test_gaps_are_named_as_far_as_live_intents_are_looked_through(
+    world: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the last of them nothing is known of the nonces, so none of those is called open."""
+    ids = await world.submit(GOOD, GOOD, GOOD, GOOD)
+    for number, item in zip((2, 4, 6, 8), ids, strict=True):
+        await world.sql("UPDATE counter SET next = ? WHERE name = 'intent'", number)
+        await world.intent(item, "broadcast")
+    await world.account(chain_nonce=0, next_nonce=9)
+    monkeypatch.setattr(fillers, "MAX_LIVE", 3)
+    (account,) = await world.desk.accounts()
+    assert account.lost_nonces == (1, 3, 5)
 
 
 async def test_an_announced_deposit_is_stored(world: DeskWorld) -> None:

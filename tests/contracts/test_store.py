@@ -398,13 +398,42 @@ async def test_by_setting_a_final_intent_satisfies(bench: Bench) -> None:
     assert len(await bench.stage([second])) == 1
 
 
+@pytest.mark.parametrize(
+    ("by_final", "buried", "status", "reason"),
+    [
+        pytest.param(
+            False, True, "executed", "held:dependency_pending", id="final, where that is not enough"
+        ),
+        pytest.param(
+            True, False, "executed", "held:dependency_pending", id="in a block, where final is enough"
+        ),
+        pytest.param(True, True, "executed", "bound", id="final, where that is enough"),
+        pytest.param(True, True, "rolled_back", "held:dependency_failed", id="final, and given up since"),
+    ],
+)
+async def test_whether_a_dependency_counts_is_looked_up_inside(
+    bench: Bench, by_final: bool, buried: bool, status: str, reason: str
+) -> None:
+    """R10: by its own row and its intent's, whatever the plan that asks for it assumed."""
+    bench = Bench(bench.driver, rules=replace(RULES, dependency_satisfied_by_final=by_final))
+    await bench.adopt(PAYER)
+    first, second = await bench.insert(2)
+    await bench.include(await bench.pay([first]))
+    if buried:
+        await bench.bury()
+    await bench.sql("UPDATE disbursement SET status = ? WHERE id = ?", status, first)
+    await bench.driver.write(depend, second, first)
+    [answer] = await bench.store.stage(await bench.drafts([second]), bench.held, at=bench.at())
+    assert getattr(answer, "reason", "bound") == reason
+
+
 async def test_a_rolled_back_dependency_holds_its_dependents(payer: Bench) -> None:
     """D10: never satisfied; held with `dependency_failed` in the transaction that rolls back."""
     [first] = await payer.insert(status="voting", vote_deadline_epoch=5)
     await payer.sql("INSERT INTO proposal VALUES (?, 't', 's', '[]', '[]', 1, 1, 1, 1, 1)", first)
     [second] = await payer.insert()
     await payer.driver.write(depend, second, first)
-    await payer.written(
+    told = await payer.written(
         Advanced(
             account=PAYER,
             disbursement_id=first,
@@ -412,6 +441,12 @@ async def test_a_rolled_back_dependency_holds_its_dependents(payer: Bench) -> No
             to=Status.ROLLED_BACK,
             reason="quorum_not_reached",
         )
+    )
+    [held] = [one for one in told.events if one.kind is EventKind.HELD]
+    assert (held.ids, held.reason, held.detail) == (
+        (second,),
+        "dependency_failed",
+        "a dependency was rolled back",
     )
     assert (await payer.item(second)).hold is Hold.DEPENDENCY_FAILED
     assert (await payer.item(first)).reason == "quorum_not_reached"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tests.store.deskworld import GOOD, NOW, DeskWorld, opened, request
 
-from treasuryd.core.model import UnixSeconds
+from treasuryd.core.model import Digest, UnixSeconds
 from treasuryd.errors import Refusal, Rejected
-from treasuryd.store import batches
+from treasuryd.store import batches, desk_intake
 
 
 @pytest.fixture
@@ -104,6 +104,21 @@ async def test_what_is_gathered_is_one_request_over_all_parts(world: DeskWorld) 
     assert found.names == ("part 1: items[0].", "part 1: items[1].", "part 2: items[0].")
     assert [digest is None for digest in found.digests] == [False, True, False]
     assert (found.request.key, len(found.request.items), found.wrong) == ("batch:may", 3, None)
+
+
+async def test_what_was_digested_while_it_was_read_is_not_digested_again(
+    world: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is sealed everybody else waits: of 100,000 items that would be seconds."""
+    (alike,) = await world.submit(GOOD)
+    await begin(world, "may", 1)
+
+    def again(_item: object) -> Digest:
+        raise AssertionError("digested while everybody waits")
+
+    monkeypatch.setattr(desk_intake, "payload_digest", again)
+    (item,) = (await world.desk.seal_batch("may", parts=1, now=NOW)).items
+    assert item.payload_digest == (await world.item(alike)).payload_digest
 
 
 async def test_a_batch_grows_to_its_bound_and_no_further(

@@ -309,6 +309,47 @@ async def test_what_moves_a_disbursement_is_told(payer: Bench) -> None:
     assert await entry(payer) == (CHAIN, "record", {"released": [[1, "approval_lost"]]})
 
 
+@pytest.mark.parametrize(
+    ("account", "status", "live"),
+    [
+        pytest.param(OTHER, "draft", False, id="another account's"),
+        pytest.param(PAYER, "rolled_back", False, id="over"),
+        pytest.param(PAYER, "timelocked", True, id="under way"),
+    ],
+)
+async def test_what_cannot_wait_is_not_held(
+    payer: Bench, account: AccountId, status: str, live: bool
+) -> None:
+    """§2: a hold keeps from staging what has yet to be staged, under the lease of its own account."""
+    [item] = await payer.insert(account=PAYER if live else account)
+    if live:
+        await payer.stage([item])
+    await payer.sql("UPDATE disbursement SET status = ?", status)
+    lost = HoldSet(account=PAYER, disbursement_id=item, hold=Hold.APPROVAL_LOST, detail="the recount")
+    told = await payer.record([lost])
+    assert [(row.row, row.reason) for row in told.unwritten] == [(0, "changed")]
+    assert (await payer.item(item)).hold is None
+
+
+async def test_holds_of_one_batch_follow_each_other(payer: Bench) -> None:
+    """One that is not there keeps no other from it, the same twice is told once, and a release ends the one before."""
+    item, other = await payer.insert(2)
+    lost = HoldSet(account=PAYER, disbursement_id=item, hold=Hold.APPROVAL_LOST, detail="the recount")
+    told = await payer.record(
+        [
+            replace(lost, disbursement_id=DisbursementId(99)),
+            *(lost, lost),
+            *(replace(lost, disbursement_id=other, hold=hold) for hold in (Hold.APPROVAL_LOST, None)),
+        ]
+    )
+    assert [(row.row, row.reason) for row in told.unwritten] == [(0, "missing")]
+    assert told.events == (
+        warning(EventKind.HELD, item, other, reason="approval_lost", detail="the recount"),
+        event(EventKind.RELEASED, other, reason="approval_lost"),
+    )
+    assert [(await payer.item(one)).hold for one in (item, other)] == [Hold.APPROVAL_LOST, None]
+
+
 async def test_what_the_signer_refuses_is_told_from_the_last_one_down(payer: Bench) -> None:
     """R5 c: why, in the signer's words where it has some; the first one is held, the others wait again."""
     items = await payer.insert(3)
@@ -373,6 +414,34 @@ async def test_a_lower_frame_keeps_no_other_account_from_its_baseline(payer: Ben
     ]
 
 
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (QuarantinedNow(account=PAYER, detail="older"), "quarantined"),
+        (FrozenNow(account=PAYER, cause=FreezeCause.PERSON, detail="drill"), "frozen"),
+    ],
+)
+async def test_an_account_that_stands_still_already_keeps_no_other_from_it(
+    payer: Bench, change: FrozenNow | QuarantinedNow, state: str
+) -> None:
+    """R14, §8: it is told once; the other one stops."""
+    await payer.adopt(OTHER)
+    await payer.written(change)
+    told = await payer.written(change, replace(change, account=OTHER))
+    assert [one.account for one in told.events] == [OTHER]
+    assert await payer.sql("SELECT DISTINCT state FROM account") == [(state,)]
+
+
+async def test_what_is_no_news_of_the_chain_keeps_no_news_from_it(payer: Bench) -> None:
+    """R15: of another chain, or known already; what is believed moves on with the next one."""
+    now = await payer.store.chain_state()
+    higher = replace(now, believed=Height(now.believed + 1))
+    news = [ChainMoved(account=PAYER, chain=chain) for chain in (replace(now, chain_id=8), now, higher)]
+    told = await payer.record(news)
+    assert [(row.row, row.reason) for row in told.unwritten] == [(0, "changed")]
+    assert (await payer.store.chain_state()).believed == higher.believed
+
+
 async def books(bench: Bench, account: AccountId = PAYER) -> list[Any]:
     """What was booked for an account since it was first seen."""
     return await bench.sql(
@@ -410,6 +479,30 @@ async def test_an_account_that_may_not_begin_keeps_no_other_from_it(payer: Bench
         (third, 7),
         (PAYER, 1),
     ]
+
+
+async def test_the_first_unit_of_an_account_is_funding(payer: Bench) -> None:
+    """R14: whatever was there before we looked was given to us, be it the least there is."""
+    payer.balance = BaseUnits(1)
+    await payer.adopt(OTHER)
+    assert await books(payer, OTHER) == [("funding", 1, 1, None)]
+
+
+async def test_an_account_that_goes_on_forgets_frames_above_its_new_baseline(payer: Bench) -> None:
+    """R9: what they showed left the chain; to go back to one of them would account for it twice."""
+    high = BaselineMoved(account=PAYER, frame=payer.frame(height=1_060), keep_from=Height(0))
+    await payer.written(high)
+    await payer.sql("UPDATE account SET next_nonce = NULL")
+    await payer.written(Adopted(account=PAYER, next_nonce=Nonce(3), baseline=payer.frame(height=1_055)))
+    assert await payer.sql("SELECT height FROM frame") == [(1_055,)]
+
+
+async def test_an_account_that_was_taken_up_may_begin(payer: Bench) -> None:
+    """§8: what the signer bound was adopted, so the chain's count may be read."""
+    await payer.claim(OTHER)
+    await payer.sql("UPDATE account SET state = 'quarantined', cause = 'taken_up' WHERE id = ?", OTHER)
+    await payer.written(Adopted(account=OTHER, next_nonce=Nonce(7), baseline=payer.frame(OTHER)))
+    assert await payer.sql("SELECT next_nonce FROM account WHERE id = ?", OTHER) == [(7,)]
 
 
 async def test_an_absent_account_begins_with_nothing(payer: Bench) -> None:
@@ -480,6 +573,15 @@ async def test_a_freeze_says_what_it_replaces_and_what_thawing_waits_for(payer: 
     for same in (replace(lesser, thaw_above=Nonce(6)), replace(lesser, thaw_above=None)):
         await payer.written(same)
     assert await payer.sql("SELECT count(*) FROM journal") == count, "nothing new"
+
+
+async def test_thawing_waits_for_the_very_first_nonce_too(payer: Bench) -> None:
+    """R14: a stranger used nonce 1 while the account stood still for something graver."""
+    await payer.written(FrozenNow(account=PAYER, cause=FreezeCause.DEEP_REORG, detail="deep"))
+    await payer.written(
+        FrozenNow(account=PAYER, cause=FreezeCause.FOREIGN_NONCE, detail="spent", thaw_above=Nonce(1))
+    )
+    assert await payer.sql("SELECT cause, thaw_above FROM account") == [("deep_reorg", 1)]
 
 
 async def test_a_count_that_no_intent_explains_freezes_in_words(payer: Bench) -> None:

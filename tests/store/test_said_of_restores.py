@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.store.kit import ME, OTHER, PAYER, RULES, Bench, depend, digest, opened
+from tests.store.kit import ME, OTHER, PAYER, RULES, Bench, depend, digest, opened, seen
 from tests.store.test_adopting import bound
 
 from treasuryd.core.changes import Burned, FrozenNow, VariantStaged
@@ -413,6 +413,25 @@ async def test_a_filler_costs_what_its_cancellation_did(payer: Bench, desk: Sqli
         with pytest.raises(Rejected) as refused:
             await desk.fillable(PAYER, [Nonce(nonce)])
         assert refused.value.message == f"nonce {nonce} of {PAYER}: {why}"
+
+
+async def test_a_filler_takes_back_what_the_cancellation_had_cost(payer: Bench, desk: SqliteDesk) -> None:
+    """R9: the reorg gave it back to the account; it is booked on the intent that had cost it, once."""
+    await payer.sql("UPDATE counter SET next = 41 WHERE name = 'intent'")
+    [intent] = await payer.pay(await payer.insert())
+    order = VariantStaged(
+        account=PAYER, intent_id=intent.id, number=2, kind=VariantKind.CANCEL, fee=BaseUnits(300)
+    )
+    await payer.written(order)
+    [both] = await payer.seal((await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed)
+    await payer.written(seen(both, 1_050, fee=290))
+    await payer.bury()
+    await desk.fill(PAYER, [intent.nonce], fee=BaseUnits(9), by=PERSON)
+    assert await payer.sql("SELECT delta, intent_id, height FROM balance_event WHERE kind = 'reversal'") == [
+        (291, 41, None)
+    ]
+    assert await payer.sql("SELECT proof, cost FROM intent WHERE id = 41") == [("filled", None)]
+    assert await payer.sql("SELECT fee FROM variant WHERE intent_id = 42") == [(300,)]
 
 
 async def test_an_account_that_stays_in_quarantine_says_why(payer: Bench, desk: SqliteDesk) -> None:
