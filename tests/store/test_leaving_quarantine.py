@@ -7,7 +7,7 @@ import pytest
 from tests.store.kit import OTHER, PAYER, RULES, Bench
 from tests.store.test_said_of_restores import PERSON, said
 
-from treasuryd.core.changes import BaselineMoved, Unproven
+from treasuryd.core.changes import BaselineMoved, QuarantinedNow, Unproven
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
@@ -15,6 +15,9 @@ from treasuryd.core.model import (
     Approval,
     BaseUnits,
     Height,
+    Hold,
+    Holding,
+    IntentId,
     Nonce,
     UnixSeconds,
 )
@@ -102,6 +105,64 @@ async def test_what_we_used_ourselves_holds_no_item(payer: Bench, desk: SqliteDe
     await declared(payer, desk)
     assert (await leave(desk)).detail == "next nonce 2: because"
     assert (await payer.item(waiting)).hold is None
+
+
+@pytest.mark.parametrize(
+    ("used_before", "by_whom", "hold"),
+    [
+        pytest.param(False, "a person", Hold.RESTORED, id="since it was found"),
+        pytest.param(True, "a person", None, id="before it was found"),
+        pytest.param(False, "the executor", Hold.RESTORED, id="since nobody knows when"),
+    ],
+)
+async def test_a_returned_nonce_that_somebody_used_holds_every_item(
+    payer: Bench, desk: SqliteDesk, used_before: bool, by_whom: str, hold: Hold | None
+) -> None:
+    """§8.2: staged here, given back, and then signed by a store that nobody remembers: it may have paid any of these."""
+    [item] = await payer.insert()
+    [intent] = await payer.stage([item])
+    await payer.store.take_back([intent.id], payer.held)
+    used = replace(
+        payer.frame(height=1_055), holdings={Address(PAYER): Holding(balance=payer.balance, nonce=Nonce(1))}
+    )
+    moved = BaselineMoved(account=PAYER, frame=used, keep_from=Height(0))
+    await payer.sql("UPDATE chain SET settled_height = 1055")
+    if used_before:
+        await payer.written(moved)
+    if by_whom == "a person":
+        await declared(payer, desk)
+    else:
+        await payer.written(QuarantinedNow(account=PAYER, detail="older"))
+        await payer.sql("UPDATE account SET cause = 'taken_up'")
+    if not used_before:
+        await payer.written(moved)
+    assert (await leave(desk)).detail == "next nonce 2: because"
+    assert (await payer.item(item)).hold is hold
+
+
+async def test_a_filler_that_lost_its_nonce_is_judged_by_leaving_once_that_is_final(
+    payer: Bench, desk: SqliteDesk
+) -> None:
+    """§8: it paid nobody, whatever was included in its place; until that is final the account stays."""
+    await payer.sql("UPDATE account SET high_water = 1, next_nonce = 2")
+    await payer.sql("UPDATE counter SET next = 41 WHERE name = 'intent'")
+    await declared(payer, desk)
+    await desk.fill_unknown(PAYER, fee=BaseUnits(9), by=PERSON)
+    await payer.send(await payer.seal((await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed))
+    first = payer.frame()
+    payer.nonce = Nonce(1)
+    second = payer.frame(height=1_055)
+    await payer.written(
+        Unproven(account=PAYER, intent_id=IntentId(41), first=first, second=second),
+        BaselineMoved(account=PAYER, frame=second, keep_from=Height(0)),
+    )
+    await payer.sql("UPDATE chain SET believed = 1057, settled_height = 1054")
+    now = await standing(desk)
+    assert (now.included, open_points(now)) == (1_055, ["not final yet: in 1 blocks"])
+    await payer.sql("UPDATE chain SET believed = 1058, settled_height = 1055")
+    assert (await standing(desk)).included is None
+    await leave(desk)
+    assert await payer.sql("SELECT id, state, proof FROM intent") == [(41, "void", "judged")]
 
 
 async def test_payments_that_are_not_certain_yet_keep_an_account(payer: Bench, desk: SqliteDesk) -> None:
