@@ -954,6 +954,20 @@ async def test_a_payment_that_the_chain_holds_is_consumed_whatever_became_of_its
         await world.desk.fillable(OPS, [Nonce(nonce)])
 
 
+async def test_a_bound_nonce_is_refused_however_many_lie_before_it(
+    world: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R9: asked for by itself; the bound on what is looked through for gaps has no say in it."""
+    monkeypatch.setattr(fillers, "MAX_LIVE", 1)
+    ids = await world.submit(GOOD, GOOD)
+    await world.sql("UPDATE counter SET next = 2 WHERE name = 'intent'")
+    for item in ids:
+        await world.intent(item, "broadcast")
+    await world.account(chain_nonce=0)
+    with pytest.raises(Rejected, match=f"nonce 3 of {OPS}: it is bound to disbursement {ids[1]}"):
+        await world.desk.fill(OPS, [Nonce(1), Nonce(3)], fee=BaseUnits(9), by=PERSON)
+
+
 async def test_gaps_are_named_as_far_as_live_intents_are_looked_through(
     world: DeskWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
