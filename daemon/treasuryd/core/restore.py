@@ -154,13 +154,9 @@ class Standing:
     mark: Nonce  # the highest nonce that store or signer know
     signer_lost: bool  # the signer knows less than was sealed
     open: tuple[Nonce, ...]  # of intents that are neither in a block nor void
-    included: (
-        Height | None
-    )  # the highest block that is not final yet and holds one, or what took a filler's nonce
+    included: Height | None  # the highest block, not final yet, that holds one or what took a filler's nonce
     ambiguous: tuple[DisbursementId, ...]
-    unknown: tuple[
-        Nonce, ...
-    ]  # up to the mark, above what is burned, and bound to nothing that the store holds
+    unknown: tuple[Nonce, ...]  # burned < nonce <= mark, and nothing that the store holds is bound to it
     contradictions: tuple[str, ...]
     read: Height | None  # of the baseline; None: the chain was not read yet
     consumed: Nonce  # by the baseline
