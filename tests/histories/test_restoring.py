@@ -25,10 +25,11 @@ from tests.histories.restoring import (
 )
 from tests.histories.test_failure_rows import Blind
 from tests.matrix import Row
-from tests.world import ADA, AMOUNT, PAYER, RULES, Crash, History, new
+from tests.world import ADA, AMOUNT, PAYER, RESERVE, RULES, Crash, History, new
 
 from treasuryd.commands import control, quarantine
 from treasuryd.core.model import (
+    AccountId,
     BaseUnits,
     Decision,
     Epoch,
@@ -605,6 +606,51 @@ async def test_a_moved_machine_that_was_rolled_back_does_not_pay_what_was_staged
     await history.run(40)
     assert history.paid("first") == 1
     assert await held(history, first)
+
+
+@pytest.mark.matrix(Row.RESTORED)
+@pytest.mark.parametrize("moved", [False, True], ids=["declared in place", "moved"])
+async def test_a_machine_set_back_to_before_an_account_was_there_holds_its_items(
+    begin: Begin, evidence: Evidence, *, moved: bool, injected: Callable[[int], None]
+) -> None:
+    """Found by the simulator: the old store did not know the account yet, so it was in no quarantine, and paid again."""
+    history = await begin(evidence, journal=True, accounts=(PAYER, RESERVE))
+    await _begun_without(history, PAYER)
+    (first,) = await history.submit(new("first"))
+    backup = Backup.of(history)
+    history.accounts = (PAYER, RESERVE)
+    await history.close()
+    await history.start()
+    await history.finalized([first])
+    history.accounts = (RESERVE,)
+    await backup.put_back(history, ledger=True, journal=True, moved=moved)
+    injected(1)
+    if not moved:
+        await quarantine.declare(office(history), PERSON)
+    history.accounts = (PAYER, RESERVE)
+    await history.close()
+    await history.start()
+    await history.run(10)
+    assert await quarantined(history)
+    await leave(history)
+    await history.run(40)
+    assert history.paid("first") == 1
+    assert await held(history, first)
+    (second,) = await history.submit(new("second", to="tb1bob"))
+    await history.finalized([second])
+
+
+async def _begun_without(history: History, account: AccountId) -> None:
+    """Start it anew over empty folders, and without one of its accounts."""
+    await history.close()
+    for path in history.folder.glob("*.db*"):
+        path.unlink()
+    assert history.journal is not None
+    for path in history.journal.iterdir():
+        path.unlink()
+    history.accounts = tuple(one for one in history.accounts if one != account)
+    await history.start()
+    await history.run(3)
 
 
 @pytest.mark.matrix(Row.LEDGER_LOST)

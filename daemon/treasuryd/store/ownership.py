@@ -17,7 +17,7 @@ from treasuryd.core.model import (
 )
 from treasuryd.ports import Many
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store import dependencies, journal
+from treasuryd.store import dependencies, journal, quarantine
 from treasuryd.store.rows import ids_json
 from treasuryd.store.work import OWNERSHIP, Work, leases_json
 
@@ -33,13 +33,14 @@ def seen(connection: Connection, accounts: Many[AccountId] | None) -> list[Lease
 
 
 def create(connection: Connection, accounts: Many[AccountId], now: UnixSeconds) -> list[LeaseSeen]:
-    """Make the rows of accounts that the store does not know yet, and read all."""
+    """Make the rows of accounts that the store does not know yet, in quarantine while it is in one; and read all."""
     known = {row.account for row in seen(connection, accounts)}
     for query in ("create_accounts", "create_leases", "create_beats"):
         connection.execute(OWNERSHIP[query], (ids_json(accounts),))
-    for account in accounts:
-        if account not in known:
-            journal.append(connection, journal.chain_of(account), "create", {}, now)
+    fresh = [account for account in accounts if account not in known]
+    for account in fresh:
+        journal.append(connection, journal.chain_of(account), "create", {}, now)
+    quarantine.join(connection, fresh)
     return seen(connection, accounts)
 
 

@@ -114,7 +114,7 @@ def find(
     report.
     """
     before = report(connection)
-    running = not before.get("left_at") and bool(before)
+    running = _running(before)
     rows = connection.execute(SQL["pasts"]).fetchall()
     settled = chain_state(connection).settled_height
     kept: dict[str, Any] = before if running else {"found_at": now, "found": [], "accounts": {}}
@@ -142,6 +142,18 @@ def find(
     words = {"found": [(one.sign, one.detail) for one in fresh]}
     tell(connection, "quarantine", Approval(who=by, reason=detail, at=now), words)
     return work.finish("quarantine")
+
+
+def _running(said: Mapping[str, Any]) -> bool:
+    return bool(said) and not said.get("left_at")
+
+
+def join(connection: Connection, fresh: Sequence[AccountId]) -> None:
+    """Quarantine new accounts of a store that is in one: their items may be as old, and paid since (§8.2)."""
+    said = report(connection)
+    if fresh and _running(said):
+        detail = "it is new in a store that is older than the world (protocol.md §8)"
+        connection.executemany(SQL["quarantine_account"], [(account, detail) for account in fresh])
 
 
 def _quarantine(work: Work, account: AccountId, detail: str) -> None:
