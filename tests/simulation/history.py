@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.simulation import loop as loops
 from tests.simulation import settings
 from tests.simulation.asked import AskedTroubles
+from tests.simulation.console import ConsoleDriver
 from tests.simulation.disk import CHAIN_ID, Killed, SimulatedDriver, ledger_disk, no_sync, store_disk
 from tests.simulation.machine import (
     Folder,
@@ -238,8 +239,9 @@ class History:
         yield troubles.fill_disk, 0.7
         yield troubles.tell_policy, 0.5
         yield troubles.back_up, 4 * given.fragile
-        yield troubles.restore, 5 * given.fragile
-        yield troubles.lose_ledger, 1.5 * (given.fragile and given.accounts == 1)
+        yield troubles.restore, 5 * (given.fragile and not given.rollbacks)
+        yield troubles.lose_ledger, 1.5 * (given.fragile and not given.rollbacks and given.accounts == 1)
+        yield troubles.roll_back_machine, 5 * given.rollbacks
         yield from troubles.more()
 
     def _named(self, name: str) -> Action:
@@ -269,8 +271,9 @@ class History:
         """What people work with: a process of its own over the same store."""
         console = cast("Any", Console(self))
         self.console = console
-        driver = self.console_driver = SimulatedDriver(self.store_disk, console)
+        driver = self.console_driver = ConsoleDriver(self, console)
         self.copy_people()
+        driver.opened = True
         clock = self.console_clock = SimulatedClock(self.loop, booted=50.0)
         entropy = SeededEntropy(f"{self.seed}console")
         self.desk = SqliteDesk(driver, self.rules)
@@ -303,6 +306,7 @@ class History:
 
     def copy_people(self) -> None:
         """Have what people say copied outside the store before they are answered (§3); anew for another store."""
+        self.console_driver.opened = False
         if self.journal_folder is not None:
             copy = JournalCopy(self.journal_folder, sync=no_sync)
             self.copies.append(copy)
@@ -413,7 +417,7 @@ class Console:
         mind = next((mind for mind in self._minds() if mind.at), None)
         clock = self.history.console_clock
         mind = mind or Mind(clock=clock, poll_seconds=5.0, fed_boot=clock.boot_seconds())
-        return mind.vitals()
+        return replace(mind.vitals(), compared=True)  # its driver sees to that
 
 
 async def _vets_nothing(drafts: Any) -> Any:

@@ -49,6 +49,7 @@ VOTERS: Final = [Ed25519PrivateKey.from_private_bytes(bytes([40 + place]) * 32) 
 
 _STANDS: Final = "SELECT next_nonce, thaw_above, chain_nonce FROM account WHERE id = ?"
 _IN_QUARANTINE: Final = "SELECT 1 FROM account WHERE state = 'quarantined' LIMIT 1"
+_DECLARED: Final = "SELECT 1 FROM meta WHERE name = 'quarantine' AND value LIKE '%\"declared\"%'"
 _FOR_PEOPLE: Final = (
     "SELECT 1 FROM account WHERE state = 'frozen' UNION ALL SELECT 1 FROM disbursement WHERE hold IS NOT NULL "
     "UNION ALL SELECT 1 FROM intent WHERE state = 'ambiguous' LIMIT 1"
@@ -231,6 +232,8 @@ class People:
         if item.hold in RELEASED and not item.live_intent:
             if item.hold is Hold.REFUSED and history.strict:
                 return
+            if history.watchman.set_back_at is not None and await self._paid_since(item):
+                return
             rows: Sequence[Any] = await disbursements.release(history.office, (item.id,), EDWARD)
             history.met[f"release {item.hold}"] += rows[0].done
             history.trace(f"release {item.id} ({item.hold}): {rows[0].what} {rows[0].detail}")
@@ -253,6 +256,36 @@ class People:
         history.trace(f"resolve {item.id} paid={truth}: {rows[0].what} {rows[0].detail}")
 
     # --- after a loss -----------------------------------------------------------------------------------------
+
+    async def declare(self) -> None:
+        """Say that the machine was set back, before any daemon starts (docs/runbooks/quarantine.md)."""
+        await quarantine.declare(self.history.office, EDWARD)
+        self.history.met["quarantine declared"] += 1
+        self.history.trace("a person declares that the machine was set back")
+
+    def forget_lost(self) -> None:
+        """What was submitted after the snapshot is nowhere any more."""
+        known = {row[0] for row in self.history.rows("SELECT id FROM disbursement")}
+        self.made = [item for item in self.made if item in known]
+
+    async def _paid_since(self, item: Disbursement) -> bool:
+        """
+        Before a release after the whole machine was set back: wait, look at the chain, cancel what is paid there.
+
+        Whatever the store says of it: the lost memories may have paid it later, under a nonce that the store does not know.
+        """
+        history = self.history
+        if history.watchman.unaccounted():
+            return True
+        if not history.watchman.paid()[item.memo]:
+            return False
+        rows = await disbursements.cancel(history.office, (item.id,), EDWARD)
+        if rows[0].done:
+            history.watchman.cancelled(item.id)
+            history.watchman.known_as_paid(item.id)
+            history.met["cancel restored"] += 1
+        history.trace(f"cancel {item.id}, which was paid by what was forgotten: {rows[0].what}")
+        return True
 
     async def leave_quarantine(self) -> None:
         """Have the signer import what it lost, fill what nobody knows, judge, and let the accounts act again (§8)."""
@@ -283,6 +316,8 @@ class People:
             await quarantine.fill(office, account, EDWARD)
             history.trace(f"filled what nobody knows of {account}")
             history.met["fill"] += 1
+        if history.watchman.unaccounted() and not history.rows(_DECLARED):
+            return  # nothing is held, so nothing may act before all that was sent is in a block, or gone
         try:
             await quarantine.resolve(office, account, EDWARD)
         except Rejected as refusal:
@@ -302,7 +337,10 @@ class People:
         for item in await self.items():
             if item.hold is not Hold.RESTORED or item.live_intent:
                 continue
-            if paid[item.memo]:
+            if self.history.watchman.set_back_at is not None:
+                if await self._paid_since(item):
+                    continue
+            elif paid[item.memo]:
                 if self.history.lost_ledger is None:
                     continue  # its signature was adopted, or will be: it never gets to people
                 rows = await disbursements.cancel(self.history.office, (item.id,), EDWARD)
@@ -310,10 +348,10 @@ class People:
                     self.history.watchman.known_as_paid(item.id)
                     self.history.met["cancel restored"] += 1
                 self.history.trace(f"cancel {item.id}, which was paid before the restore: {rows[0].what}")
-            else:
-                approval = self.history.office.approval(who=EDWARD.who, reason=EDWARD.reason)
-                ids = [intent.id for intent in await self.history.desk.intents(item.id)]
-                await self.history.office.world.signer.confirm_void(ids, by=approval)
-                await self.history.desk.release([item.id], by=approval)
-                self.history.met["release restored"] += 1
-                self.history.trace(f"release {item.id}, which came out of a restore")
+                continue
+            approval = self.history.office.approval(who=EDWARD.who, reason=EDWARD.reason)
+            ids = [intent.id for intent in await self.history.desk.intents(item.id)]
+            await self.history.office.world.signer.confirm_void(ids, by=approval)
+            await self.history.desk.release([item.id], by=approval)
+            self.history.met["release restored"] += 1
+            self.history.trace(f"release {item.id}, which came out of a restore")

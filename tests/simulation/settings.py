@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from treasuryd.core.model import Evidence
 
+ROLLBACKS: Final = 0.25  # of the fragile histories
 OVERRIDES: Final[dict[str, Any]] = {}
 """Settings that hold for every seed, by name: a planted bug may ask for the world in which it bites (test code only)."""
 
@@ -20,6 +21,7 @@ class Settings:
     thieves: bool  # strangers may use our key
     forgetful: bool  # endpoints may not know a transaction that they mined
     fragile: bool  # the store may be lost and an old backup restored; the signer's ledger may be lost
+    rollbacks: bool  # instead the whole machine may be set back: store, ledger and journal copy of one moment
     follows: bool  # new heads wake the ticker
     poll_seconds: float
     horizon: float
@@ -76,5 +78,10 @@ def draw(seed: int) -> Settings:
         bump_seconds=choice((8.0, 60.0)),
         profile=choice(("dev", "real")),
         audits=happens() < 0.25,
+        rollbacks=False,
     )
-    return replace(drawn, **OVERRIDES) if OVERRIDES else drawn
+    if OVERRIDES:
+        return replace(drawn, **OVERRIDES)
+    # of a chance of its own, so that no other history is another one by it
+    rollbacks = drawn.fragile and random.Random(f"rollbacks {seed}").random() < ROLLBACKS
+    return replace(drawn, rollbacks=rollbacks)

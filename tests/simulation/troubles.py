@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.simulation.snapshot import Snapshot
 from tests.world import AMOUNT
 
 from treasuryd.devnet.faults import Wrong
@@ -25,6 +26,7 @@ class Troubles:
         self.history = history
         self.chance = history.chance
         self.backup: Any = None
+        self.snapshot: Snapshot | None = None
 
     # --- money --------------------------------------------------------------------------------------------------
 
@@ -198,6 +200,8 @@ class Troubles:
 
     async def back_up(self) -> None:
         self.backup = self.history.store_disk.backup()
+        if self.history.settings.rollbacks and self.history.watchman.set_back_at is None:
+            self.snapshot = Snapshot.of(self.history)
         self.history.trace("a backup is taken")
 
     async def restore(self) -> None:
@@ -216,6 +220,39 @@ class Troubles:
         history.watchman.was_restored()
         history.met["restore"] += 1
         history.trace("the store is lost; the backup is restored")
+        for machine in history.machines:
+            machine.off = False
+            machine.start()
+
+    async def roll_back_machine(self) -> None:
+        """
+        A snapshot of the whole machine is put back: store, ledger and journal copy agree, and all of them forgot.
+
+        In place nothing shows it: the operator says so before a daemon starts, as the runbook tells him. Moved to another
+        file the store is in quarantine by itself, and half of the time nobody says what was really done to it.
+        """
+        history, chance = self.history, self.chance
+        if self.snapshot is None or history.watchman.set_back_at is not None:
+            return
+        for machine in history.machines:
+            await machine.gone()
+        self.snapshot.put_back(history)
+        moved, pools_lost = chance.random() < 0.5, chance.random() < 0.5
+        said = not moved or chance.random() < 0.5
+        if moved:
+            history.place = "moved"
+        if pools_lost:
+            history.ledger.lose_pool()
+        history.copy_people()
+        history.watchman.was_set_back()
+        history.people.forget_lost()
+        history.met["machine rolled back"] += 1
+        kind = "into another file" if moved else "in place"
+        history.trace(
+            f"the whole machine is set back {kind}; the pools are {'lost' if pools_lost else 'kept'}"
+        )
+        if said:
+            await history.people.declare()
         for machine in history.machines:
             machine.off = False
             machine.start()

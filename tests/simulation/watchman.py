@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.history import History
     from tests.simulation.machine import Process
 
+UNDERWAY: Final = 45.0  # seconds: no request is delivered later
 NO_SIGNATURE: Final = bytes(64)
 REBUILT: Final = 8  # one of so many histories is rebuilt from its journal alone
 AUDITED: Final = 4  # one of so many is held against the settlement audit
@@ -62,6 +63,7 @@ class Watchman:
             set()
         )  # hashes that the signer knew when it was restored, or that it imported then
         self.lost: set[DisbursementId] = set()  # paid, as people read on the chain, and nothing else knows it
+        self.set_back_at: float | None = None  # when the whole machine was: what it did since no memory knows
         self.deepest: defaultdict[str, int] = defaultdict(int)  # by account: the highest nonce burned
         self.tallest = 0
         self.terms: dict[str, int] = {}
@@ -92,6 +94,39 @@ class Watchman:
         self.terms.clear()
         self.settled = 0
         self.changed = True
+
+    def was_set_back(self) -> None:
+        """
+        Store, signer and journal copy are all older ones now: what was bound since may be bound to something else.
+
+        Nobody can know better: the promise that a nonce has one payload begins anew, the one about payments stays.
+        """
+        self.adopted.clear()
+        self.payloads.clear()
+        self.was_restored()
+        self.set_back_at = self.history.loop.now
+        known = {row[0] for row in self.history.rows("SELECT id FROM disbursement")}
+        for item in self.items.keys() - known:  # another item may get its id
+            del self.items[item], self.born[item]
+            self.votes.pop(item, None)
+
+    def unaccounted(self) -> bool:
+        """
+        Whether what the lost memories sent may still get into a block, as the runbook has a person find out.
+
+        It may be on its way, or in a pool. The store does not know it; a person waits as long as pools keep anything, and
+        looks into those that he can see.
+        """
+        history = self.history
+        if self.set_back_at is None:
+            return False
+        history.ledger.purge(now=history.loop.now)
+        known = {row[0] for row in history.rows("SELECT tx_hash FROM variant WHERE tx_hash IS NOT NULL")}
+        return history.loop.now < self.set_back_at + UNDERWAY or any(
+            offer.sender in history.accounts and offer.tx_id not in known
+            for pool in history.ledger.pools
+            for offer in pool
+        )
 
     def remembered(self) -> None:
         """What the signer of a restored store knows now, also by import: the store adopts it, and it may leave (§8.4)."""
@@ -308,12 +343,23 @@ class Watchman:
             self.terms[account] = term
 
     def truth(self, intent: Intent) -> bool | None:
-        """What a person sees in an explorer of the chain: paid or not, once it is at finality depth."""
+        """
+        What a person sees in an explorer of the chain: paid or not, once it is at finality depth.
+
+        After the whole machine was set back the hash may be one that the store does not know: its memo tells (§8).
+        """
         ledger, k = self.history.ledger, self.history.rules.finality_depth
         for variant in intent.variants:
             mined = ledger.transactions.get(variant.tx_hash or "")
             if mined is not None:
                 return bool(mined.offer.memo) if mined.index < ledger.height - k else None
+        if self.unaccounted():
+            return None
+        if self.set_back_at is not None and intent.disbursement_id is not None:
+            memo, at = self.items[intent.disbursement_id].memo.encode(), (intent.account, intent.nonce)
+            for mined in ledger.transactions.values():
+                if (mined.offer.sender, mined.offer.nonce) == at and mined.offer.memo == memo:
+                    return True if mined.index < ledger.height - k else None
         holding = ledger.holding(intent.account, lag=k)
         return False if holding is not None and holding[1] >= intent.nonce else None
 
@@ -343,6 +389,8 @@ class Watchman:
         for item, status, _, _, prior, _ in items:
             due = status == Status.FINALIZED or prior is not None or item in self.lost
             memo = self.items[item].memo
+            if self.set_back_at is not None and status == Status.ROLLED_BACK:
+                continue  # nobody knew what it was when it was cancelled: once at most, which `paid` saw to
             assert paid[memo] == int(due), f"{item} is {status}, paid {paid[memo]}"
         self.all_there()
         assert self.booked(), [(*row, history.ledger.holding(row[0])) for row in self._accounts()]
