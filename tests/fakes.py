@@ -230,6 +230,7 @@ HEALTHY = Vitals(
     believed_height=Height(1_300),
     chain_age_seconds=1.0,
     loop_fed_age_seconds=0.1,
+    compared=True,
 )
 AT = Moment(
     unix=NOW,

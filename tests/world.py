@@ -203,6 +203,8 @@ class History:
         self.starts = 0
         self.submissions = 0
         self.forged = False  # a test changed rows behind the journal's back
+        self.alone = True  # whether it holds the folder's lock: a predecessor in it is dead
+        self.behind: Callable[[Any], Any] = lambda signer: signer  # what stands between it and its signer
         self.drivers: list[InlineDriver] = []
         self.journal = folder / "journal" if journal else None  # the copy outside the store
         self.copy: JournalCopy | None = None
@@ -255,7 +257,7 @@ class History:
             store=cast("Any", Fused(self.store, self.fuse, "store")),
             desk=cast("Any", Fused(self.desk, self.fuse, "desk")),
             chain=cast("Any", Fused(self.chain, self.fuse, "chain")),
-            signer=cast("Any", Fused(self.signer, self.fuse, "signer")),
+            signer=self.behind(cast("Any", Fused(self.signer, self.fuse, "signer"))),
             clock=self.clock,
             entropy=self.entropy,
             observer=self.seen,
@@ -275,7 +277,7 @@ class History:
             owner=owner,
             accounts=self.accounts,
             timing=TIMING,
-            alone=lambda: True,
+            alone=lambda: self.alone,
         )
         self.ticker = Ticker(world=self.world, rules=self.rules, trade=self.trade(), mind=self.mind)
 

@@ -560,6 +560,7 @@ class Vitals:
     chain_age_seconds: float | None  # since the believed head last rose
     loop_fed_age_seconds: float  # since the event loop last fed the watchdog
     signer_waits: str = ""  # why the signer signs nothing until a person acts (R11)
+    compared: bool  # whether the store was held against the signer's memory since this process opened it (§8)
     lease_left_seconds: float = 0.0  # how long what `leads` answers holds from now on; 0: nothing is held
 
 

@@ -123,6 +123,7 @@ def test_a_standby_is_ready_and_a_stopping_daemon_is_not() -> None:
     """Readiness asks for less than health."""
     assert ready(replace(FINE, led=frozenset())).verdict is Verdict.OK
     wrong: list[dict[str, Any]] = [{"started": False}, {"stopping": True}, {"store_failing": True}]
+    wrong.append({"compared": False})  # with the signer's memory: it takes no order
     for changes in wrong:
         assert ready(replace(FINE, **changes)).verdict is Verdict.FAIL
 

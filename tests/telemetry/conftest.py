@@ -131,7 +131,8 @@ class FakeOffice:
         return Vitals(
             started=True, stopping=False, task_alive=True, poll_seconds=5, last_tick_age_seconds=self.tick_age,
             last_success_age_seconds=None, last_error=None, store_failing=False, reported_height=Height(121),
-            believed_height=Height(120), chain_age_seconds=1.5, loop_fed_age_seconds=0.1, lease_left_seconds=6.5,
+            believed_height=Height(120), chain_age_seconds=1.5, loop_fed_age_seconds=0.1, compared=True,
+            lease_left_seconds=6.5,
         )  # fmt: skip
 
     async def meters(self, accounts: Sequence[AccountId]) -> Meters:

@@ -69,6 +69,7 @@ async def thaw(office: Office, account: AccountId, by: Person, *, only: FreezeCa
     Raises: Rejected (from the store) while a foreign nonce is neither burned nor gone from the chain, "in n blocks";
         UNAVAILABLE where the chain cannot be asked whether what counts as burned is still there.
     """
+    office.compared()
     found = await one_account(office, account)
     chain = await office.world.desk.chain_state()
     found = await _standing(office, found, chain.settled_height)
@@ -109,6 +110,7 @@ async def fill(office: Office, account: AccountId, nonces: Sequence[Nonce], by: 
 
     Raises: Rejected for a nonce that the chain has consumed or a live payment holds, UNAVAILABLE without a price.
     """
+    office.compared()
     await one_account(office, account)
     await office.world.desk.fillable(account, nonces)
     fee = await cancel_fee(office, account)

@@ -105,6 +105,7 @@ def _open(office: Office) -> None:
             hint="Nothing was stored. Ask the next process, or repeat the request with the same key once it has started.",
             kind=Refusal.UNAVAILABLE,
         )
+    office.compared()
 
 
 def _told(office: Office, done: Submitted) -> None:
@@ -142,12 +143,14 @@ async def queue(office: Office, item: DisbursementId) -> Disbursement:
 
 async def cancel(office: Office, ids: tuple[DisbursementId, ...], by: Person) -> tuple[Outcome, ...]:
     """Roll back what has no live intent; durably request it where there is one (protocol.md §2, R7)."""
+    office.compared()
     rows = await office.world.desk.cancel(ids, by=office.approval(who=by.who, reason=by.reason))
     return outcomes(office, ids, rows)
 
 
 async def rollback(office: Office, item: DisbursementId, by: Person) -> Event:
     """Roll back the books of an executed item in its rollback window; moves no money."""
+    office.compared()
     event = await office.world.desk.rollback(item, by=office.approval(who=by.who, reason=by.reason))
     office.told(event)
     return event
@@ -155,6 +158,7 @@ async def rollback(office: Office, item: DisbursementId, by: Person) -> Event:
 
 async def reopen(office: Office, item: DisbursementId, by: Person) -> Event:
     """Send a finalized item's same bytes again after a reorg deeper than finality."""
+    office.compared()
     event = await office.world.desk.reopen(item, by=office.approval(who=by.who, reason=by.reason))
     office.told(event)
     return event
@@ -166,6 +170,7 @@ async def release(office: Office, ids: tuple[DisbursementId, ...], by: Person) -
 
     An item whose intents the signer does not confirm stays held and says so. Repeating is harmless.
     """
+    office.compared()
     approval = office.approval(who=by.who, reason=by.reason)
     void = {item.id: await _signed_void(office, item) for item in await _held(office, ids)}
     refused = await _confirm(office, void, by)
@@ -184,6 +189,7 @@ async def resolve(
     intent for void which may still be paid would refuse its further variants. Repeating is harmless: until the store
     has taken the judgement, the live intent there keeps anything new from being staged.
     """
+    office.compared()
     approval = office.approval(who=by.who, reason=by.reason)
     # depth is counted on what was settled: on the lowest head of the endpoints (R9)
     settled = (await office.world.desk.chain_state()).settled_height

@@ -52,6 +52,19 @@ class Office:
         """A person's word, as of now."""
         return Approval(who=who, reason=reason, at=self.world.clock.unix_seconds())
 
+    def compared(self) -> None:
+        """
+        Refuse an order about payments while nobody knows whether this store is the newest (protocol.md §8).
+
+        In an old one an id would be given out twice, and a person's word be about another payment.
+        """
+        if not self.engine.vitals().compared:
+            raise Rejected(
+                "the store has not been held against the signer's memory since this process opened it: no order is taken",
+                hint="Nothing was stored. It is done within seconds, once the signer answers: repeat the request then.",
+                kind=Refusal.UNAVAILABLE,
+            )
+
     def told(self, *events: Event) -> None:
         """Tell the observer what a command did, and have the executor look at once."""
         self.world.observer.saw(*events)

@@ -93,6 +93,7 @@ async def take(office: Office, item: DisbursementId, signed: Signed) -> Event:
     Raises: Rejected: unknown item, not voting, deadline over, key unknown or retired, signature wrong, counter used;
         UNAVAILABLE before the chain was read.
     """
+    office.compared()
     found = await _existing(office, item)
     moment, vitals = office.engine.moment(), office.engine.vitals()
     if moment is None or vitals.chain_age_seconds is None:

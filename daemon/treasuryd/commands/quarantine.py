@@ -43,6 +43,7 @@ async def resolve(office: Office, account: AccountId, by: Person) -> Event:
 
     Raises: Rejected (CONFLICT) with everything that is still open.
     """
+    office.compared()
     mark, lost = await _signer(office, account)
     event = await office.world.desk.leave_quarantine(
         account,
@@ -63,6 +64,7 @@ async def declare(office: Office, by: Person) -> None:
 
 async def fill(office: Office, account: AccountId, by: Person) -> Event:
     """Have the nonces filled whose bytes are lost: the signer is told first, then the store; repeating is harmless."""
+    office.compared()
     standing = await _standing(office, account)
     if not standing.to_fill:
         raise Rejected(
@@ -87,6 +89,7 @@ async def import_bindings(office: Office, account: AccountId, by: Person, *, giv
         held and unburned nonces are filled. Raises: Rejected (from the signer, which imports nothing) where bytes are not
         what they should be, contradict what it knows, or end below what was sealed.
     """
+    office.compared()
     found_account = await one_account(office, account)
     if give_up and found_account.state is not AccountState.QUARANTINED:
         raise Rejected(

@@ -364,6 +364,7 @@ def vital_facts(office: Office) -> Facts:
         last_error=vitals.last_error,
         store_failing=vitals.store_failing,
         signer_waits=vitals.signer_waits,
+        compared=vitals.compared,
         loop_fed_age_seconds=vitals.loop_fed_age_seconds,
         reported_height=vitals.reported_height,
         believed_height=vitals.believed_height,

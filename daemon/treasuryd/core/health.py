@@ -77,6 +77,7 @@ class Facts:
     led: frozenset[AccountId] = frozenset()
     held_for_person: int = 0
     ambiguous: int = 0
+    compared: bool = True  # the store was held against the signer's memory since this process opened it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +111,16 @@ def judge(facts: Facts) -> Health:
 
 
 def ready(facts: Facts) -> Check:
-    """Judge readiness: started, not stopping, store in order. A standby is ready too."""
+    """Judge readiness: started, not stopping, store in order and known to be the newest. A standby is ready too."""
     if facts.stopping:
         return Check(name="ready", verdict=Verdict.FAIL, reason="stopping")
     if not facts.started:
         return Check(name="ready", verdict=Verdict.FAIL, reason="starting")
     if facts.store_failing or facts.store_error is not None:
         return Check(name="ready", verdict=Verdict.FAIL, reason="the store is failing")
+    if not facts.compared:
+        reason = "the store has not been held against the signer's memory yet: no order is taken"
+        return Check(name="ready", verdict=Verdict.FAIL, reason=reason)
     return Check(name="ready", verdict=Verdict.OK, reason="started")
 
 

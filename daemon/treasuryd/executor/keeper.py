@@ -62,6 +62,8 @@ class Keeper:
                 wanted = [account for account in self.accounts if account not in self.mind.held.leases]
                 if wanted and not self.mind.stopping:
                     await self._claim(wanted)
+                if not self.mind.compared:
+                    await self._look()
             except Transient as problem:
                 self.world.observer.saw(
                     Event(
@@ -98,6 +100,13 @@ class Keeper:
         held = self.mind.held
         if held.valid(self.world.clock.boot_seconds()):
             await quarantine.watch(self.world, held, stop=self._stop_all)
+
+    async def _look(self) -> None:
+        """Hold a store that was just opened against the signer's memory, whoever holds its leases: people wait for it."""
+        found = await quarantine.compare(self.world)
+        if found:
+            await self.world.store.quarantine(found)
+        self.mind.compared = True
 
     def _stop_all(self) -> None:
         for account in self.mind.held.leases:
@@ -137,6 +146,7 @@ class Keeper:
             return
         new = lease.claimed(Held(), claimed, asked_at=asked_at, timing=self.timing)
         await reconcile(self.world, tuple(new.leases), new, found=found, stop=self._stop_all)
+        self.mind.compared = True
         self.mind.held = lease.claimed(self.mind.held, claimed, asked_at=asked_at, timing=self.timing)
         self._tell(EventKind.LEASE_CLAIMED, claimed, grounds=grounds)
         self.mind.wake()

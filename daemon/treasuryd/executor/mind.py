@@ -48,6 +48,7 @@ class Mind:
     # frozen since the tick under way read the store: it signs and sends nothing more of these (R14, §8)
     halted: set[AccountId] = field(default_factory=set)
     signer_waits: str = ""  # why the signer signs nothing though it refused nothing for good (R11)
+    compared: bool = False  # the store was held against the signer's memory since we opened it (§8)
     started: bool = False
     stopping: bool = False
     task_alive: bool = False
@@ -92,6 +93,7 @@ class Mind:
             last_error=self.snapshot.last_error,
             store_failing=self.store_failing,
             signer_waits=self.signer_waits,
+            compared=self.compared,
             reported_height=self.belief.reported if self.belief else None,
             believed_height=self.belief.believed if self.belief else None,  # of the same reading as the claim
             chain_age_seconds=self.belief.age_seconds(now) if self.belief else None,
