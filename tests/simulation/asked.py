@@ -115,6 +115,20 @@ class AskedTroubles(RareTroubles):
             process.after_write = freeze
             await self._ask()
 
+    async def back_up_in_its_work(self) -> None:
+        """A backup is taken when a tick has staged something, and has not had it signed yet."""
+        process = self._running()
+        if process is not None:
+
+            def back_up() -> bool:
+                staged = bool(self.history.rows(_STAGED))
+                if staged:
+                    self.take_backup()
+                return staged
+
+            process.after_write = back_up
+            await self._ask()
+
     async def fill_the_disk_in_its_work(self) -> None:
         """The disk is full for a moment, in which nobody but the tick writes."""
         process = self._running()

@@ -199,6 +199,10 @@ class Troubles:
     # --- lost and restored ----------------------------------------------------------------------------------------
 
     async def back_up(self) -> None:
+        self.take_backup()
+
+    def take_backup(self) -> None:
+        """Copy the store; where the whole machine may be set back, all that it remembers, in the same step."""
         self.backup = self.history.store_disk.backup()
         if self.history.settings.rollbacks and self.history.watchman.set_back_at is None:
             self.snapshot = Snapshot.of(self.history)

@@ -30,6 +30,10 @@ def leave_at_once(patch: pytest.MonkeyPatch) -> None:
     swap(patch, restore, "open_points", nothing)
 
 
+def forget_that_something_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    swap(patch, quarantine, "_forgotten", lambda *_: False)
+
+
 BUGS: Final = (
     Bug(
         name="restored_store_trusted",
@@ -58,5 +62,17 @@ BUGS: Final = (
         story="a person may end a quarantine while something is undecided",
         plant=leave_at_once,
         world={"fragile": True, "uncopied": True, "often": (("back_up", 8.0), ("restore", 8.0))},
+    ),
+    Bug(
+        name="lost_nonces_overlooked",
+        rule="§8",
+        story="a whole machine was set back, and what used a nonce that it had returned holds no item",
+        plant=forget_that_something_is_forgotten,
+        world={
+            "fragile": True,
+            "rollbacks": True,
+            "accounts": 1,
+            "often": (("back_up", 0.5), ("back_up_in_its_work", 8.0), ("roll_back_machine", 8.0)),
+        },
     ),
 )
