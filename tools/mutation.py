@@ -97,7 +97,13 @@ TARGETS = {
     ),
     "store": Target(
         ("store/*.py",),
-        ("tests/store", "tests/contracts/test_store.py", "tests/contracts/test_desk.py"),
+        (
+            "tests/store",
+            "tests/contracts/test_store.py",
+            "tests/contracts/test_desk.py",
+            "tests/commands",
+            "tests/cli",
+        ),
         without=SLOW_OR_TWICE,
         typed=True,
     ),
