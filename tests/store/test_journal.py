@@ -23,15 +23,17 @@ from treasuryd.store.journal import (
     verify,
 )
 from treasuryd.store.journal_copy import (
+    BEFORE_THE_FIRST,
     CopyHead,
     JournalCopy,
-    before_the_first,
     copy_head,
     copy_tail,
     entry_of,
     line_of,
+    longest,
     path_of,
     read_copy,
+    read_lines,
     set_aside,
 )
 
@@ -119,8 +121,9 @@ async def test_a_copy_follows_a_commit_of_any_length(tmp_path: Path) -> None:
 async def test_what_json_cannot_say_is_not_half_written() -> None:
     """A body that cannot be kept takes its change with it: nothing happens that no journal tells."""
     driver = await opened(InlineDriver)
-    with pytest.raises(TypeError):
-        await driver.write(append, PEOPLE, "said", {"word": object()}, AT)
+    for body, says in (({"word": object()}, "object"), ({"word": {1: "a"}}, "must be str")):
+        with pytest.raises(TypeError, match=says):
+            await driver.write(append, PEOPLE, "said", body, AT)
     assert await driver.read(entries, PEOPLE) == []
     await driver.close()
 
@@ -135,13 +138,14 @@ async def test_a_word_that_changed_nothing_is_kept_without_rows() -> None:
     await driver.close()
 
 
-async def test_a_copy_is_read_up_to_its_torn_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [1, 3], ids=["its end", "some of it"])
+async def test_a_copy_is_read_up_to_its_torn_end(tmp_path: Path, cut: int) -> None:
     """The process may be writing it at this moment; a chain without a file has no entries."""
     driver = await _copied(tmp_path)
     await driver.write(_say, "a", "b")
     await driver.close()
     path = path_of(tmp_path, PEOPLE)
-    path.write_bytes(path.read_bytes()[:-3])
+    path.write_bytes(path.read_bytes()[:-cut])
     assert [entry.content["word"] for entry in read_copy(tmp_path, PEOPLE)] == ["a"]
     assert list(read_copy(tmp_path, "account:nobody")) == []
 
@@ -160,6 +164,7 @@ async def test_what_a_crash_left_out_is_caught_up(tmp_path: Path) -> None:
     driver = await _copied(folder, file)
     await driver.write(_say, "d")
     assert list(read_copy(folder, PEOPLE)) == await driver.read(entries, PEOPLE)
+    assert path_of(folder, PEOPLE).read_bytes().count(b'"word":"a"') == 1, "it stood there already"
     await driver.close()
 
 
@@ -198,14 +203,29 @@ async def test_peoples_entries_are_synced_and_a_failing_copy_is_no_secret(tmp_pa
     copy = JournalCopy(tmp_path / "journal", sync=disk.sync)
     driver = await opened(InlineDriver, committed=copy)
     at_start = disk.synced
-    await driver.write(_say, "x", chain="account:a")
+    for word in "wx":
+        await driver.write(_say, word, chain="account:a")
     assert disk.synced == at_start
     await driver.write(_say, "y")
     assert disk.synced == at_start + 1
     disk.full = True
-    with pytest.raises(Corrupt, match="No space left"):
+    with pytest.raises(Corrupt, match="No space left") as caught:
         await driver.write(_say, "z")
+    assert str(tmp_path / "journal") in caught.value.message
+    assert "Make room" in caught.value.hint
     disk.full = False
+    await driver.close()
+    copy.close()
+
+
+async def test_how_long_copying_takes_is_measured(tmp_path: Path) -> None:
+    """It is part of every commit: a slow disk under the copy is a slow daemon."""
+    times = iter([10.0, 10.5, 20.0, 23.5])
+    copy = JournalCopy(tmp_path, now=lambda: next(times))
+    driver = await opened(InlineDriver, committed=copy)
+    assert copy.took_seconds == 0.5
+    await driver.write(_say, "a")
+    assert copy.took_seconds == 3.5
     await driver.close()
     copy.close()
 
@@ -243,14 +263,14 @@ def test_a_copy_of_nothing_has_no_head(tmp_path: Path) -> None:
     for text in (b"", b"[1,"):
         path_of(tmp_path, PEOPLE).write_bytes(text)
         assert copy_head(tmp_path, PEOPLE) is None
-    with pytest.raises(Corrupt, match="none of ours"):
+    with pytest.raises(Corrupt, match="none of ours: unexpected"):
         entry_of(PEOPLE, b"hello\n")
 
 
 @pytest.mark.parametrize("number", [b"0", b"3", b"17"])
 def test_an_entry_of_the_copy_whose_number_was_changed_does_not_follow(tmp_path: Path, number: bytes) -> None:
     """Found by fuzzing: the hash covers the number that belongs there, so the one that stands there is compared, too."""
-    first = _linked(before_the_first(PEOPLE), "a")
+    first = _linked(BEFORE_THE_FIRST, "a")
     second = _linked(first, "b")
     changed = line_of(second).replace(b"[2,", b"[" + number + b",", 1)
     path_of(tmp_path, PEOPLE).write_bytes(line_of(first) + changed)
@@ -263,7 +283,64 @@ def test_an_entry_of_the_copy_whose_number_was_changed_does_not_follow(tmp_path:
     assert copy_tail(tmp_path, PEOPLE).head == CopyHead(seq=1, hash=first.hash)
 
 
-def _linked(before: Entry, word: str) -> Entry:
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        pytest.param("2", "entry 2 does not follow from 0", id="without its first entry"),
+        pytest.param("1 3 4", "entry 3 does not follow from 1", id="without one in between"),
+        pytest.param("1 3 2 3 5", "entry 5 does not follow from 3", id="made good, and then without another"),
+        pytest.param("? ?", "it holds lines that are none of ours", id="of something else"),
+        pytest.param("? 2", "it holds lines that are none of ours", id="its beginning overwritten"),
+    ],
+)
+def test_a_copy_that_is_not_whole_is_refused_with_what_is_wrong(lines: str, says: str) -> None:
+    """§3: whoever cuts, reorders or replaces entries of the copy is found by whoever reads it."""
+    with pytest.raises(Corrupt, match=f"^the journal's copy of {PEOPLE}: {says}$"):
+        list(read_lines(_lines(lines), PEOPLE))
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        pytest.param("", [], id="nothing yet"),
+        pytest.param("1 2 1 2 3", [1, 2, 3], id="repeats"),
+        pytest.param("1 3 2 3", [1, 2, 3], id="written once more behind a hole"),
+        pytest.param("? 1 ? 2 ?", [1, 2], id="torn lines"),
+    ],
+)
+def test_a_copy_that_was_made_good_is_read_whole(lines: str, found: list[int]) -> None:
+    """What several processes and their ends leave in it is no change of it."""
+    assert [entry.seq for entry in read_lines(_lines(lines), PEOPLE)] == found
+
+
+def test_a_first_entry_that_is_being_written_is_none_yet() -> None:
+    """Whoever reads at that moment sees half a line without its end."""
+    assert list(read_lines([_lines("1")[0][:-9]], PEOPLE)) == []
+
+
+def test_of_copies_that_were_set_aside_the_longest_is_read() -> None:
+    """By number, not by letter; an account may be called like a file, with dots in its name."""
+    paths = [
+        Path(f"{name}.{seq}-{hash_}.ahead")
+        for name, seq, hash_ in (
+            ("account%3Aa.b", 9, "ffffffff"),
+            ("account%3Aa.b", 10, "00000000"),
+            ("account%3Aa.b", 2, "eeeeeeee"),
+            ("people", 1, "00000000"),
+        )
+    ]
+    assert longest(paths) == {"account:a.b": paths[1], "people": paths[3]}
+
+
+def _lines(which: str) -> list[bytes]:
+    """Lines of people's chain by number; "?" is a torn one."""
+    chain = [_linked(BEFORE_THE_FIRST, "a")]
+    for word in "bcde":
+        chain.append(_linked(chain[-1], word))
+    return [b'[1,1.0,"sa\n' if one == "?" else line_of(chain[int(one) - 1]) for one in which.split()]
+
+
+def _linked(before: Entry | CopyHead, word: str) -> Entry:
     """Make the entry that follows on another."""
     body = orjson.dumps({"word": word})
     seq, at = before.seq + 1, UnixSeconds(1.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from io import FileIO
+from io import BufferedRandom, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,16 @@ async def _written(folder: Path, file: Path, *words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "whole", [0, 1, 3], ids=["from the first entry on", "after the first", "after the third"]
+    "whole", [0, 1, 2], ids=["from the first entry on", "after the first", "after the second"]
 )
 async def test_a_hole_in_what_was_not_synced_is_written_anew(tmp_path: Path, whole: int) -> None:
-    """§3: a power cut kept the last entry and lost those before it; a start mends that, and takes it for no restore."""
+    """§3: a power cut kept the last entries and lost those before; a start mends that, and takes it for no restore."""
     folder, file = tmp_path / "journal", tmp_path / "a.db"
     await _written(folder, file, "a", "b", "c", "d", "e")
     copy = path_of(folder, CHAIN)
     lines = copy.read_bytes().splitlines(keepends=True)
-    lost = b"".join(lines[whole:4])
-    copy.write_bytes(b"".join(lines[:whole]) + bytes(len(lost)) + lines[4])
+    lost = b"".join(lines[whole:3])
+    copy.write_bytes(b"".join(lines[:whole]) + bytes(len(lost)) + b"".join(lines[3:]))
 
     tail = copy_tail(folder, CHAIN)
     assert (0 if tail.head is None else tail.head.seq) == whole
@@ -58,13 +58,15 @@ async def test_a_hole_in_what_was_not_synced_is_written_anew(tmp_path: Path, who
     await driver.close()
 
 
-async def test_an_entry_behind_a_hole_still_tells_of_a_restore(tmp_path: Path) -> None:
-    """§8: what the store does not know is evidence, however torn the file is before it; it is kept as it is."""
+@pytest.mark.parametrize("behind", [None, 0, 2], ids=["nothing", "a repeat", "a lower one"])
+async def test_an_entry_behind_a_hole_still_tells_of_a_restore(tmp_path: Path, behind: int | None) -> None:
+    """§8: what the store does not know is evidence, whatever is torn before or repeated behind it; it is kept as it is."""
     folder = tmp_path / "journal"
     await _written(folder, tmp_path / "lost.db", "a", "b", "c", "d")
     copy = path_of(folder, CHAIN)
     lines = copy.read_bytes().splitlines(keepends=True)
     torn = lines[0] + bytes(len(lines[1] + lines[2])) + lines[3]
+    torn += b"" if behind is None else lines[behind]
     copy.write_bytes(torn)
 
     await _written(folder, tmp_path / "restored.db", "a")
@@ -93,9 +95,42 @@ async def test_what_waits_to_be_synced_is_bounded(tmp_path: Path, monkeypatch: p
     copy.close()
 
 
-async def test_what_is_not_looked_through_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The window begins at a line; what lies before it was synced, and `read_copy` verifies it when it is needed."""
+async def test_what_may_wait_does_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync costs milliseconds: there is one only where the next entry would be too much, to the byte."""
+    await _written(tmp_path / "sample", tmp_path / "sample.db", "a")
+    length = path_of(tmp_path / "sample", CHAIN).stat().st_size
+    monkeypatch.setattr(journal_copy, "UNSYNCED_BYTES", 2 * length)
+    synced: list[int] = []
+    copy = JournalCopy(tmp_path / "journal", sync=synced.append)
+    driver = await opened(InlineDriver, committed=copy)
+    counts = []
+    for word in "abcdef":
+        await driver.write(_say, word)
+        counts.append(len(synced))
+    assert [count - counts[0] for count in counts] == [0, 0, 1, 1, 2, 2]
+    await driver.close()
+    copy.close()
+
+
+async def test_the_name_of_a_new_copy_is_synced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut must not take a whole file whose entries were synced."""
+    folder, file = tmp_path / "made" / "with the rest", tmp_path / "a.db"
+    named: list[bool] = []
+    monkeypatch.setattr(journal_copy, "_sync_folder", lambda one: named.append(path_of(one, CHAIN).exists()))
+    await _written(folder, file, "a")
+    assert named[-1:] == [True]
+    once = len(named)
+    await _written(folder, file, "b")
+    assert len(named) == once
+
+
+@pytest.mark.parametrize("longest", [journal_copy.TAIL_BYTES, 500], ids=["all is read", "its end is read"])
+async def test_what_is_not_looked_through_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
+    """The window begins at a synced line; `read_copy` verifies what lies before it when it is needed."""
     monkeypatch.setattr(journal_copy, "UNSYNCED_BYTES", 200)
+    monkeypatch.setattr(journal_copy, "TAIL_BYTES", longest)
     folder, file = tmp_path / "journal", tmp_path / "a.db"
     await _written(folder, file, *"abcdefgh")
     copy = path_of(folder, CHAIN)
@@ -104,9 +139,77 @@ async def test_what_is_not_looked_through_is_trusted(tmp_path: Path, monkeypatch
 
     tail = copy_tail(folder, CHAIN)
 
-    assert (tail.head is not None and tail.head.seq, tail.size, tail.beyond) == (8, len(content), None)
+    assert (tail.head is not None and tail.head.seq, tail.beyond) == (8, None)
+    assert [line[:3] for line in content[tail.checked :].splitlines()] == [b"[6,", b"[7,", b"[8,"]
     with pytest.raises(Corrupt):
         list(read_copy(folder, CHAIN))
+
+
+async def test_a_start_writes_anew_what_may_not_be_synced_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§11: of what was lost in memory a sync says nothing; of what stands behind it somebody may be writing now."""
+    monkeypatch.setattr(journal_copy, "UNSYNCED_BYTES", 200)
+    monkeypatch.setattr(journal_copy, "TAIL_BYTES", 600)
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    await _written(folder, file, *"abcdefgh")
+    copy = path_of(folder, CHAIN)
+    lines = copy.read_bytes().splitlines(keepends=True)
+    with copy.open("ab") as torn:
+        torn.write(lines[7] + lines[7][:9])
+    written: list[tuple[Path, int, bytes]] = []
+    open_ = Path.open
+
+    class Watched(BufferedRandom):
+        def write(self, text: Any, /) -> int:
+            written.append((Path(self.name), self.tell(), text))
+            return super().write(text)
+
+    def watching(path: Path, mode: str, **more: Any) -> Any:
+        return Watched(FileIO(path, "r+")) if mode == "r+b" else open_(path, mode, **more)
+
+    monkeypatch.setattr(Path, "open", watching)
+    await _written(folder, file)
+
+    assert [row for row in written if row[0] == copy] == [
+        (copy, len(b"".join(lines[:6])), b"".join(lines[6:]))
+    ]
+
+
+@pytest.mark.parametrize("torn", [[5], [5, 6]], ids=["its first entry", "its first two"])
+async def test_a_hole_where_what_was_not_synced_begins_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: list[int]
+) -> None:
+    """All that may wait was waiting: the entry behind the hole is not taken for the end of what is whole."""
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    await _written(folder, file, *"abcdefgh")
+    copy = path_of(folder, CHAIN)
+    lines = copy.read_bytes().splitlines(keepends=True)
+    monkeypatch.setattr(journal_copy, "UNSYNCED_BYTES", len(b"".join(lines[5:])))
+    copy.write_bytes(b"".join(bytes(len(line)) if at in torn else line for at, line in enumerate(lines)))
+
+    await _written(folder, file)
+
+    driver = await opened(InlineDriver, file)
+    assert list(read_copy(folder, CHAIN)) == await driver.read(entries, CHAIN)
+    await driver.close()
+
+
+async def test_a_torn_entry_longer_than_what_may_wait_is_the_only_one_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits alone; the one before it was synced, and the copy goes on from there."""
+    monkeypatch.setattr(journal_copy, "UNSYNCED_BYTES", 200)
+    folder, file = tmp_path / "journal", tmp_path / "a.db"
+    await _written(folder, file, *"abcd", "e" * 500)
+    copy = path_of(folder, CHAIN)
+    lines = copy.read_bytes().splitlines(keepends=True)
+    copy.write_bytes(b"".join(lines[:4]) + bytes(len(lines[4])))
+
+    await _written(folder, file)
+
+    assert [entry.seq for entry in read_copy(folder, CHAIN)] == [1, 2, 3, 4, 5]
+    assert copy.read_bytes().count(b'"word":"a"') == 1
 
 
 async def test_what_another_process_adds_meanwhile_stays(

@@ -6,8 +6,8 @@ line. So nothing is ever cut off: what may be missing is written once more behin
 what is torn, and verify what they read.
 """
 
-import errno
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from urllib.parse import quote, unquote
 
 import orjson
 
-from treasuryd.core.model import UnixSeconds
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection, transaction
 from treasuryd.store.journal import COPY_ROWS, GENESIS, PEOPLE, Entry, entries, link, read_row
@@ -35,6 +34,9 @@ class CopyHead:
 
     seq: int
     hash: str
+
+
+BEFORE_THE_FIRST: Final = CopyHead(seq=0, hash=GENESIS)  # what the first entry of a chain follows
 
 
 class JournalCopy:
@@ -57,7 +59,7 @@ class JournalCopy:
         self._now = now  # seconds of a clock that never steps back; without one nothing is measured
         self._files: dict[str, FileIO] = {}
         self._lines: dict[str, list[bytes]] = {}  # of each chain, to be written at once
-        self._waiting: dict[str, int] = {}  # bytes of each chain's copy that are not synced yet
+        self._waiting = Counter[str]()  # bytes of each chain's copy that are not synced yet
         self._failed = False
         self._copied: int | None = None  # id of the last entry copied; None before the first call
         self.ahead: Mapping[str, CopyHead] = {}
@@ -118,12 +120,10 @@ class JournalCopy:
 
     def _add(self, chain: str, line: bytes) -> None:
         """Append a line; what waits to be synced stays so short that the next start can look through all of it."""
-        waiting = self._waiting.get(chain, 0)
-        if waiting and waiting + len(line) > UNSYNCED_BYTES:
+        if self._waiting[chain] and self._waiting[chain] + len(line) > UNSYNCED_BYTES:
             self._synced(chain)
-            waiting = 0
         self._lines.setdefault(chain, []).append(line)
-        self._waiting[chain] = waiting + len(line)
+        self._waiting[chain] += len(line)
 
     def _flush(self, chain: str) -> None:
         """
@@ -133,17 +133,18 @@ class JournalCopy:
         written once more, behind a line end.
         """
         text, file = b"".join(self._lines.pop(chain, ())), self._file(chain)
-        for again in range(WRITES if text else 0):
+        if not text:
+            return
+        for again in range(WRITES):
             start = _in_one_piece(file, b"\n" + text if again else text)
             if start is not None and (again or not start or os.pread(file.fileno(), 1, start - 1) == b"\n"):
                 return
-        if text:
-            raise OSError(errno.EIO, f"{file.name}: somebody else wrote into {WRITES} writes")
+        raise OSError(f"{file.name}: somebody else wrote into {WRITES} writes")
 
     def _synced(self, chain: str) -> None:
         self._flush(chain)
         self._sync(self._files[chain].fileno())
-        self._waiting[chain] = 0
+        del self._waiting[chain]
 
     def _catch_up(self, connection: Connection) -> int:
         """Bring every chain's file to its head in the store; answers the highest id of an entry then copied."""
@@ -157,7 +158,7 @@ class JournalCopy:
                 head = transaction(connection, self._set_aside, chain)
                 if head is not None:
                     ahead[chain] = head
-            elif tail.size > tail.checked:
+            else:
                 self._write_anew(chain, tail)
         for chain, (last, last_id) in stored.items():
             self._append_from(connection, chain, last)
@@ -182,7 +183,7 @@ class JournalCopy:
         """Write once more what may not be synced, where it stands: after a failed sync no other sync does it."""
         with suppress(FileNotFoundError), path_of(self._folder, chain).open("r+b") as file:
             file.seek(tail.checked)
-            text = file.read(tail.size - tail.checked)
+            text = file.read(tail.whole - tail.checked)  # not what somebody may be writing behind it
             file.seek(tail.checked)
             file.write(text)
 
@@ -194,8 +195,7 @@ class JournalCopy:
     @staticmethod
     def _known(connection: Connection, chain: str, head: CopyHead) -> bool:
         """Whether the store has the very entry that the copy ends with."""
-        found = entries(connection, chain, after=head.seq - 1, limit=1)
-        return bool(found) and found[0].hash == head.hash
+        return [one.hash for one in entries(connection, chain, after=head.seq - 1, limit=1)] == [head.hash]
 
     def _set_aside(self, connection: Connection, chain: str) -> CopyHead | None:
         """
@@ -243,17 +243,17 @@ def entry_of(chain: str, line: bytes) -> Entry:
             at=at,
             verb=verb,
             hash=digest,
-            body=line[len(head) :].rstrip(b"\n")[:-1].decode(),
+            body=line[len(head) : -2].decode(),  # but for `]` and the line's end
         )
     except (ValueError, TypeError) as error:
-        return _refuse(chain, str(error), error)
+        return _refuse(chain, str(error))
 
 
 _TYPES: Final = [int, float, str, str]  # of number, time, verb and hash
 
 
-def _refuse(chain: str, why: str, cause: Exception | None = None) -> NoReturn:
-    raise Corrupt(f"the journal's copy of {chain} holds a line that is none of ours: {why}") from cause
+def _refuse(chain: str, why: str) -> NoReturn:
+    raise Corrupt(f"the journal's copy of {chain} holds a line that is none of ours: {why}")
 
 
 def read_copy(folder: Path, chain: str) -> Iterator[Entry]:
@@ -275,7 +275,7 @@ def read_file(path: Path, chain: str) -> Iterator[Entry]:
 
 def read_lines(file: Iterable[bytes], chain: str) -> Iterator[Entry]:
     """The same of its lines."""
-    last, beyond, wrong = before_the_first(chain), 0, ""
+    last, beyond, wrong = BEFORE_THE_FIRST, 0, ""
     for line in file:
         entry = _readable(chain, line)
         if entry is None and last.seq == 0 and line.endswith(b"\n"):
@@ -283,7 +283,7 @@ def read_lines(file: Iterable[bytes], chain: str) -> Iterator[Entry]:
         if entry is None or entry.seq <= last.seq:
             continue  # torn: it was written once more, or else what comes next does not follow
         if _follows(last, entry):
-            last = entry
+            last = head_of(entry)
             yield entry
         else:
             wrong = wrong if beyond > last.seq else f"entry {entry.seq} does not follow from {last.seq}"
@@ -292,9 +292,9 @@ def read_lines(file: Iterable[bytes], chain: str) -> Iterator[Entry]:
         raise Corrupt(f"the journal's copy of {chain}: {wrong}")
 
 
-def before_the_first(chain: str) -> Entry:
-    """What the first entry of a chain follows."""
-    return Entry(chain=chain, seq=0, at=UnixSeconds(0.0), verb="", body="", hash=GENESIS)
+def head_of(entry: Entry) -> CopyHead:
+    """What the next entry follows."""
+    return CopyHead(seq=entry.seq, hash=entry.hash)
 
 
 def path_of(folder: Path, chain: str) -> Path:
@@ -322,7 +322,7 @@ def longest(copies: Iterable[Path]) -> dict[str, Path]:
     for path in copies:
         name, head, _ = path.name.rsplit(".", 2)
         chain, seq = unquote(name), int(head.partition("-")[0])
-        found[chain] = max(found.get(chain, (0, path)), (seq, path))
+        found[chain] = max(found.get(chain, (seq, path)), (seq, path))
     return {chain: path for chain, (_, path) in found.items()}
 
 
@@ -337,15 +337,15 @@ def take_aside(folder: Path, copies: Iterable[Path]) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
     """
-    The end of a chain's copy: its last entry, where that ends in the file, and the last entry that is readable beyond.
+    The end of a chain's copy: its last whole entry, and the highest one that is readable beyond what is torn.
 
     A power cut may keep what was written last and lose what was written before it, as long as neither was synced.
     """
 
-    head: CopyHead | None
-    size: int
-    beyond: CopyHead | None
+    head: CopyHead | None = None
+    beyond: CopyHead | None = None
     checked: int = 0  # where in the file the looking began
+    whole: int = 0  # where in it the last whole entry ends
 
 
 def copy_head(folder: Path, chain: str) -> CopyHead | None:
@@ -357,30 +357,32 @@ def copy_tail(folder: Path, chain: str) -> Tail:
     """Look through what may not have been synced, at least `UNSYNCED_BYTES` or the last entry, for what is torn."""
     path = path_of(folder, chain)
     if not path.exists():
-        return Tail(head=None, size=0, beyond=None)
+        return Tail()
     with path.open("rb") as file:
-        start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+        start = max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES)
         file.seek(start)
         text = file.read()
-    # synced, or read from the first byte on: a line begins here, and the one before it is whole
-    at = text.rfind(b"\n", 0, max(0, len(text) - UNSYNCED_BYTES)) + 1
-    last = None if start + at else before_the_first(chain)
-    size, end, beyond = start + at, start + at, None
+    # from the last line on that was synced, or from the first byte: what follows on it is whole
+    at = text[:-UNSYNCED_BYTES].rpartition(b"\n")[0].rfind(b"\n") + 1
+    last = None if start + at else BEFORE_THE_FIRST
+    beyond, whole, end = BEFORE_THE_FIRST, start + at, start + at
     for line in text[at:].splitlines(keepends=True):
         end += len(line)
         entry = _readable(chain, line)
         if entry is not None and (last is None or _follows(last, entry)):
-            last = entry if last is None or entry.seq > last.seq else last  # a repeat is no news
-            size = end
+            last, whole = head_of(entry), end
             continue
         # a hole is zeros, which no entry holds: the next one may stand right behind it
         entry = _readable(chain, line.rpartition(b"\0")[2])
-        if entry is not None:
-            beyond = CopyHead(seq=entry.seq, hash=entry.hash)
-    if beyond is not None and last is not None and beyond.seq <= last.seq:
-        beyond = None  # it was written once more behind what is torn
-    head = CopyHead(seq=last.seq, hash=last.hash) if last and last.seq else None
-    return Tail(head=head, size=size, beyond=beyond, checked=start + at)
+        if entry is not None and entry.seq > beyond.seq:
+            beyond = head_of(entry)
+    last = last or BEFORE_THE_FIRST
+    return Tail(
+        head=last if last.seq else None,
+        beyond=beyond if beyond.seq > last.seq else None,  # else it was written once more behind what is torn
+        checked=start + at,
+        whole=whole,
+    )
 
 
 def _readable(chain: str, line: bytes) -> Entry | None:
@@ -392,10 +394,8 @@ def _readable(chain: str, line: bytes) -> Entry | None:
         return None
 
 
-def _follows(before: Entry, entry: Entry) -> bool:
-    """Whether it is the next entry, or one that stands there already."""
-    if entry.seq <= before.seq:
-        return True
+def _follows(before: CopyHead, entry: Entry) -> bool:
+    """Whether it is the next entry."""
     number, body = before.seq + 1, entry.body.encode()
     linked = link(before.hash, entry.chain, number, entry.at, entry.verb, body)
     return (entry.seq, entry.hash) == (number, linked)
@@ -417,7 +417,7 @@ def _in_one_piece(file: FileIO, text: bytes) -> int | None:
     while text:
         size = file.write(text)
         if not size:
-            raise OSError(errno.EIO, f"{file.name}: nothing was written")
+            raise OSError(f"{file.name}: nothing was written")
         before, end = end, file.tell()
         if before is not None and end - size != before:
             return None
