@@ -12,7 +12,7 @@ from treasuryd.core.model import Evidence, UnixSeconds
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import MEMORY, Connection, open_writer, transaction
 from treasuryd.sqlite.inline import InlineDriver
-from treasuryd.store import replay
+from treasuryd.store import journal, replay
 from treasuryd.store.journal import PEOPLE, ROWS, STORE, Entry, _write, recorded
 from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.queries import load_all, writes
@@ -257,6 +257,24 @@ async def test_a_journal_of_any_length_is_read_to_its_end(monkeypatch: pytest.Mo
     for rows in (1, 2, 3, 4, 5):
         monkeypatch.setattr(replay, "COPY_ROWS", rows)
         assert [entry.number for entry in await driver.read(_entries)] == [1, 2, 3, 4]
+    await driver.close()
+
+
+async def test_what_changes_more_rows_than_it_has_parameters_stands_in_one_entry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cut in two, nobody could say how many rows each half has to change; as many parameters as a page has are not cut."""
+    monkeypatch.setattr(journal, "ROWS", 2)
+    driver = await opened(InlineDriver)
+
+    def makes(connection: Connection) -> None:
+        create = load_all()["ownership.create_accounts"]
+        connection.executemany(create, [('["a"]',), ('["b","c"]',)])
+
+    await driver.write(recorded, SECOND, makes)
+    (_, told) = await driver.read(_entries)
+    assert told.content["rows"] == [["ownership.create_accounts", [['["a"]'], ['["b","c"]']], 3]]
+    await driver.read(replays)
     await driver.close()
 
 

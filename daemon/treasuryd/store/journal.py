@@ -7,7 +7,7 @@ something, with its parameters, from which `replay.py` rebuilds the store. `jour
 more outside the store.
 """
 
-from binascii import b2a_base64
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,7 +134,7 @@ def _write(connection: Connection, entries_: Sequence[tuple[str, str, dict[str, 
         head = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
         seq, before = (1, GENESIS) if head is None else (head[0] + 1, head[1])
         body["tx"] = (first, place, len(entries_))
-        text = orjson.dumps(body, default=_bytes, option=orjson.OPT_NON_STR_KEYS)
+        text = orjson.dumps(body, default=_bytes)
         digest = link(before, chain, seq, at, verb, text)
         connection.execute(
             SHARED["journal_append"], (first + place, chain, seq, at, verb, text.decode(), digest)
@@ -144,8 +144,8 @@ def _write(connection: Connection, entries_: Sequence[tuple[str, str, dict[str, 
 def _bytes(value: Any) -> Any:
     """Bytes among the rows: the signed transactions. With them a signer that lost its memory is taught again (R11)."""
     if isinstance(value, bytes):
-        return {"bytes": b2a_base64(value, newline=False).decode()}
-    raise TypeError(type(value))
+        return {"bytes": b64encode(value).decode()}
+    raise TypeError  # it is told with the type's name
 
 
 def link(before: str, chain: str, seq: int, at: float, verb: str, body: bytes) -> str:

@@ -206,7 +206,7 @@ def _tables(connection: Connection) -> list[str]:
 
 def _compared(first: Connection, second: Connection, table: str) -> Iterator[Difference]:
     info = first.execute(f"PRAGMA table_info({table})").fetchall()
-    keys = [row[1] for row in sorted(info, key=lambda row: row[5]) if row[5]]
+    keys = [row[1] for row in info if row[5]]
     others = [row[1] for row in info if not row[5] and (table, row[1]) not in NOT_COMPARED]
     sql = f"SELECT {', '.join(keys + others)} FROM {table} ORDER BY {', '.join(keys)}"
     one, other = _paged(first, sql), _paged(second, sql)
