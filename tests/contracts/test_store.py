@@ -204,6 +204,7 @@ async def test_a_stale_leader_that_wakes_up_writes_nothing(payer: Bench) -> None
         if isinstance(row, NotWritten)
     ]
     assert reasons == ["fenced"] * 4
+    assert recorded.unwritten[0].detail == PAYER
     assert await payer.sql("SELECT state, tx_hash FROM intent JOIN variant ON intent_id = id") == [
         ("staged", None)
     ]

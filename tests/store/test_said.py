@@ -327,7 +327,8 @@ async def test_what_cannot_wait_is_not_held(
     await payer.sql("UPDATE disbursement SET status = ?", status)
     lost = HoldSet(account=PAYER, disbursement_id=item, hold=Hold.APPROVAL_LOST, detail="the recount")
     told = await payer.record([lost])
-    assert [(row.row, row.reason) for row in told.unwritten] == [(0, "changed")]
+    named = f"HoldSet disbursement {item}"
+    assert told.unwritten == (NotWritten(row=0, reason="changed", detail=named),)
     assert (await payer.item(item)).hold is None
 
 
@@ -717,7 +718,8 @@ async def test_one_row_that_is_not_written_keeps_no_other_from_it(payer: Bench) 
         (Burned(account=PAYER, intent_id=gone), Burned(account=PAYER, intent_id=one.id)),
     ):
         told = await payer.record([missing, there])
-        assert [(row.row, row.reason) for row in told.unwritten] == [(0, "changed")]
+        named = f"{type(missing).__name__} intent 99"
+        assert told.unwritten == (NotWritten(row=0, reason="changed", detail=named),)
         assert told.events
     states = await payer.sql("SELECT state FROM intent ORDER BY id")
     assert states == [("void",), ("included",), ("ambiguous",)]

@@ -69,7 +69,11 @@ async def test_the_wait_for_an_epoch_is_no_delay_of_ours(bench: Bench) -> None:
         bench.settled, bench.unix = Epoch(settled), UnixSeconds(at)
         await bench.store.view(bench.held, at=bench.at(), limit=10)
     bench.unix = UnixSeconds(100_000.0)
-    assert (await staged(bench, item)).payable_at == UnixSeconds(99_960.0)
+    intent = await staged(bench, item)
+    assert intent.payable_at == UnixSeconds(99_960.0)
+    (intent,) = await bench.seal([intent])
+    await bench.send([intent])
+    assert only(await bench.include([intent]), EventKind.INCLUDED).seconds == (40.0,)
 
 
 async def test_the_wait_for_a_dependency_is_no_delay_of_ours(bench: Bench) -> None:
