@@ -20,6 +20,7 @@ from treasuryd.cli import (
     quarantine,
     reading,
     screen,
+    stopped,
     submitting,
     voting,
 )
@@ -86,6 +87,7 @@ for command in (
     *quarantine.COMMANDS,
 ):
     cli.add_command(command)
+quarantine.quarantine.add_command(stopped.declare_stopped)
 
 
 def main(args: Sequence[str] | None = None) -> int:

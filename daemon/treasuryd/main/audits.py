@@ -103,12 +103,12 @@ async def _online(settings: Settings, limit: int, tell: Tell) -> Report:
     entropy = SystemEntropy()
     async with HttpTransport(entropy) as transport:
         config = chain_config(settings, endpoints_of(settings, None), {})
-        chain = TheBlock(config, transport=transport, clock=SystemClock(), entropy=entropy, observer=_Deaf())
+        chain = TheBlock(config, transport=transport, clock=SystemClock(), entropy=entropy, observer=Deaf())
         await chain.start()
         return await audited(settings, chain, limit=limit, tell=tell)
 
 
-class _Deaf:
+class Deaf:
     """Nobody watches the breakers of one command."""
 
     def saw(self, *events: Event) -> None:

@@ -89,7 +89,9 @@ async def assembled(
         stack.callback(alone.close)
         signer_keys, electorate = _keys(settings)
         rules = with_houses(settings.rules(), electorate)
-        store, desk = await _store(stack, settings, rules, clock=clock, entropy=entropy, observer=observer)
+        store, desk = await open_store(
+            stack, settings, rules, clock=clock, entropy=entropy, observer=observer
+        )
         signer = await _signer(stack, settings, signer_keys)
         chain = TheBlock(
             chain_config(settings, endpoints, signer.public_keys),
@@ -189,7 +191,7 @@ def busy_seconds(settings: Settings) -> float:
 # --- the parts ---------------------------------------------------------------------------------------------
 
 
-async def _store(
+async def open_store(
     stack: AsyncExitStack,
     settings: Settings,
     rules: Rules,
@@ -198,6 +200,7 @@ async def _store(
     entropy: SystemEntropy,
     observer: Observer,
 ) -> tuple[SqliteStore, SqliteDesk]:
+    """Open the store with the journal's copy, repaired and looked at as each start does it (§8); closed by `stack`."""
     copy = JournalCopy(_private_folder(settings.journal_path), now=clock.boot_seconds)
     stack.callback(copy.close)
     database = Database(
