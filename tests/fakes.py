@@ -502,10 +502,18 @@ class FakeDesk:
         return replace(found, mark=Nonce(max(signer, found.mark)), signer_lost=signer_lost)
 
     async def leave_quarantine(
-        self, account: AccountId, *, by: Approval, signer: Nonce, signer_lost: bool, lineage: str
+        self,
+        account: AccountId,
+        *,
+        by: Approval,
+        signer: Nonce,
+        signer_lost: bool,
+        lineage: str,
+        give_up: bool = False,
     ) -> Event:
         del lineage
-        points = open_points(await self.in_quarantine(account, signer=signer, signer_lost=signer_lost))
+        now = await self.in_quarantine(account, signer=signer, signer_lost=signer_lost)
+        points = open_points(now, give_up=give_up)
         if points:
             raise Rejected("; ".join(points), kind=Refusal.CONFLICT)
         self.by.append(by)

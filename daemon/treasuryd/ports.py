@@ -291,9 +291,20 @@ class Desk(Protocol):
         ...
 
     async def leave_quarantine(
-        self, account: AccountId, *, by: Approval, signer: Nonce, signer_lost: bool, lineage: str
+        self,
+        account: AccountId,
+        *,
+        by: Approval,
+        signer: Nonce,
+        signer_lost: bool,
+        lineage: str,
+        give_up: bool = False,
     ) -> Event:
-        """The account acts again; Rejected (CONFLICT) with the open points until there are none."""
+        """
+        The account acts again; Rejected (CONFLICT) with the open points until there are none.
+
+        Args: give_up: another store that the signer served is lost for good; what it may have paid is held.
+        """
         ...
 
     async def declare_restored(self, *, by: Approval) -> Many[Event]:

@@ -1,13 +1,14 @@
 """`treasuryd quarantine` and `treasuryd signer import` over a real server."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.cli.conftest import Town
 from tests.fakes import TREASURY
 
-from treasuryd.core.model import AccountState, BaseUnits, DisbursementId, FeeQuote, Height, Nonce
-from treasuryd.core.restore import Standing
+from treasuryd.core.model import AccountState, BaseUnits, DisbursementId, FeeQuote, Height, IntentId, Nonce
+from treasuryd.core.restore import Dispute, Standing
 
 OPEN = Standing(
     account=TREASURY,
@@ -116,6 +117,26 @@ def test_a_signer_imports(restored: Town) -> None:
     assert told.code == 0, told.err
     assert "the signer knows 0 signed transactions of treasury again" in told.out
     assert not restored.world.signer.forgot
+
+
+def test_another_store_is_given_up_by_a_flag(restored: Town) -> None:
+    """Two stores went on under one signer: `show` names the command, and the signer is told before the store."""
+    two = Dispute(intent_id=IntentId(3), nonce=Nonce(8), item=None, detail="nonce 8 is two things")
+    desk, signer = restored.world.desk, restored.world.signer
+    desk.standing[TREASURY] = replace(
+        OPEN, open=(), ambiguous=(), contradictions=(two,), consumed=Nonce(9), burned=Nonce(8)
+    )
+    give_up = ("quarantine", "resolve", "treasury", "--give-up", "--reason", "lost")
+    named = "treasuryd quarantine resolve treasury --give-up"
+    assert named in restored.call("quarantine", "show").out
+    assert named in restored.call("quarantine", "resolve", "treasury", "--reason", "lost").err
+    open_ = desk.standing[TREASURY]
+    desk.standing[TREASURY] = replace(open_, burned=Nonce(7))
+    assert "nonce 8 is not final on the chain yet" in restored.call(*give_up).err
+    assert signer.confirmed == []
+    desk.standing[TREASURY] = open_
+    assert restored.call(*give_up).code == 0
+    assert signer.confirmed == [two.intent_id]
 
 
 def test_bindings_are_given_up_in_quarantine_alone(town: Town) -> None:

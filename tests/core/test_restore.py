@@ -11,11 +11,13 @@ from treasuryd.core.model import (
     AccountState,
     DisbursementId,
     Height,
+    IntentId,
     Marks,
     Nonce,
     Term,
 )
 from treasuryd.core.restore import (
+    Dispute,
     Past,
     Sign,
     Standing,
@@ -39,6 +41,7 @@ PAST = Past(
     last_disbursement=DisbursementId(12),
 )
 EVEN = Marks(nonce=Nonce(7), disbursement_id=DisbursementId(12), term=Term(3))
+TWO = Dispute(intent_id=IntentId(3), nonce=Nonce(8), item=None, detail="nonce 8 is two things")
 DONE = Standing(
     account=PAYER,
     taken_up=True,
@@ -132,7 +135,17 @@ def test_items_are_held_unless_nothing_of_the_past_is_missing() -> None:
         pytest.param({"read": Height(67)}, "last read at height 67", id="the backup's reading"),
         pytest.param({"consumed": Nonce(10)}, "nonce 10 used, which nobody here knows", id="a stranger's"),
         pytest.param({"consumed": Nonce(10), "burned": Nonce(10)}, "", id="a stranger's, final"),
-        pytest.param({"contradictions": ("nonce 3 is two things",)}, "two things", id="two histories"),
+        pytest.param(
+            {"contradictions": (TWO,)}, "two things: find the store that belongs", id="two histories"
+        ),
+        pytest.param(
+            {"contradictions": (TWO,)}, "resolve treasury --give-up", id="two histories, what to do"
+        ),
+        pytest.param(
+            {"contradictions": (replace(TWO, nonce=Nonce(9)),)},
+            "nonce 9 is not final",
+            id="two histories, open",
+        ),
     ],
 )
 def test_each_open_point_names_what_to_do(change: dict[str, Any], expected: str) -> None:
@@ -140,6 +153,23 @@ def test_each_open_point_names_what_to_do(change: dict[str, Any], expected: str)
     points = open_points(replace(DONE, **change))
     assert len(points) == (1 if expected else 0)
     assert expected in "".join(points)
+
+
+def test_another_store_is_given_up_once_what_it_signed_is_final() -> None:
+    """A person's word alone ends it, and never while its bytes may be out; what else is open stays open."""
+    assert len(open_points(replace(DONE, contradictions=(TWO,)))) == 1
+    assert open_points(replace(DONE, contradictions=(TWO,)), give_up=True) == []
+    early = replace(TWO, nonce=Nonce(9))
+    (point,) = open_points(replace(DONE, contradictions=(TWO, early)), give_up=True)
+    assert "nonce 9 is not final" in point
+    assert len(open_points(replace(DONE, contradictions=(TWO,), open=(Nonce(9),)), give_up=True)) == 1
+
+
+def test_nothing_is_filled_that_the_signer_may_know() -> None:
+    """§8.4: what it bound is adopted first."""
+    free = replace(DONE, unknown=(Nonce(9), Nonce(10)), mark=Nonce(10))
+    assert free.to_fill == (10,)
+    assert replace(free, taken_up=False).to_fill == ()
 
 
 def test_what_the_chain_shows_used_is_waited_for_and_not_filled() -> None:

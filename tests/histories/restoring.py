@@ -81,6 +81,10 @@ class Backup:
         history.clock.now += 60.0
         await history.start()
 
+    def put_ledger_back(self, history: History) -> None:
+        """Put the signer's ledger alone back; nothing may run."""
+        self._copy(history.folder, LEDGER, moved=False)
+
     def _copy(self, folder: Path, name: str, *, moved: bool) -> None:
         for old in folder.glob(f"{name}-*"):
             old.unlink()

@@ -14,7 +14,13 @@ from treasuryd.commands.office import Office
 from treasuryd.core.model import Decision, DisbursementId, Evidence, HouseName, Nonce
 from treasuryd.errors import Refusal, Rejected, Transient
 
-WANTED = {"account": str(PAYER), "destination": "tb1carol", "amount": 7_000, "memo": "wanted", "scheduled_epoch": 1}
+WANTED = {
+    "account": str(PAYER),
+    "destination": "tb1carol",
+    "amount": 7_000,
+    "memo": "wanted",
+    "scheduled_epoch": 1,
+}
 ONE = DisbursementId(1)
 VOTE = proposals.Signed(
     house=HouseName.OPERATORS, key="00" * 32, counter=0, decision=Decision.APPROVE, signature="00" * 64

@@ -1,6 +1,7 @@
 import sqlite3
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -228,7 +229,7 @@ async def test_a_filler_cancels_and_never_pays(signer: LocalSigner) -> None:
     await signer.confirm_fill(TREASURY, [Nonce(1)], by=PERSON)
     assert reasons(await ask(signer, FILLER)) == ["filler_pays"]
     assert reasons(await ask(signer, filler)) == ["signed"]
-    assert (await signer.marks())[TREASURY] == Marks(nonce=Nonce(1), term=Term(1))
+    assert (await signer.marks())[TREASURY] == Marks(nonce=Nonce(1), term=Term(1), intent_id=filler.intent_id)
 
 
 async def test_a_filler_takes_a_nonce_whose_payment_counts_no_more(signer: LocalSigner) -> None:
@@ -312,6 +313,27 @@ async def test_what_is_abandoned_is_never_bound_and_what_is_bound_is_not_abandon
     answers = await ask(signer, request(1), request(2))
     assert reasons(answers) == ["signed", "behind"]
     assert refused(answers[1]).final
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"account": SECOND}, id="account"),
+        pytest.param({"nonce": Nonce(7)}, id="nonce"),
+        pytest.param({"disbursement_id": DisbursementId(7)}, id="disbursement"),
+        pytest.param({"destination": "tb1else"}, id="destination"),
+        pytest.param({"amount": BaseUnits(7)}, id="amount"),
+    ],
+)
+async def test_what_has_the_id_of_something_else_was_never_bound(desk: Desk, other: dict[str, Any]) -> None:
+    """§8: two stores went on under one signer; under a taken id it never signs this one."""
+    signer = await desk.open()
+    await ask(signer, request(1))
+    mine, theirs = replace(_staged(1), **other), _staged(1)
+    assert await signer.abandon([mine, theirs]) == [True, False]
+    assert await signer.never_bound([mine.id]) == [False], "the id is bound"
+    await signer.recall({mine.account: Marks(nonce=Nonce(9))})
+    assert await signer.abandon([mine]) == [False]
 
 
 def _staged(number: int) -> Intent:
@@ -404,12 +426,16 @@ async def test_a_request_staged_under_a_newer_term_than_the_lease_is_refused(sig
 
 
 async def test_marks_tell_the_highest_of_everything(signer: LocalSigner) -> None:
-    """Accounts that never signed have zeros."""
+    """Accounts that never signed have zeros; intents are counted for all accounts in one row, refused ones too."""
     await ask(signer, request(3, disbursement_id=DisbursementId(9)), request(4), term=2)
     assert await signer.marks() == {
-        TREASURY: Marks(nonce=Nonce(4), disbursement_id=DisbursementId(9), term=Term(2)),
-        SECOND: Marks(),
+        TREASURY: Marks(
+            nonce=Nonce(4), disbursement_id=DisbursementId(9), term=Term(2), intent_id=IntentId(4)
+        ),
+        SECOND: Marks(intent_id=IntentId(4)),
     }
+    await ask(signer, request(6, amount=TOO_MUCH), term=2)
+    assert {found.intent_id for found in (await signer.marks()).values()} == {6}
 
 
 async def test_bindings_come_in_nonce_order_and_whole(signer: LocalSigner) -> None:

@@ -40,6 +40,7 @@ ONCE_FAILED: Final = (
     88677,
     109892,
     122799,
+    700352,
 )
 INJECTED: Final = {
     Row.BEFORE_STAGING: ("left before staging",),

@@ -388,3 +388,14 @@ async def test_it_names_the_void_intents_whose_items_may_be_bound_anew(payer: Be
     assert list(await desk.released_void(PAYER)) == []
     await desk.release([ids[1]], by=Approval(who="ada", reason="looked", at=payer.unix))
     assert list(await desk.released_void(PAYER)) == [intents[1].id]
+
+
+async def test_new_intents_start_above_every_one_that_the_signer_knows(payer: Bench) -> None:
+    """§8.1: of any account, and of what was not taken in, too: under a taken id nothing would ever be signed again."""
+    [item] = await payer.insert()
+    await payer.store.quarantine([Reason(sign=Sign.MOVED, detail="moved")])
+    await payer.store.taken_up(PAYER, Marks(intent_id=IntentId(41)), payer.held)
+    await payer.sql("UPDATE account SET state = 'active'")
+    await payer.sql("DELETE FROM breaker_override")
+    [staged] = await payer.stage([item])
+    assert staged.id == 42

@@ -275,6 +275,8 @@ async def test_fillers_for_what_nobody_knows_are_ordered_by_a_person(payer: Benc
     await payer.stage(await payer.insert(1))
     await payer.sql("UPDATE account SET high_water = 3 WHERE id = ?", PAYER)
     await desk.declare_restored(by=PERSON)
+    assert (await desk.fill_unknown(PAYER, fee=BaseUnits(9), by=PERSON)).count == 0, "not taken up yet"
+    await payer.sql("UPDATE account SET cause = 'taken_up'")
     event = await desk.fill_unknown(PAYER, fee=BaseUnits(9), by=PERSON)
     assert event == Event(
         kind=EventKind.FILL_ORDERED,

@@ -64,11 +64,16 @@ def _show_account(row: Any) -> None:
 
 @quarantine.command()
 @account_name
+@click.option(
+    "--give-up",
+    is_flag=True,
+    help="Another store that this signer served is lost for good; what it may have paid is held.",
+)
 @reason
-def resolve(*, account: str, reason: str, by: str | None) -> None:
+def resolve(*, account: str, give_up: bool, reason: str, by: str | None) -> None:
     """End an account's quarantine; refused, with what is open, until everything is decided."""
     path = path_of("treasury", "quarantine", account, "resolve")
-    found = daemon().send("POST", path, order(reason, by))
+    found = daemon().send("POST", path, order(reason, by, give_up=give_up))
     screen.say(f"{account} is {found['state']}; its next nonce is {found['next_nonce']}.")
 
 

@@ -37,20 +37,29 @@ async def show(office: Office) -> tuple[Mapping[str, Any], tuple[Shown, ...]]:
     return await office.world.desk.quarantine_report(), tuple(rows)
 
 
-async def resolve(office: Office, account: AccountId, by: Person) -> Event:
+async def resolve(office: Office, account: AccountId, by: Person, *, give_up: bool = False) -> Event:
     """
     End an account's quarantine; it acts again, above every nonce that store, signer and chain know.
 
+    Args: give_up: the signer served another store, which is lost for good. What that one signed is decided on the chain
+        by then; the signer is told first that it binds no disbursement here, and every item it may have paid is held.
     Raises: Rejected (CONFLICT) with everything that is still open.
     """
     office.compared()
     mark, lost = await _signer(office, account)
+    approval = office.approval(who=by.who, reason=by.reason)
+    if give_up:
+        now = await office.world.desk.in_quarantine(account, signer=mark, signer_lost=lost)
+        if now.contradictions and not restore.open_points(now, give_up=True):
+            others = [one.intent_id for one in now.contradictions]
+            await office.world.signer.confirm_void(others, by=approval)
     event = await office.world.desk.leave_quarantine(
         account,
-        by=office.approval(who=by.who, reason=by.reason),
+        by=approval,
         signer=mark,
         signer_lost=lost,
         lineage=office.world.entropy.new_id(),
+        give_up=give_up,
     )
     office.told(event)
     return event
@@ -66,6 +75,13 @@ async def fill(office: Office, account: AccountId, by: Person) -> Event:
     """Have the nonces filled whose bytes are lost: the signer is told first, then the store; repeating is harmless."""
     office.compared()
     standing = await _standing(office, account)
+    if not standing.taken_up:
+        raise Rejected(
+            f"the account {account} has not been taken up yet: the signer may know what is to be filled",
+            hint="The executor does so within seconds, once it holds the lease; `treasuryd quarantine show`.",
+            field="account",
+            kind=Refusal.CONFLICT,
+        )
     if not standing.to_fill:
         raise Rejected(
             f"the account {account}: every nonce up to {standing.mark} is known, or used on the chain: nothing is to be "

@@ -145,6 +145,16 @@ def resends(account: Account) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """One thing that the signer bound and this store contradicts: two stores went on under one signer."""
+
+    intent_id: IntentId  # as the signer counts
+    nonce: Nonce  # that it bound
+    item: DisbursementId | None  # of this store, which stands in its way
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What has to be decided before an account leaves quarantine, as the store shows it."""
 
@@ -157,7 +167,7 @@ class Standing:
     included: Height | None  # the highest block, not final yet, that holds one or what took a filler's nonce
     ambiguous: tuple[DisbursementId, ...]
     unknown: tuple[Nonce, ...]  # burned < nonce <= mark, and nothing that the store holds is bound to it
-    contradictions: tuple[str, ...]
+    contradictions: tuple[Dispute, ...]
     read: Height | None  # of the baseline; None: the chain was not read yet
     consumed: Nonce  # by the baseline
     burned: Nonce  # at finality depth
@@ -167,8 +177,12 @@ class Standing:
 
     @property
     def to_fill(self) -> tuple[Nonce, ...]:
-        """Those unknown ones that are still free on the chain: only a filler makes sure that nothing lost uses them."""
-        return tuple(nonce for nonce in self.unknown if nonce > self.consumed)
+        """
+        Those unknown ones that are still free on the chain: only a filler makes sure that nothing lost uses them.
+
+        None before it was taken up: the signer may know them.
+        """
+        return tuple(nonce for nonce in self.unknown if nonce > self.consumed and self.taken_up)
 
     @property
     def used(self) -> Nonce:
@@ -178,9 +192,14 @@ class Standing:
         return max((nonce for nonce in self.unknown if nonce <= self.consumed), default=Nonce(0))
 
 
-def open_points(now: Standing) -> list[str]:
-    """Say, one sentence each, what keeps an account in quarantine; empty: a person may end it."""
-    points = list(now.contradictions)
+def open_points(now: Standing, *, give_up: bool = False) -> list[str]:
+    """
+    Say, one sentence each, what keeps an account in quarantine; empty: a person may end it.
+
+    Args: give_up is a person's word that the other store which the signer served is lost for good. What it had signed
+        still has to be decided on the chain: until its nonce is final, its bytes may be out.
+    """
+    points = [_disputed(now, one) for one in now.contradictions if one.nonce > now.burned or not give_up]
     if not now.taken_up:
         points.append(
             "it has not been taken up yet: the executor does so within seconds, once it holds the lease"
@@ -216,6 +235,15 @@ def open_points(now: Standing) -> list[str]:
             f"the chain shows nonce {now.used} used, which nobody here knows: wait until it is final"
         )
     return points
+
+
+def _disputed(now: Standing, one: Dispute) -> str:
+    if one.nonce > now.burned:
+        return f"{one.detail}: its nonce {one.nonce} is not final on the chain yet"
+    return (
+        f"{one.detail}: find the store that belongs to this signer; where it is lost for good, "
+        f"`treasuryd quarantine resolve {now.account} --give-up --reason …`"
+    )
 
 
 def next_nonce(now: Standing) -> Nonce:

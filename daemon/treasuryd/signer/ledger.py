@@ -9,7 +9,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
@@ -289,9 +289,14 @@ def _why(text: str) -> Objection | Waiting:
 # --- asking ----------------------------------------------------------------------------------------------------
 
 
-def marks(connection: Connection) -> dict[AccountId, Marks]:
-    """Tell the highest that was ever bound, for every account that ever signed."""
-    return {account: memory.marks for account, memory in _accounts(connection).items()}
+def marks(connection: Connection, accounts: Iterable[AccountId] = ()) -> dict[AccountId, Marks]:
+    """Tell the highest that was ever bound, for these accounts and for every other that ever signed."""
+    last = IntentId(connection.execute(SQL["last_intent"]).fetchone()[0])
+    known = {account: memory.marks for account, memory in _accounts(connection).items()}
+    return {
+        account: replace(found, intent_id=last)
+        for account, found in (dict.fromkeys(accounts, Marks()) | known).items()
+    }
 
 
 def bindings(connection: Connection, account: AccountId, first: Nonce, limit: int) -> list[Binding]:
@@ -318,7 +323,8 @@ def abandon(connection: Connection, intents: Sequence[Intent]) -> list[bool]:
     """
     Refuse for good what is not bound, since its nonce was used by somebody else (R5 c); answers like `never_bound`.
 
-    An account that has lost its memory cannot know what it bound: nothing of it is refused.
+    An account that has lost its memory cannot know what it bound: nothing of it is refused. What has the id of something
+    else that is bound (two stores went on under one signer) was never bound, and never will be: the id is taken.
     """
     known = _accounts(connection)
     rows = [
@@ -334,9 +340,20 @@ def abandon(connection: Connection, intents: Sequence[Intent]) -> list[bool]:
         if not known.get(intent.account, AccountMemory()).lost
     ]
     ids = [intent.id for intent in intents]
-    bound = {row[0] for row in connection.execute(SQL["contents"], (_list(ids),)).fetchall()}
+    bound = {row[0]: _content(row) for row in connection.execute(SQL["contents"], (_list(ids),)).fetchall()}
     connection.executemany(SQL["add_refusal"], [row for row in rows if row[0] not in bound])
-    return never_bound(connection, ids)
+    asked = {row[0] for row in rows}
+    return [
+        never or (intent.id in bound and intent.id in asked and not _same(bound[intent.id], intent))
+        for intent, never in zip(intents, never_bound(connection, ids), strict=True)
+    ]
+
+
+def _same(bound: Content, intent: Intent) -> bool:
+    """Whether it is this very payment that was bound."""
+    return (bound.account, bound.nonce, bound.disbursement_id, bound.destination, bound.amount) == (
+        intent.account, intent.nonce, intent.disbursement_id, intent.destination, intent.amount,
+    )  # fmt: skip
 
 
 # --- a person's word -------------------------------------------------------------------------------------------

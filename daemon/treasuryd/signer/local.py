@@ -89,8 +89,7 @@ class LocalSigner:
 
     async def marks(self) -> Mapping[AccountId, Marks]:
         """Tell the highest that was ever bound; accounts that never signed have zeros."""
-        known = await self._driver.read(ledger.marks)
-        return {account: Marks() for account in self._keys} | known
+        return await self._driver.read(ledger.marks, tuple(self._keys))
 
     async def recall(self, sealed: Mapping[AccountId, Marks]) -> Many[AccountId]:
         """Hold our marks against what the store has sealed; the accounts in the answer sign nothing until `adopt`."""

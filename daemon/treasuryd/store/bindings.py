@@ -4,7 +4,7 @@ The signer's bindings in a store that does not hold them: what was signed may be
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, Final
 
 from treasuryd.core import restore
@@ -46,7 +46,12 @@ class Adopted:
     """What one page of bindings came to; kept in the report of the quarantine."""
 
     adopted: list[dict[str, Any]] = field(default_factory=list)
-    contradictions: list[str] = field(default_factory=list)
+    # in words -> intent and nonce as the signer has them, and the item that is in the way here
+    contradictions: dict[str, tuple[IntentId, Nonce, DisbursementId | None]] = field(default_factory=dict)
+
+    def contradicted(self, by: SignRequest, detail: str, *, item: DisbursementId | None = None) -> None:
+        """Note what does not agree with this store; a person decides about it once its nonce is final."""
+        self.contradictions[detail] = (by.intent_id, by.nonce, by.disbursement_id if item is None else item)
 
 
 # --- what the store does not hold ----------------------------------------------------------------------------
@@ -108,7 +113,10 @@ def _report(connection: Connection, account: AccountId, found: Adopted) -> None:
     accounts = said.setdefault("accounts", {})
     row = accounts.setdefault(account, {"adopted": [], "contradictions": []})
     row["adopted"] = [*row["adopted"], *found.adopted][:LISTED]
-    row["contradictions"] = list(dict.fromkeys([*row["contradictions"], *found.contradictions]))[:LISTED]
+    disputed = {**row.get("disputed", {}), **found.contradictions}
+    if disputed:
+        row["disputed"] = dict(islice(disputed.items(), LISTED))
+        row["contradictions"] = list(row["disputed"])
     put_report(connection, said)
 
 
@@ -118,9 +126,9 @@ def _adopt_one(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bo
     if stored is None:
         _take_in(work, rows, found, void_=void_)
     elif tuple(stored[:5]) != _content(request):
-        found.contradictions.append(
-            f"intent {request.intent_id} pays something else here than the signer bound to it"
-        )
+        if not void_:
+            detail = f"intent {request.intent_id} pays something else here than the signer bound to it"
+            found.contradicted(request, detail)
     elif stored[5] in OPEN and not _complete(work, rows, State(stored[5]), found):
         return
     elif void_ and stored[5] in JUDGEABLE:
@@ -132,10 +140,9 @@ def _adopt_one(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bo
             hold=Hold.NEEDS_RELEASE,
             detail="a person had judged it before the restore",
         )
-    elif stored[6] == Proof.NEVER_BOUND:
-        found.contradictions.append(
-            f"intent {request.intent_id} counts as never signed here, and the signer signed it"
-        )
+    elif stored[6] == Proof.NEVER_BOUND and not void_:
+        detail = f"intent {request.intent_id} counts as never signed here, and the signer signed it"
+        found.contradicted(request, detail)
 
 
 def _content(request: SignRequest) -> tuple[Any, ...]:
@@ -154,7 +161,7 @@ def _complete(work: Work, rows: Sequence[Binding], was: State, found: Adopted) -
     known = dict(work.connection.execute(SQL["variants_of"], (request.intent_id,)).fetchall())
     fresh = [one for one in rows if known.get(one.request.variant) != one.tx_hash]
     if any(known.get(one.request.variant) for one in fresh):
-        found.contradictions.append(f"intent {request.intent_id}: other bytes here than the signer gave")
+        found.contradicted(request, f"intent {request.intent_id}: other bytes here than the signer gave")
         return False
     work.many(SQL["import_variant"], [_variant(one, work.now) for one in fresh])
     work.connection.execute(SQL["drop_unsigned"], (request.intent_id,))
@@ -172,17 +179,17 @@ def _take_in(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bool
     request, connection = rows[0].request, work.connection
     taken = connection.execute(SQL["live_by_nonce"], (request.account, request.nonce)).fetchone()
     if taken is not None and not void_:
-        found.contradictions.append(
+        detail = (
             f"nonce {request.nonce} is intent {taken[0]} here, and intent {request.intent_id} to the signer"
         )
+        found.contradicted(request, detail)
         return
     imported = False
     if request.disbursement_id is not None:
-        objection = _item(work, request)
-        if objection is None:
-            imported = True
-        elif objection:
-            found.contradictions.append(objection)
+        imported, objection, item = _item(work, request)
+        if objection:
+            if not void_:
+                found.contradicted(request, objection, item=item)
             return
     work.many(SQL["import_intent"], [_intent(rows, work.now, void_=void_)])
     work.many(SQL["import_variant"], [_variant(one, work.now) for one in rows])
@@ -193,8 +200,8 @@ def _take_in(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bool
     _tell(work, request, found, imported=imported)
 
 
-def _item(work: Work, request: SignRequest) -> str | None:
-    """Find or import the disbursement: None where it was imported, words where the store contradicts, else empty."""
+def _item(work: Work, request: SignRequest) -> tuple[bool, str, DisbursementId]:
+    """Find or import the disbursement: whether it was imported; where the store contradicts, how, and by which item."""
     connection, item = work.connection, request.disbursement_id
     assert item is not None
     stored = connection.execute(SQL["bound_item"], (item,)).fetchone()
@@ -203,19 +210,21 @@ def _item(work: Work, request: SignRequest) -> str | None:
         key = request.idempotency_key
         owner = connection.execute(SQL["key_owner"], (key,)).fetchone()
         if owner is not None:
-            return f"the idempotency key {key!r} is disbursement {owner[0]} here, and {item} to the signer"
+            detail = f"the idempotency key {key!r} is disbursement {owner[0]} here, and {item} to the signer"
+            return False, detail, DisbursementId(owner[0])
         row = (item, *content[:4], key, request.payload_digest, work.now)
         work.many(SQL["import_item"], [row])
         connection.execute(SQL["raise_counter"], ("disbursement", item + 1))
-        return None
+        return True, "", item
     if tuple(stored[:5]) != content:
-        return f"disbursement {item} has other content here than the signer bound to it"
+        return False, f"disbursement {item} has other content here than the signer bound to it", item
     live = stored[5]
     if live is None:
-        return ""
-    return (
+        return False, "", item
+    detail = (
         f"disbursement {item} is being paid by intent {live} here, and by {request.intent_id} to the signer"
     )
+    return False, detail, item
 
 
 def _bind(work: Work, rows: Sequence[Binding], item: DisbursementId) -> None:
@@ -288,6 +297,7 @@ def taken_up(
     said = report(connection)
     signs = [restore.Sign(one["sign"]) for one in said.get("found", ())]
     connection.execute(SQL["raise_counter"], ("disbursement", marks.disbursement_id + 1))
+    connection.execute(SQL["raise_counter"], ("intent", marks.intent_id + 1))
     row = said.setdefault("accounts", {}).setdefault(account, {"adopted": [], "contradictions": []})
     row |= {"signer_nonce": marks.nonce, "signer_term": marks.term, "held": 0}
     if restore.hold_all(signs):

@@ -192,7 +192,14 @@ class SqliteDesk:
         )
 
     async def leave_quarantine(
-        self, account: AccountId, *, by: Approval, signer: Nonce, signer_lost: bool, lineage: str
+        self,
+        account: AccountId,
+        *,
+        by: Approval,
+        signer: Nonce,
+        signer_lost: bool,
+        lineage: str,
+        give_up: bool = False,
     ) -> Event:
         """The account acts again, once everything is decided."""
         return await self._driver.write(
@@ -205,6 +212,7 @@ class SqliteDesk:
             signer=signer,
             signer_lost=signer_lost,
             lineage=lineage,
+            give_up=give_up,
         )
 
     async def declare_restored(self, *, by: Approval) -> Sequence[Event]:

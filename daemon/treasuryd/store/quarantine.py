@@ -26,7 +26,7 @@ from treasuryd.core.model import (
     Term,
     UnixSeconds,
 )
-from treasuryd.core.restore import Past, Reason, Sign, Standing, Witness
+from treasuryd.core.restore import Dispute, Past, Reason, Sign, Standing, Witness
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import journal
@@ -219,7 +219,10 @@ def standing(
             row[0] for row in connection.execute(SQL["ambiguous_items"], (account, LISTED)).fetchall()
         ),
         unknown=_unknown(connection, account, mark, burned),
-        contradictions=tuple(said.get("contradictions", ())),
+        contradictions=tuple(
+            Dispute(intent_id=intent, nonce=nonce, item=item, detail=detail)
+            for detail, (intent, nonce, item) in said.get("disputed", {}).items()
+        ),
         read=None if read is None else Height(read),
         consumed=Nonce(consumed or 0),
         burned=burned,
@@ -286,15 +289,17 @@ def leave(
     signer: Nonce,
     signer_lost: bool,
     lineage: str,
+    give_up: bool = False,
 ) -> Event:
     """
     A person ends an account's quarantine: it goes on above every nonce that is known (§8.6), frozen where it was frozen.
 
     With the last account the store gets another lineage: a copy of it from before is another store to the signer.
+    Args: give_up: another store that the signer served is lost for good; every item that it may have paid is held.
     Raises: Rejected (CONFLICT) with all open points until everything is decided.
     """
     now = standing(connection, rules, account, signer=signer, signer_lost=signer_lost)
-    points = restore.open_points(now)
+    points = restore.open_points(now, give_up=give_up)
     if points:
         raise Rejected(
             f"the account {account} stays in quarantine: {'; '.join(points)}",
@@ -311,6 +316,11 @@ def leave(
         # somebody paid from this account what nobody here remembers: perhaps we did
         detail = "the chain shows payments of this account that nobody here remembers"
         connection.execute(SQL["hold_restored"], (account, detail))
+    if now.contradictions:
+        detail = "the signer served another store too, which is lost: it may have paid this"
+        connection.execute(SQL["hold_restored"], (account, detail))
+        items = [(one.item, detail) for one in now.contradictions if one.item is not None]
+        connection.executemany(SQL["hold_disputed"], items)
     frozen = said.get("accounts", {}).get(account, {}).get("frozen")
     state, cause, why = (AccountState.FROZEN, *frozen) if frozen else (AccountState.ACTIVE, "", "")
     assert connection.execute(SQL["leave"], (account, following, state, cause, why)).rowcount == 1
@@ -322,7 +332,8 @@ def leave(
         former = [*orjson.loads(meta(connection, FORMER) or "[]"), meta(connection, LINEAGE)]
         connection.execute(SQL["put_meta"], (FORMER, json_text(former)))
         connection.execute(SQL["put_meta"], (LINEAGE, lineage))
-    tell(connection, "leave_quarantine", by, {"account": account, "next_nonce": following})
+    given_up = {"given_up": [one.detail for one in now.contradictions]} if now.contradictions else {}
+    tell(connection, "leave_quarantine", by, {"account": account, "next_nonce": following, **given_up})
     return Event(
         kind=EventKind.ACCOUNT_THAWED,
         severity=Severity.WARNING,

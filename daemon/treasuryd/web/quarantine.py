@@ -1,5 +1,6 @@
 """Routes about a store that may be older than the world, and a signer that lost its memory (protocol.md §8, R11)."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -40,7 +41,8 @@ def _row(row: quarantine.Shown) -> dict[str, Any]:
 async def resolve(request: web.Request) -> web.Response:
     """End an account's quarantine."""
     office, _ = of_app(request)
-    await quarantine.resolve(office, path_account(request), person(order_of(request)))
+    order = order_of(request, "give_up")
+    await quarantine.resolve(office, path_account(request), person(order), give_up=_give_up(order))
     return await account(request)
 
 
@@ -62,12 +64,17 @@ async def import_bindings(request: web.Request) -> web.Response:
     """Have the signer take in everything that the store ever sealed for an account."""
     office, _ = of_app(request)
     order = order_of(request, "give_up")
-    give_up = order.get("give_up", False)
-    if not isinstance(give_up, bool):
-        raise Rejected(f"give_up must be true or false, this is {shown(give_up)}", field="give_up")
     found = path_account(request)
-    count = await quarantine.import_bindings(office, found, person(order), give_up=give_up)
+    count = await quarantine.import_bindings(office, found, person(order), give_up=_give_up(order))
     return answer({"account": found, "imported": count})
+
+
+def _give_up(order: Mapping[str, object]) -> bool:
+    """Whether a person says that what is missing is lost for good."""
+    found = order.get("give_up", False)
+    if not isinstance(found, bool):
+        raise Rejected(f"give_up must be true or false, this is {shown(found)}", field="give_up")
+    return found
 
 
 ROUTES: Final = (

@@ -128,6 +128,7 @@ class Marks:
     nonce: Nonce = Nonce(0)
     disbursement_id: DisbursementId = DisbursementId(0)
     term: Term = Term(0)
+    intent_id: IntentId = IntentId(0)  # that it bound or refused, for whichever account: all share one count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,10 @@
 -- All marks; accounts are few.
 SELECT name, nonce, disbursement_id, term, sealed_nonce, sealed_disbursement_id FROM account;
 
+-- name: last_intent
+-- The highest intent that was ever bound or refused for good, of any account.
+SELECT max(coalesce((SELECT max(intent_id) FROM intent), 0), coalesce((SELECT max(intent_id) FROM refusal), 0));
+
 -- name: contents
 -- What is bound to these intents.
 SELECT intent_id, account, nonce, disbursement_id, destination, amount, memo, payload_digest, idempotency_key

@@ -45,6 +45,12 @@ UPDATE disbursement SET hold = 'restored', hold_detail = ?2
 WHERE account = ?1 AND live_intent IS NULL AND hold IS NOT 'restored'
     AND (status = 'draft' OR status = 'voting' OR status = 'queued' OR status = 'timelocked');
 
+-- name: hold_disputed
+-- The same of the item ?1, whose ever account pays it: the signer has something else under its id or key.
+UPDATE disbursement SET hold = 'restored', hold_detail = ?2
+WHERE id = ?1 AND live_intent IS NULL AND hold IS NOT 'restored'
+    AND (status = 'draft' OR status = 'voting' OR status = 'queued' OR status = 'timelocked');
+
 -- name: held_restored
 -- The items of the account ?1 that wait for that, oldest first, at most ?2.
 SELECT id FROM disbursement WHERE hold = 'restored' AND account = ?1 ORDER BY id LIMIT ?2;
