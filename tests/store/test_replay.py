@@ -13,7 +13,7 @@ from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import MEMORY, Connection, open_writer, transaction
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import journal, replay
-from treasuryd.store.journal import PEOPLE, ROWS, STORE, Entry, _write, recorded
+from treasuryd.store.journal import PEOPLE, ROWS, STORE, Entry, _write, append, recorded
 from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.queries import load_all, writes
 from treasuryd.store.recorder import NOT_REPLAYED
@@ -293,6 +293,23 @@ async def test_a_verb_that_says_nothing_of_what_it_changed_is_told_of_in_the_sto
     assert (birth.verb, birth.content["chain_id"]) == ("birth", CHAIN_ID)
     assert (told.chain, told.verb, told.at) == (STORE, "silent", SECOND)
     await driver.read(replays)
+    await driver.close()
+
+
+async def test_what_a_command_changed_stands_in_the_chain_that_is_synced() -> None:
+    """§3: people's, however late the verb says who ordered it; an account's entry is only what concerns the account."""
+    driver = await opened(InlineDriver)
+
+    def ordered(connection: Connection) -> None:
+        connection.execute(load_all()["ownership.create_accounts"], ('["treasury"]',))
+        append(connection, "account:treasury", "create", {}, SECOND)
+        append(connection, PEOPLE, "ordered", {}, SECOND)
+
+    await driver.write(recorded, SECOND, ordered)
+    (_, *told) = await driver.read(_entries)
+    assert [(entry.chain, "rows" in entry.content) for entry in told] == [
+        (PEOPLE, True), ("account:treasury", False)
+    ]  # fmt: skip
     await driver.close()
 
 

@@ -364,8 +364,8 @@ def copy_tail(folder: Path, chain: str) -> Tail:
         text = file.read()
     # from the last line on that was synced, or from the first byte: what follows on it is whole
     at = text[:-UNSYNCED_BYTES].rpartition(b"\n")[0].rfind(b"\n") + 1
-    last = None if start + at else BEFORE_THE_FIRST
-    beyond, whole, end = BEFORE_THE_FIRST, start + at, start + at
+    checked = whole = end = start + at
+    last, beyond = None if checked else BEFORE_THE_FIRST, BEFORE_THE_FIRST
     for line in text[at:].splitlines(keepends=True):
         end += len(line)
         entry = _readable(chain, line)
@@ -380,7 +380,7 @@ def copy_tail(folder: Path, chain: str) -> Tail:
     return Tail(
         head=last if last.seq else None,
         beyond=beyond if beyond.seq > last.seq else None,  # else it was written once more behind what is torn
-        checked=start + at,
+        checked=checked,
         whole=whole,
     )
 
