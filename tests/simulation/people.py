@@ -76,6 +76,7 @@ class People:
         self.made: list[Any] = []
         self.requests = 0
         self.killed = False
+        self.lost: list[NewDisbursement] = []  # submitted after a snapshot that was put back
 
     async def ask(self) -> None:
         """Somebody submits a few items, perhaps with dependencies, schedules and proposals, perhaps twice."""
@@ -263,8 +264,9 @@ class People:
         self.history.met["quarantine declared"] += 1
         self.history.trace("a person declares that the machine was set back")
 
-    def forget_lost(self) -> None:
-        """What was submitted after the snapshot is nowhere any more."""
+    def forget(self, lost: list[NewDisbursement]) -> None:
+        """What was submitted after the snapshot is nowhere any more; those who submitted it still know it."""
+        self.lost = [row for row in lost if not row.depends_on]
         known = {row[0] for row in self.history.rows("SELECT id FROM disbursement")}
         self.made = [item for item in self.made if item in known]
 
@@ -307,6 +309,8 @@ class People:
                 await self._leave(account)
         if history.watchman.restored:
             await self._release_restored()
+        if self.lost and not history.watchman.unaccounted():
+            await self._repeat_lost()
 
     async def _leave(self, account: Any) -> None:
         history, office = self.history, self.history.office
@@ -326,6 +330,35 @@ class People:
         history.watchman.left(account)
         history.met["quarantine resolved"] += 1
         history.trace(f"{account} leaves its quarantine")
+
+    async def _repeat_lost(self) -> None:
+        """Whoever submitted what is nowhere any more does it again, where the chain does not show it as paid."""
+        history, paid = self.history, self.history.watchman.paid()
+        rows = [row for row in self.lost if not paid[row.memo]]
+        self.lost = []
+        key = f"repeated-{self.requests}"
+        items = tuple(
+            replace(
+                row, idempotency_key=f"{key}#{place}", request_digest=Digest(f"{key}-{place}"), proposal=None
+            )
+            for place, row in enumerate(rows)
+        )
+        if not items:
+            return
+        try:
+            done = await history.desk.submit(
+                Submission(key=key, request_digest=Digest(key), items=items),
+                now=history.console_clock.unix_seconds(),
+            )
+        except Rejected as refusal:
+            history.trace(f"refused at intake: {refusal}")
+            self.lost = rows
+            return
+        for item, row in zip(done.items, items, strict=True):
+            self.made.append(item.id)
+            history.watchman.submitted(item.id, row)
+            history.met["submitted again"] += 1
+            history.trace(f"submitted again {item.id}: {row.amount} of {row.account} to {row.destination}")
 
     async def _release_restored(self) -> None:
         """

@@ -64,7 +64,7 @@ INJECTED: Final = {
     Row.BOTH_SEND: ("sent by a second process, too",),
     Row.CANCELLATION_CRASH: ("left in the middle of a cancellation",),
     Row.CRASH_AFTER_FREEZE: ("left frozen",),
-    Row.RESTORED: ("restore",),
+    Row.RESTORED: ("restore", "machine rolled back"),
     Row.LEDGER_LOST: ("ledger lost",),
     Row.DISK_FULL: ("disk full",),
 }

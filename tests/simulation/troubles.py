@@ -248,8 +248,7 @@ class Troubles:
         if pools_lost:
             history.ledger.lose_pool()
         history.copy_people()
-        history.watchman.was_set_back()
-        history.people.forget_lost()
+        history.people.forget(history.watchman.was_set_back())
         history.met["machine rolled back"] += 1
         kind = "into another file" if moved else "in place"
         history.trace(

@@ -95,20 +95,23 @@ class Watchman:
         self.settled = 0
         self.changed = True
 
-    def was_set_back(self) -> None:
+    def was_set_back(self) -> list[NewDisbursement]:
         """
         Store, signer and journal copy are all older ones now: what was bound since may be bound to something else.
 
         Nobody can know better: the promise that a nonce has one payload begins anew, the one about payments stays.
+        Returns: what was submitted since, and is nowhere any more; another item may get its id.
         """
         self.adopted.clear()
         self.payloads.clear()
         self.was_restored()
         self.set_back_at = self.history.loop.now
         known = {row[0] for row in self.history.rows("SELECT id FROM disbursement")}
-        for item in self.items.keys() - known:  # another item may get its id
-            del self.items[item], self.born[item]
+        lost = sorted(self.items.keys() - known)
+        for item in lost:
+            del self.born[item]
             self.votes.pop(item, None)
+        return [self.items.pop(item) for item in lost]
 
     def unaccounted(self) -> bool:
         """
@@ -301,11 +304,19 @@ class Watchman:
             if self.restored and item not in self.items:
                 continue
             memo = self.items[item].memo
-            if status == Status.ROLLED_BACK and prior is None and not self.deep and not self.restored:
+            if status == Status.ROLLED_BACK and prior is None and not self.deep and not self._told_so(item):
                 assert not paid[memo], f"{item} is rolled back and paid"
             if status == Status.FINALIZED and not self.deep and evidence != Evidence.PERSON:
                 assert paid[memo] == 1, f"{item} is finalized and not paid"
         self._never_fall()
+
+    def _told_so(self, item: DisbursementId) -> bool:
+        """
+        Whether a person rolled back what the hold `restored` said may have been paid: no memory says that it was.
+
+        That takes the loss of all of them, store, ledger and copy: at once, or one after the other.
+        """
+        return item in self.lost or self.set_back_at is not None
 
     def paid(self) -> defaultdict[str, int]:
         """How often the canonical chain holds each payment; never more than once."""
