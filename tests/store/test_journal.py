@@ -305,6 +305,7 @@ def test_a_copy_that_is_not_whole_is_refused_with_what_is_wrong(lines: str, says
         pytest.param("", [], id="nothing yet"),
         pytest.param("1 2 1 2 3", [1, 2, 3], id="repeats"),
         pytest.param("1 3 2 3", [1, 2, 3], id="written once more behind a hole"),
+        pytest.param("? 1", [1], id="a torn first line"),
         pytest.param("? 1 ? 2 ?", [1, 2], id="torn lines"),
     ],
 )

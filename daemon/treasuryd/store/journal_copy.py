@@ -374,8 +374,8 @@ def copy_tail(folder: Path, chain: str) -> Tail:
             continue
         # a hole is zeros, which no entry holds: the next one may stand right behind it
         entry = _readable(chain, line.rpartition(b"\0")[2])
-        if entry is not None and entry.seq > beyond.seq:
-            beyond = head_of(entry)
+        if entry is not None:
+            beyond = max(beyond, head_of(entry), key=lambda head: head.seq)
     last = last or BEFORE_THE_FIRST
     return Tail(
         head=last if last.seq else None,
