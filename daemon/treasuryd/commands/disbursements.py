@@ -8,6 +8,7 @@ from treasuryd.commands.office import Office, Outcome, no_such, outcomes
 from treasuryd.core.events import Event, EventKind
 from treasuryd.core.intake import Checked, Intake, check
 from treasuryd.core.model import (
+    AccountState,
     Disbursement,
     DisbursementId,
     Height,
@@ -168,7 +169,8 @@ async def release(office: Office, ids: tuple[DisbursementId, ...], by: Person) -
     """
     End stored holds: the signer is told first that earlier intents are void, then the store (protocol.md R11).
 
-    An item whose intents the signer does not confirm stays held and says so. Repeating is harmless.
+    An item whose intents the signer does not confirm stays held and says so. Repeating is harmless. In quarantine the
+    store refuses it, and the signer hears nothing.
     """
     office.compared()
     approval = office.approval(who=by.who, reason=by.reason)
@@ -212,9 +214,12 @@ async def _existing(office: Office, item: DisbursementId) -> Disbursement:
 
 
 async def _held(office: Office, ids: Sequence[DisbursementId]) -> list[Disbursement]:
-    """Those whose hold says that an earlier payment may have been signed."""
+    """Those whose hold says that an earlier payment may have been signed, and that may be released at all."""
     found = await office.world.desk.get(ids)
-    return [item for item in found if item is not None and item.hold in {Hold.NEEDS_RELEASE, Hold.POISONED}]
+    held = [item for item in found if item is not None and item.hold in {Hold.NEEDS_RELEASE, Hold.POISONED}]
+    accounts = await office.world.desk.accounts() if held else ()
+    closed = {account.id for account in accounts if account.state is AccountState.QUARANTINED}
+    return [item for item in held if item.account not in closed]
 
 
 async def _signed_void(office: Office, item: Disbursement) -> list[IntentId]:

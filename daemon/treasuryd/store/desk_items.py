@@ -5,13 +5,14 @@ Each row is written by compare-and-set on what was read in the same transaction 
 at the same moment exactly one wins. One journal entry per command says who wanted what, why, and what came of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from treasuryd.core.eligibility import dependencies_hold
 from treasuryd.core.events import Event, EventKind
 from treasuryd.core.lifecycle import DISBURSEMENT, Turn, advance
 from treasuryd.core.model import (
+    AccountId,
     Approval,
     Disbursement,
     DisbursementId,
@@ -29,7 +30,7 @@ from treasuryd.sqlite.connect import Connection
 from treasuryd.store import journal
 from treasuryd.store.dependencies import fail_dependents, recount_dependents, statuses_of
 from treasuryd.store.desk_queries import DESK, intents_of
-from treasuryd.store.rows import chain_state, disbursements_by_id
+from treasuryd.store.rows import chain_state, disbursements_by_id, ids_json
 
 MAX_IDS: Final = 1_000  # in one command
 BY_DEPENDENCIES: Final = frozenset(
@@ -43,10 +44,12 @@ def cancel(
     """
     Roll back what has no live intent; durably request it where there is one (§2, R7). Repeating is harmless.
 
-    What depends directly on a rolled-back item is held in the same transaction.
+    What depends directly on a rolled-back item is held in the same transaction. In quarantine nothing is rolled back that
+    may have been paid, by what the store does not remember (§8): it cannot be paid there either.
     """
     found = existing(connection, ids)
-    answers = [_cancel(connection, row, item, found.get(item), by) for row, item in enumerate(ids)]
+    closed = _quarantined(connection, found)
+    answers = [_cancel(connection, row, item, found.get(item), by, closed) for row, item in enumerate(ids)]
     rolled = of_kind(answers, EventKind.ROLLED_BACK)
     failed = fail_dependents(connection, rolled) if rolled else []
     written = {
@@ -64,11 +67,18 @@ def cancel(
 
 
 def _cancel(
-    connection: Connection, row: int, item: DisbursementId, stored: Disbursement | None, by: Approval
+    connection: Connection,
+    row: int,
+    item: DisbursementId,
+    stored: Disbursement | None,
+    by: Approval,
+    closed: Mapping[AccountId, bool],
 ) -> Event | NotWritten:
     if stored is None:
         return missing(row, item)
     if stored.live_intent is None and Turn.CANCELLED in DISBURSEMENT[stored.status]:
+        if closed.get(stored.account) or (stored.account in closed and stored.hold is Hold.RESTORED):
+            return _unknown(row, stored)
         values = (item, by.reason, by.at, stored.status)
         changed = connection.execute(DESK["roll_back_unpaid"], values).rowcount
         return event(EventKind.ROLLED_BACK, stored, "cancelled") if changed else _changed(row, item)
@@ -130,10 +140,14 @@ def release(
     End stored holds: the items are eligible again, as far as nothing else keeps them.
 
     A hold by dependencies ends only when its cause is gone: what was rolled back never satisfies anybody. Where a
-    released item has such a dependency it is held for that instead.
+    released item has such a dependency it is held for that instead. In quarantine nothing is released: what is not decided
+    on the chain yet may still pay it (§8).
     """
     found = existing(connection, ids)
-    answers = [_release(connection, row, item, found.get(item), rules) for row, item in enumerate(ids)]
+    closed = _quarantined(connection, found)
+    answers = [
+        _release(connection, row, item, found.get(item), rules, closed) for row, item in enumerate(ids)
+    ]
     released = of_kind(answers, EventKind.RELEASED)
     if released:
         tell(connection, "release", by, {"released": [(item, found[item].hold) for item in released]})
@@ -141,7 +155,12 @@ def release(
 
 
 def _release(
-    connection: Connection, row: int, item: DisbursementId, stored: Disbursement | None, rules: Rules
+    connection: Connection,
+    row: int,
+    item: DisbursementId,
+    stored: Disbursement | None,
+    rules: Rules,
+    closed: Mapping[AccountId, bool],
 ) -> Event | NotWritten:
     if stored is None:
         return missing(row, item)
@@ -151,6 +170,8 @@ def _release(
         return NotWritten(
             row=row, reason="in_flight", detail=f"disbursement {item}: its intent has to be void first"
         )
+    if stored.account in closed:
+        return _unknown(row, stored)
     _, known, satisfied = statuses_of(connection, [item], rules)
     still = dependencies_hold(stored, known=known, satisfied=satisfied)
     if stored.hold in BY_DEPENDENCIES and still in BY_DEPENDENCIES:
@@ -213,6 +234,22 @@ def _changed(row: int, item: DisbursementId) -> NotWritten:
     return NotWritten(
         row=row, reason="changed", detail=f"disbursement {item} changed at the same moment; look again"
     )
+
+
+def _quarantined(
+    connection: Connection, found: Mapping[DisbursementId, Disbursement]
+) -> dict[AccountId, bool]:
+    """Which of their accounts are in quarantine, and whether what the signer bound is still to be adopted there."""
+    accounts = ids_json(sorted({stored.account for stored in found.values()}))
+    return {row[0]: bool(row[1]) for row in connection.execute(DESK["quarantine_of"], (accounts,)).fetchall()}
+
+
+def _unknown(row: int, stored: Disbursement) -> NotWritten:
+    detail = (
+        f"disbursement {stored.id} may have been paid: the account {stored.account} is in quarantine, where nothing new is "
+        "paid; say it again when that is over (`treasuryd quarantine show`)"
+    )
+    return NotWritten(row=row, reason="in_quarantine", detail=detail)
 
 
 def event(kind: EventKind, stored: Disbursement, reason: str, detail: str = "") -> Event:

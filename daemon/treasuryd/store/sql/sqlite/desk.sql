@@ -16,6 +16,10 @@ SELECT id, idempotency_key FROM disbursement WHERE idempotency_key IN {ids} ORDE
 -- Accounts of the names ?1 that are in quarantine: their intake is closed (protocol.md §8).
 SELECT id FROM account WHERE id IN {ids} AND state = 'quarantined' ORDER BY id;
 
+-- name: quarantine_of
+-- Accounts of the names ?1 that are in quarantine, and whether what the signer bound is still to be adopted.
+SELECT id, cause = 'restored' FROM account WHERE id IN {ids} AND state = 'quarantined';
+
 -- name: standing_of
 -- Where the disbursements ?1 stand, and their live intents, for whoever depends on them.
 SELECT d.id, d.status, i.state FROM disbursement AS d LEFT JOIN intent AS i ON i.id = d.live_intent
