@@ -42,6 +42,7 @@ ONCE_FAILED: Final = (
     122799,
     700352,
 )
+ONCE_FAILED_ELSEWHERE: Final = ((600806, ("fragile", "thieves", "uncopied")),)
 INJECTED: Final = {
     Row.BEFORE_STAGING: ("left before staging",),
     Row.STAGED_NOT_SEALED: ("left staged, not sealed",),
@@ -94,6 +95,17 @@ def test_what_once_failed_fails_no_more(seed: int) -> None:
     """A seed that found something stays for ever."""
     told = play(seed)
     assert not told.problem, replay_command(seed)
+
+
+@pytest.mark.parametrize(("seed", "world"), ONCE_FAILED_ELSEWHERE)
+def test_what_once_failed_in_a_harder_world_fails_no_more(
+    seed: int, world: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same of seeds in a world that was not drawn."""
+    for name in world:
+        monkeypatch.setitem(settings.OVERRIDES, name, True)
+    told = play(seed)
+    assert not told.problem, (replay_command(seed), world)
 
 
 @pytest.mark.parametrize(
