@@ -278,14 +278,13 @@ def read_lines(file: Iterable[bytes], chain: str) -> Iterator[Entry]:
     last, beyond, wrong = BEFORE_THE_FIRST, 0, ""
     for line in file:
         entry = _readable(chain, line)
-        if entry is None and last.seq == 0 and line.endswith(b"\n"):
-            wrong, beyond = "it holds lines that are none of ours", max(beyond, 1)
-        if entry is None or entry.seq <= last.seq:
-            continue  # torn: it was written once more, or else what comes next does not follow
-        if _follows(last, entry):
+        if entry is None:  # torn: it was written once more, or else what comes next does not follow
+            if last.seq == 0 and line.endswith(b"\n"):
+                wrong, beyond = "it holds lines that are none of ours", max(beyond, 1)
+        elif _follows(last, entry):
             last = head_of(entry)
             yield entry
-        else:
+        else:  # or a repeat, which says nothing
             wrong = wrong if beyond > last.seq else f"entry {entry.seq} does not follow from {last.seq}"
             beyond = max(beyond, entry.seq)
     if beyond > last.seq:
