@@ -16,6 +16,25 @@ def test_each_query_has_a_name_and_a_sentence() -> None:
                 assert re.match(r"-- [A-Z].*[.,;:a-z)]$", after), f"{file}: {line}"
 
 
+def test_a_block_is_known_by_its_name_and_by_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal tells of a statement that writes by its name; one that reads needs none."""
+    for known in ("_names", "_texts"):
+        monkeypatch.setattr(queries, known, {})
+    files = {
+        "queries.sql": "Said to the reader.\n-- fragment: which\nWHERE id = ?1\n",
+        "trial.sql": "-- name: put\n-- Writes.\nUPDATE a SET b = 2\n-- of one\n{which};\n"
+        "\n-- name: look\nSELECT 1 FROM a {which};\n",
+    }
+    monkeypatch.setattr(queries, "read_text", files.__getitem__)
+    put, look = "UPDATE a SET b = 2\nWHERE id = ?1", "SELECT 1 FROM a WHERE id = ?1"
+    assert queries.load(*files) == {"put": put, "look": look}
+    assert (queries.writes(put), queries.writing("trial.put")) == ("trial.put", put)
+    assert queries.writes(look) is None
+    with pytest.raises(Corrupt, match=r"statement trial\.look is not known") as caught:
+        queries.writing("trial.look")
+    assert "newer version" in caught.value.hint
+
+
 def test_no_fragment_is_left_open() -> None:
     """What a query shares with others is filled in when it is loaded."""
     for module in (view, items, standing, dependencies, voiding):

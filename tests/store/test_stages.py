@@ -51,6 +51,7 @@ async def test_each_stage_is_told_with_the_time_since_the_one_before(bench: Benc
     bench.unix = UnixSeconds(100_435.0)
     finalized = only(await bench.finalize(settled=200), EventKind.FINALIZED)
     assert finalized.step_seconds == (400.0,)
+    assert (await bench.item(item)).finalized_at == 100_435.0
 
 
 async def test_only_the_first_sending_is_a_stage(bench: Bench) -> None:
