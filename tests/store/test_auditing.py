@@ -2,8 +2,72 @@
 
 from tests.store.kit import OTHER, PAYER, Bench
 
-from treasuryd.core.model import Height, IntentId
+from treasuryd.core.audit_books import Ledger, Movement, Uncosted
+from treasuryd.core.changes import Unproven
+from treasuryd.core.findings import Finding
+from treasuryd.core.model import DisbursementId, Height, IntentId
 from treasuryd.store import auditing
+from treasuryd.store.auditing import Cursor
+
+
+async def test_a_page_says_what_the_books_hold(payer: Bench) -> None:
+    """What an account shows, booked and still has above its baseline; each movement with the balance before it."""
+    await payer.sql("UPDATE counter SET next = 41 WHERE name = 'intent'")
+    first, second, third = await payer.pay(await payer.insert(3))
+    await payer.include([first, second])
+    everything = payer.balance
+    left = Ledger(account=PAYER, booked=everything - 2_200, shown=everything, placed=2_200, open=False)
+
+    page, after = await payer.driver.read(auditing.page, Cursor(), 2)
+    assert page.ledgers == [left]
+    assert [case.item.id for case in page.cases] == [1, 2]
+    assert [[intent.id for intent in case.intents] for case in page.cases] == [[41], [42]]
+    assert (page.uncosted, page.rivals, page.broken, page.restored) == ([], [], [], False)
+    assert (after.item, after.movement, after.balances, after.passes) == (
+        2,
+        2,
+        {PAYER: everything - 1_100},
+        0,
+    )
+
+    await payer.sql("UPDATE intent SET cost = cost + 1 WHERE id = 42")
+    await payer.written(
+        Unproven(account=PAYER, intent_id=third.id, first=payer.frame(), second=payer.frame(height=1_051))
+    )
+    page, after = await payer.driver.read(auditing.page, after, 2)
+    assert page.movements == [
+        Movement(
+            id=3,
+            account=PAYER,
+            kind="execution",
+            delta=-1_100,
+            fee=100,
+            balance=everything - 2_200,
+            before=everything - 1_100,
+            item=DisbursementId(2),
+            of_item=DisbursementId(2),
+            of_amount=1_000,
+        )
+    ]
+    assert [ledger.open for ledger in page.ledgers] == [True]
+    assert page.uncosted == [
+        Uncosted(intent=IntentId(42), account=PAYER, item=DisbursementId(2), moved=-1_100, cost=1_101)
+    ]
+    assert [case.item.id for case in page.cases] == [3]
+    assert (after.item, after.movement, after.balances, after.passes) == (0, 0, {}, 1)
+
+
+async def test_what_only_a_look_at_everything_shows_is_named(payer: Bench) -> None:
+    """§10: a nonce with two live intents, which the index forbids; an intent whose movements do not come to its cost."""
+    paid = await payer.pay(await payer.insert(2))
+    await payer.include(paid)
+    assert await payer.driver.read(auditing.whole) == []
+    await payer.sql("DROP INDEX intent_one_per_nonce")
+    await payer.sql("UPDATE intent SET nonce = 2, cost = cost + (id = 2)")
+    twice, uncosted = await payer.driver.read(auditing.whole)
+    assert (twice.finding, twice.account) == (Finding.NONCE_TWICE, PAYER)
+    assert twice.detail == "2 live intents have nonce 2"
+    assert (uncosted.finding, uncosted.account, uncosted.item) == (Finding.BOOKS, PAYER, 2)
 
 
 async def test_the_books_of_adopted_accounts_name_what_is_final(payer: Bench) -> None:

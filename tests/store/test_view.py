@@ -69,6 +69,15 @@ async def test_what_waits_for_the_signer_or_its_sending_may_be_cut(payer: Bench)
     assert not await more(payer, 4)
 
 
+async def test_a_filler_is_read_with_a_key_of_its_own(payer: Bench) -> None:
+    """R9: it pays no disbursement, so it has none's content and none's key; the signer knows it by its nonce."""
+    _, intent = await payer.stage(await payer.insert(2))
+    await payer.sql("UPDATE disbursement SET live_intent = NULL WHERE live_intent = ?", intent.id)
+    await payer.sql("UPDATE intent SET disbursement_id = NULL WHERE id = ?", intent.id)
+    _, filler = (await payer.store.view(payer.held, at=payer.at(), limit=9)).unsealed
+    assert (filler.memo, filler.payload_digest, filler.idempotency_key) == ("", "", f"filler/{PAYER}/2")
+
+
 async def test_what_is_consumed_may_be_cut(payer: Bench) -> None:
     """§5.1: an interval is judged whole, so the next reading is a longer one."""
     await payer.pay(await payer.insert(3))
