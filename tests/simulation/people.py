@@ -224,7 +224,9 @@ class People:
         before = self.history.rows(_STANDS, account)[0]
         with suppress(Rejected):
             await control.thaw(self.history.office, account, EDWARD)
-            self.history.watchman.thawed(account, *before)
+            after = self.history.rows(_STANDS, account)[0]
+            shown = min(before[2] or 0, after[2] or 0)  # a reorg that was seen meanwhile takes the nonce away
+            self.history.watchman.thawed(account, before[0], before[1], shown)
             self.history.met[f"thaw after {cause}"] += 1
             self.history.trace(f"thawed {account} ({cause})")
 

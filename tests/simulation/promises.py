@@ -182,10 +182,10 @@ class Promises(Watchman):
             least = self.history.rules.poison_refusals
             assert times >= least, f"{item} is poisoned, and was offered {times} times, not {least}"
 
-    def thawed(self, account: str, following: int | None, above: int | None, shown: int | None) -> None:
+    def thawed(self, account: str, following: int | None, above: int | None, shown: int) -> None:
         """Be told that a person thawed it: no stranger's nonce is consumed and not burned (R14)."""
         self.burned()
-        shown, deep = shown or 0, self.deepest[account]
+        deep = self.deepest[account]
         foreign = {
             nonce
             for nonce in (above, shown if following is not None and following <= shown else None)
