@@ -25,9 +25,9 @@ def cancel_at_any_time(patch: pytest.MonkeyPatch) -> None:
     )
 
     def make(right: Any) -> Any:
-        def cancel(connection: Any, row: int, item: Any, stored: Any, by: Any) -> Any:
+        def cancel(connection: Any, row: int, item: Any, stored: Any, by: Any, *more: Any) -> Any:
             if stored is None or stored.live_intent is None or stored.status is not Status.TIMELOCKED:
-                return right(connection, row, item, stored, by)
+                return right(connection, row, item, stored, by, *more)
             connection.execute(give_up, (stored.live_intent,))
             connection.execute(roll_back, (item, by.reason, by.at))
             return desk_items.event(EventKind.ROLLED_BACK, stored, "cancelled")

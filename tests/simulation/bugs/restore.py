@@ -24,7 +24,7 @@ def scan_the_chain_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def leave_at_once(patch: pytest.MonkeyPatch) -> None:
-    def nothing(_standing: Any) -> tuple[str, ...]:
+    def nothing(_standing: Any, **_options: Any) -> tuple[str, ...]:
         return ()
 
     swap(patch, restore, "open_points", nothing)
