@@ -353,7 +353,7 @@ async def test_a_statement_without_a_name_is_refused() -> None:
     driver = await opened(InlineDriver)
 
     def crude(connection: Connection) -> None:
-        connection.execute("update account set booked = 1")
+        connection.execute("\n update account set booked = 1")
 
     with pytest.raises(Corrupt, match="has no name"):
         await driver.write(recorded, SECOND, crude)

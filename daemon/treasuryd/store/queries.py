@@ -5,6 +5,7 @@ A file is made of blocks. `-- name: x` begins a query; `-- fragment: x` a piece 
 (and of `queries.sql`, which is read first) may use as `{x}`. Lines that begin with `--` are for the reader.
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -13,6 +14,7 @@ from typing import Final
 from treasuryd.errors import Corrupt
 
 FOLDER: Final = files("treasuryd.store") / "sql" / "sqlite"
+HEAD: Final = re.compile(r"-- (name|fragment): (\S+)")  # of a block
 WRITING: Final = ("INSERT", "UPDATE", "DELETE", "REPLACE")  # how a statement that writes begins
 
 # text -> name of each loaded statement that writes, None for one that reads; and back, of those that write
@@ -76,8 +78,8 @@ def writing(name: str) -> str:
 @cache
 def load_all() -> Mapping[str, str]:
     """Load every file; answers each statement that writes, by name: all that a journal may tell of."""
-    for entry in sorted(FOLDER.iterdir(), key=lambda one: one.name):
-        if entry.name.endswith(".sql") and not entry.name[:4].isdigit() and entry.name != "queries.sql":
+    for entry in FOLDER.iterdir():
+        if entry.name.endswith(".sql") and entry.name != "queries.sql":  # a migration has no blocks
             load("queries.sql", entry.name)
     return _texts
 
@@ -85,9 +87,9 @@ def load_all() -> Mapping[str, str]:
 def _blocks(text: str) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, list[str]]] = []
     for line in text.splitlines():
-        head, _, name = line.removeprefix("-- ").partition(": ")
-        if line.startswith("-- ") and head in ("name", "fragment"):
-            found.append((head, name.strip(), []))
+        head = HEAD.fullmatch(line)
+        if head is not None:
+            found.append((head[1], head[2], []))
         elif found and not line.startswith("--"):
             found[-1][2].append(line)
     return [(kind, name, "\n".join(lines).strip().removesuffix(";")) for kind, name, lines in found]
