@@ -1,11 +1,15 @@
 """What the settlement audit reads of the store to hold it against the chain."""
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
 from tests.store.kit import OTHER, PAYER, Bench
 
 from treasuryd.core.audit_books import Ledger, Movement, Uncosted
-from treasuryd.core.changes import Unproven
+from treasuryd.core.changes import Adopted, Unproven
 from treasuryd.core.findings import Finding
-from treasuryd.core.model import DisbursementId, Height, IntentId
+from treasuryd.core.model import Address, DisbursementId, Height, IntentId, Nonce
 from treasuryd.store import auditing
 from treasuryd.store.auditing import Cursor
 
@@ -68,6 +72,54 @@ async def test_what_only_a_look_at_everything_shows_is_named(payer: Bench) -> No
     assert (twice.finding, twice.account) == (Finding.NONCE_TWICE, PAYER)
     assert twice.detail == "2 live intents have nonce 2"
     assert (uncosted.finding, uncosted.account, uncosted.item) == (Finding.BOOKS, PAYER, 2)
+
+
+async def test_the_journal_is_read_in_bounded_pieces_and_followed_over_them(
+    payer: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose chain broke is frozen; what belongs to no account concerns everybody."""
+    sizes = await payer.sql("SELECT length(CAST(body AS BLOB)) FROM journal WHERE id < 3 ORDER BY id")
+    monkeypatch.setattr(auditing, "JOURNAL_BYTES", sum(size for (size,) in sizes))
+    first, after = await payer.driver.read(auditing.page, Cursor(), 9)
+    assert (first.broken, after.entry) == ([], 2)
+    await payer.sql("UPDATE journal SET at = at + 1 WHERE chain = ?", f"account:{PAYER}")
+    broken = list[Any]()
+    while after.entry:
+        page, after = await payer.driver.read(auditing.page, after, 9)
+        broken += page.broken
+    assert broken == [(PAYER, f"account:{PAYER}: entry 2 does not follow from entry 1")]
+    assert after.links.heads == {}, "the next pass begins anew"
+    await payer.sql("UPDATE journal SET at = at + 1 WHERE chain = 'store'")
+    page, _ = await payer.driver.read(auditing.page, after, 9)
+    assert page.broken[0] == (None, "store: entry 1 does not follow from entry 0")
+
+
+async def test_what_moved_is_summed_up_by_kind(payer: Bench) -> None:
+    """For a person: how many movements, what they come to, and the fees among it."""
+    await payer.include(await payer.pay(await payer.insert(2)))
+    assert await payer.driver.read(auditing.totals) == [
+        (PAYER, "execution", 2, -2_200, 200),
+        (PAYER, "funding", 1, payer.balance, 0),
+    ]
+
+
+async def test_the_books_of_an_account_that_was_not_on_the_chain_begin_with_its_first_nonce(
+    payer: Bench,
+) -> None:
+    """N15: what it pays from nonce 1 on is held against the chain; without a frame there is nothing to hold it against."""
+    await payer.claim(OTHER)
+    absent = replace(payer.frame(), holdings={Address(OTHER): None})
+    await payer.written(Adopted(account=OTHER, next_nonce=Nonce(1), baseline=absent))
+    [item] = await payer.insert(account=OTHER)
+    await payer.sql(
+        "INSERT INTO intent (id, account, nonce, disbursement_id, destination, amount, fee, term, state, live, step,"
+        " staged_at) VALUES (99, ?, 1, ?, 'tb1payee', 1000, 100, 1, 'staged', 1, 'sign', 1.0)",
+        *(OTHER, item),
+    )
+    theirs, _ = await payer.driver.read(auditing.books, Height(10**9))
+    assert (theirs.account, theirs.most) == (OTHER, {1: 1_100})
+    await payer.sql("DELETE FROM frame WHERE account = ?", OTHER)
+    assert [one.account for one in await payer.driver.read(auditing.books, Height(10**9))] == [PAYER]
 
 
 async def test_the_books_of_adopted_accounts_name_what_is_final(payer: Bench) -> None:

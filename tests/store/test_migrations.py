@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from tests.store.kit import CHAIN_ID, database, opened
 
-from treasuryd.errors import Rejected
+from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store.migrations import known, prepare, statements
@@ -24,6 +24,7 @@ async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     await driver.write(_from_the_future)
     with pytest.raises(Rejected, match="schema 999") as caught:
         await driver.write(prepare, chain_id=CHAIN_ID, lineage="x")
+    assert caught.value.kind is Refusal.CONFLICT
     assert "newer treasuryd" in caught.value.hint
     await driver.close()
 
@@ -33,6 +34,7 @@ async def test_another_chain_is_refused(tmp_path: Path) -> None:
     driver = await opened(InlineDriver, tmp_path / "a.db")
     with pytest.raises(Rejected, match=f"chain {CHAIN_ID}") as caught:
         await driver.write(prepare, chain_id=CHAIN_ID + 1, lineage="x")
+    assert caught.value.kind is Refusal.CONFLICT
     assert "another state folder" in caught.value.hint
     await driver.close()
 
@@ -64,7 +66,7 @@ def _tables(connection: Connection) -> list[tuple[int]]:
 
 def test_a_script_is_cut_at_its_semicolons_alone() -> None:
     """Not inside a string or a comment."""
-    script = "-- one; two\nCREATE TABLE a (x); -- end\nINSERT INTO a VALUES ('p;q');\n\n-- the end;\n"
+    script = "-- one; two\nCREATE TABLE a (x); -- end\nINSERT INTO a VALUES ('p;q');\n\n  -- the end;\n"
     assert list(statements(script)) == [
         "-- one; two\nCREATE TABLE a (x); -- end",
         "INSERT INTO a VALUES ('p;q');",

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pytest
 from tests.store.kit import CHAIN_ID, PAYER, Bench
 
+from treasuryd.core.changes import BaselineMoved
 from treasuryd.core.model import (
     Address,
     Attachment,
@@ -17,6 +19,7 @@ from treasuryd.core.model import (
     Epoch,
     Evidence,
     ExpectedReceipt,
+    Frame,
     Height,
     Hold,
     HouseName,
@@ -35,6 +38,8 @@ from treasuryd.core.model import (
     VariantKind,
     Vote,
 )
+from treasuryd.sqlite.connect import Connection
+from treasuryd.store import rows
 from treasuryd.store.rows import SHARED, Frames, accounts, chain_state, ids_json, intents, votes
 
 INTENT = 41
@@ -145,8 +150,8 @@ async def test_an_intent_with_its_variants(payer: Bench) -> None:
     await payer.sql(
         "INSERT INTO variant (intent_id, number, kind, fee, staged_at) VALUES (41, 2, 'cancel', 15, 16)"
     )
-    rows = await payer.sql(SHARED["intents_by_id"], ids_json([INTENT]))
-    assert intents(rows) == [
+    found = await payer.sql(SHARED["intents_by_id"], ids_json([INTENT]))
+    assert intents(found) == [
         Intent(
             id=IntentId(INTENT),
             account=PAYER,
@@ -183,6 +188,53 @@ async def test_an_intent_with_its_variants(payer: Bench) -> None:
             ),
         )
     ]
+
+
+async def test_a_frame_is_parsed_once_and_not_kept_for_ever(
+    payer: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick reads every account's frames; a row of them never changes."""
+    await payer.written(
+        BaselineMoved(account=PAYER, frame=payer.frame(height=1_060), keep_from=Height(1_050))
+    )
+
+    def read(connection: Connection) -> list[Frame]:
+        return list(frames.of(connection, [PAYER])[PAYER])
+
+    frames = Frames()
+    older, newest = await payer.driver.read(read)
+    assert (older.height, newest.height) == (1_050, 1_060)
+    again = await payer.driver.read(read)
+    assert again[0] is older
+    assert again[1] is newest
+    monkeypatch.setattr(rows, "FRAMES_REMEMBERED", 1)
+    await payer.driver.read(read)
+    bounded = await payer.driver.read(read)
+    assert bounded == [older, newest]
+    assert bounded[0] is not older
+    assert bounded[1] is newest
+
+
+@pytest.mark.parametrize(
+    ("deps", "attachments", "weights"),
+    [
+        pytest.param("{}", "{}", "[]", id="another shape"),
+        pytest.param('["1", true]', '["plan"]', '{"operators": "8", "nobody": 9}', id="other things in it"),
+        pytest.param("7", '[{"name": "plan"}]', '{"builders": true}', id="half of it"),
+        pytest.param("null", '[{"name": "plan", "uri": 1}]', "8", id="of another kind"),
+        pytest.param('"1"', '[{"name": 1, "uri": "https://a.example"}]', "null", id="a name that is none"),
+    ],
+)
+async def test_stored_json_of_a_shape_that_nobody_writes_reads_as_empty(
+    payer: Bench, deps: str, attachments: str, weights: str
+) -> None:
+    """D9: the digest of its content is another one then, and it is held alone."""
+    [item] = await payer.insert()
+    await payer.sql("UPDATE disbursement SET weights = ?", weights)
+    await payer.sql("INSERT INTO proposal VALUES (?, 't', 's', ?, ?, 1, 2, 3, 4, 5)", item, deps, attachments)
+    found = await payer.item(item)
+    assert found.proposal is not None
+    assert (found.proposal.deps, found.proposal.attachments, found.weights) == ((), (), {})
 
 
 async def test_a_vote(payer: Bench) -> None:
