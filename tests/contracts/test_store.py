@@ -56,6 +56,7 @@ from treasuryd.core.model import (
     HouseName,
     Incarnation,
     IntentId,
+    Lease,
     Meaning,
     Moment,
     Nonce,
@@ -116,10 +117,14 @@ async def test_an_account_that_is_added_later_gets_rows_of_its_own(bench: Bench)
 
 
 async def test_a_claim_raises_the_term_above_store_and_signer(bench: Bench) -> None:
-    """§6.1: term = max(the store's, the signer's mark) + 1."""
-    [lease] = await bench.claim(PAYER, above=41)
-    assert not isinstance(lease, NotWritten)
-    assert lease.term == 42
+    """§6.1: term = max(the store's, the signer's mark) + 1; an account that the signer does not know has no mark."""
+    one, other = await bench.store.leases([PAYER, OTHER])
+    [lease] = await bench.store.claim([other], bench.me, above={})
+    assert lease == Lease(account=OTHER, incarnation=bench.me.incarnation, term=Term(1))
+    [lease] = await bench.store.claim([one], bench.me, above={PAYER: Term(41)})
+    assert lease == Lease(account=PAYER, incarnation=bench.me.incarnation, term=Term(42))
+    [row] = await bench.store.leases([PAYER])
+    assert (row.holder, row.incarnation, row.machine, row.folder) == ("one", "a" * 32, "m", "f")
 
 
 async def test_a_claim_on_what_moved_meanwhile_is_refused(bench: Bench) -> None:
