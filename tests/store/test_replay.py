@@ -278,6 +278,29 @@ async def test_what_changes_more_rows_than_it_has_parameters_stands_in_one_entry
     await driver.close()
 
 
+async def test_a_transaction_of_many_rows_is_cut_between_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page, each as full as it may be; done again in that order."""
+    monkeypatch.setattr(journal, "ROWS", 2)
+    driver = await opened(InlineDriver)
+
+    def makes(connection: Connection) -> None:
+        known = load_all()
+        connection.executemany(known["ownership.create_accounts"], [(f'["{name}"]',) for name in "abc"])
+        connection.execute(known["ownership.create_leases"], ('["a"]',))
+
+    await driver.write(recorded, SECOND, makes)
+    (_, first, second) = await driver.read(_entries)
+    assert (first.verb, first.content["rows"]) == (
+        "makes", [["ownership.create_accounts", [['["a"]'], ['["b"]']], 2]]
+    )  # fmt: skip
+    assert (second.verb, second.content["rows"]) == (
+        "more",
+        [["ownership.create_accounts", [['["c"]']], 1], ["ownership.create_leases", [['["a"]']], 1]],
+    )
+    await driver.read(replays)
+    await driver.close()
+
+
 # --- what is recorded ---------------------------------------------------------------------------------------------
 
 

@@ -145,10 +145,10 @@ async def test_an_intent_with_its_variants(payer: Bench) -> None:
     )
     await payer.sql(
         "UPDATE variant SET fee = 10, tx_hash = 'a1', sent_at = 12.0, attempts = 13, last_meaning = 'accepted',"
-        " pooled = 1, tx_bytes = x'0e'"
+        " tx_bytes = x'0e'"
     )
     await payer.sql(
-        "INSERT INTO variant (intent_id, number, kind, fee, staged_at) VALUES (41, 2, 'cancel', 15, 16)"
+        "INSERT INTO variant (intent_id, number, kind, fee, staged_at, pooled) VALUES (41, 2, 'cancel', 15, 16, 1)"
     )
     found = await payer.sql(SHARED["intents_by_id"], ids_json([INTENT]))
     assert intents(found) == [
@@ -181,10 +181,9 @@ async def test_an_intent_with_its_variants(payer: Bench) -> None:
                     sent_at=UnixSeconds(12.0),
                     attempts=13,
                     last_meaning=Meaning.ACCEPTED,
-                    pooled=True,
                     tx_bytes=b"\x0e",
                 ),
-                Variant(number=2, kind=VariantKind.CANCEL, fee=BaseUnits(15)),
+                Variant(number=2, kind=VariantKind.CANCEL, fee=BaseUnits(15), pooled=True),
             ),
         )
     ]
