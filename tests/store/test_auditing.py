@@ -19,6 +19,7 @@ async def test_a_page_says_what_the_books_hold(payer: Bench) -> None:
     await payer.sql("UPDATE counter SET next = 41 WHERE name = 'intent'")
     first, second, third = await payer.pay(await payer.insert(3))
     await payer.include([first, second])
+    await payer.sql("INSERT INTO vote VALUES (2, 'builders', 'k', 1, 'reject', 's', 1.0, 1)")
     everything = payer.balance
     left = Ledger(account=PAYER, booked=everything - 2_200, shown=everything, placed=2_200, open=False)
 
@@ -26,6 +27,7 @@ async def test_a_page_says_what_the_books_hold(payer: Bench) -> None:
     assert page.ledgers == [left]
     assert [case.item.id for case in page.cases] == [1, 2]
     assert [[intent.id for intent in case.intents] for case in page.cases] == [[41], [42]]
+    assert [[vote.key for vote in case.votes] for case in page.cases] == [[], ["k"]]
     assert (page.uncosted, page.rivals, page.broken, page.restored) == ([], [], [], False)
     assert (after.item, after.movement, after.balances, after.passes) == (
         2,
