@@ -319,19 +319,23 @@ async def test_a_verb_that_says_nothing_of_what_it_changed_is_told_of_in_the_sto
     await driver.close()
 
 
-async def test_what_a_command_changed_stands_in_the_chain_that_is_synced() -> None:
-    """§3: people's, however late the verb says who ordered it; an account's entry is only what concerns the account."""
+async def test_what_a_command_changed_stands_in_the_chain_that_is_synced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """§3: people's, all of it in a row, however late the verb says who ordered it; an account's entry has none of it."""
+    monkeypatch.setattr(journal, "ROWS", 1)
     driver = await opened(InlineDriver)
 
     def ordered(connection: Connection) -> None:
-        connection.execute(load_all()["ownership.create_accounts"], ('["treasury"]',))
+        for table in ("accounts", "leases"):
+            connection.execute(load_all()[f"ownership.create_{table}"], ('["treasury"]',))
         append(connection, "account:treasury", "create", {}, SECOND)
         append(connection, PEOPLE, "ordered", {}, SECOND)
 
     await driver.write(recorded, SECOND, ordered)
     (_, *told) = await driver.read(_entries)
-    assert [(entry.chain, "rows" in entry.content) for entry in told] == [
-        (PEOPLE, True), ("account:treasury", False)
+    assert [(entry.chain, entry.verb, "rows" in entry.content) for entry in told] == [
+        (PEOPLE, "ordered", True), (PEOPLE, "more", True), ("account:treasury", "create", False)
     ]  # fmt: skip
     await driver.close()
 

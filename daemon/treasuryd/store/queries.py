@@ -24,7 +24,7 @@ _texts: dict[str, str] = {}
 
 def read_text(name: str) -> str:
     """One file of the package's SQL."""
-    return (FOLDER / name).read_text(encoding="utf-8")
+    return (FOLDER / name).read_bytes().decode()
 
 
 def load(*names: str) -> Mapping[str, str]:
