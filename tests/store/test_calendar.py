@@ -42,6 +42,13 @@ def test_of_an_epoch_that_nobody_saw_nothing_is_said() -> None:
     assert since(seen((10, 1_000.0)), 11, ready_at=77.0) == 77
 
 
+def test_an_epoch_that_is_seen_in_every_tick_takes_no_other_ones_place() -> None:
+    """A tick is seconds, an epoch is minutes."""
+    calendar = seen((10, 1_000.0), (11, 1_120.0), *((11, 1_121.0 + tick) for tick in range(REMEMBERED)))
+    assert since(calendar, 10) == 1_000
+    assert since(calendar, 11) == 1_120
+
+
 def test_memory_is_bounded() -> None:
     """What fell out of it is told by the pace again."""
     calendar = seen(*((epoch, 120.0 * epoch) for epoch in range(2 * REMEMBERED)))

@@ -602,6 +602,35 @@ async def test_a_count_that_no_intent_explains_freezes_in_words(payer: Bench) ->
     assert await payer.sql("SELECT thaw_above FROM account") == [(1,)]
 
 
+async def test_only_a_count_that_was_read_now_freezes(payer: Bench) -> None:
+    """R13, R14: neither what else is written of the account, nor the reading of somebody who lost its lease."""
+    await payer.sql("UPDATE account SET chain_nonce = 5")
+    await payer.sql("UPDATE frame SET holdings = ?", f'{{"{PAYER}":[{payer.balance},5]}}')
+    await payer.written(Booked(account=PAYER, kind=BalanceKind.FUNDING, delta=50, height=Height(1_055)))
+    await Bench(payer.driver, me=RIVAL).claim(PAYER)
+    payer.nonce = Nonce(5)
+    moved = BaselineMoved(account=PAYER, frame=payer.frame(height=1_051), keep_from=Height(0))
+    assert [row.reason for row in (await payer.record([moved])).unwritten] == ["fenced"]
+    assert await payer.sql("SELECT state FROM account") == [("active",)]
+
+
+async def test_all_that_was_not_written_is_told_whatever_kinds_it_is_of(payer: Bench) -> None:
+    """R10: a batch is written kind by kind, and answered as a whole."""
+    gone = Burned(account=PAYER, intent_id=IntentId(98))
+    told = await payer.record(
+        [
+            gone,
+            Booked(account=OTHER, kind=BalanceKind.FUNDING, delta=1, height=Height(1)),
+            HoldSet(account=PAYER, disbursement_id=DisbursementId(99), hold=Hold.APPROVAL_LOST),
+        ]
+    )
+    assert told.unwritten == (
+        NotWritten(row=0, reason="changed", detail="Burned intent 98"),
+        NotWritten(row=1, reason="fenced", detail=OTHER),
+        NotWritten(row=2, reason="missing", detail="HoldSet disbursement 99"),
+    )
+
+
 async def test_a_deposit_that_was_announced_is_used_up_at_its_height(payer: Bench) -> None:
     """§5.1: booked with its number, so that it explains nothing else; a rise is told as its amount."""
     await payer.sql("INSERT INTO announced VALUES (1, ?, 50, 'p', 'r', 1.0, NULL)", PAYER)
