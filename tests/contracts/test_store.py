@@ -131,11 +131,13 @@ async def test_a_claim_on_what_moved_meanwhile_is_refused(bench: Bench) -> None:
     """The holder renewed after the candidate had looked: nothing is taken."""
     await bench.claim(PAYER)
     rival = Bench(bench.driver, me=RIVAL)
-    seen_before = await rival.store.leases([PAYER])
+    seen_before = [*await rival.store.leases([PAYER])]
     await bench.store.renew(bench.held)
-    [answer] = await rival.store.claim(seen_before, RIVAL, above={})
+    seen_before += await rival.store.leases([OTHER])
+    answer, other = await rival.store.claim(seen_before, RIVAL, above={})
     assert isinstance(answer, NotWritten)
     assert answer.reason == "changed"
+    assert isinstance(other, Lease), "it keeps no other account from being taken"
 
 
 async def test_a_lease_that_was_taken_is_missing_from_the_renewal(bench: Bench) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.store.kit import OTHER, PAYER, Bench
 
+from treasuryd.core.audit import Rivals
 from treasuryd.core.audit_books import Ledger, Movement, Uncosted
 from treasuryd.core.changes import Adopted, Unproven
 from treasuryd.core.findings import Finding
@@ -69,11 +70,23 @@ async def test_what_only_a_look_at_everything_shows_is_named(payer: Bench) -> No
     await payer.include(paid)
     assert await payer.driver.read(auditing.whole) == []
     await payer.sql("DROP INDEX intent_one_per_nonce")
+    await payer.sql("DROP INDEX intent_one_per_disbursement")
     await payer.sql("UPDATE intent SET nonce = 2, cost = cost + (id = 2)")
     twice, uncosted = await payer.driver.read(auditing.whole)
     assert (twice.finding, twice.account) == (Finding.NONCE_TWICE, PAYER)
     assert twice.detail == "2 live intents have nonce 2"
     assert (uncosted.finding, uncosted.account, uncosted.item) == (Finding.BOOKS, PAYER, 2)
+    await payer.sql("UPDATE intent SET disbursement_id = 3 - disbursement_id")
+    page, _ = await payer.driver.read(auditing.page, Cursor(), 9)
+    assert page.rivals == [
+        Rivals(
+            account=PAYER,
+            nonce=Nonce(2),
+            item=DisbursementId(3 - one),
+            intents=(IntentId(one), IntentId(3 - one)),
+        )
+        for one in (1, 2)
+    ]
 
 
 async def test_the_journal_is_read_in_bounded_pieces_and_followed_over_them(
