@@ -1,11 +1,13 @@
 """A desk over a real database, requests to hand in, and rows put where an executor would have put them."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
 
 from treasuryd.core.intake import Intake, check
 from treasuryd.core.model import (
@@ -21,6 +23,7 @@ from treasuryd.core.model import (
     UnixSeconds,
     Vote,
 )
+from treasuryd.errors import Refusal, Rejected
 from treasuryd.ports import Submission, Submitted
 from treasuryd.sqlite.connect import Connection, Database, Driver
 from treasuryd.sqlite.inline import InlineDriver
@@ -67,6 +70,13 @@ def vote(
         signature="5e" * 64,
         seen_epoch=Epoch(seen),
     )
+
+
+async def refused(verb: Awaitable[object]) -> tuple[str, str | None, Refusal]:
+    """Words, field and class of the refusal that this ends with."""
+    with pytest.raises(Rejected) as caught:
+        await verb
+    return caught.value.message, caught.value.field, caught.value.kind
 
 
 @dataclass(kw_only=True)
@@ -184,6 +194,19 @@ class DeskWorld:
             "SELECT body FROM journal WHERE chain = 'people' AND verb = ? ORDER BY seq", verb
         )
         return [json.loads(row[0]) for row in rows]
+
+    async def said(self) -> list[tuple[str, str, float, dict[str, Any]]]:
+        """Every entry of every chain: chain, verb, time, and what it says beside the rows that it changed."""
+        rows = await self.sql("SELECT chain, verb, at, body FROM journal ORDER BY id")
+        return [
+            (
+                chain,
+                verb,
+                at,
+                {what: told for what, told in json.loads(body).items() if what not in {"tx", "rows"}},
+            )
+            for chain, verb, at, body in rows
+        ]
 
 
 @asynccontextmanager

@@ -1,13 +1,13 @@
 """What a batch refuses, with the words, the field and the class of each refusal, and where its bounds lie."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.store.deskworld import GOOD, NOW, DeskWorld, opened, request
+from tests.store.deskworld import GOOD, NOW, DeskWorld, opened, refused, request
 
 from treasuryd.core.model import Digest, UnixSeconds
-from treasuryd.errors import Refusal, Rejected
+from treasuryd.errors import Refusal
 from treasuryd.store import batches, desk_intake
 
 
@@ -15,12 +15,6 @@ from treasuryd.store import batches, desk_intake
 async def world(tmp_path: Path) -> AsyncIterator[DeskWorld]:
     async with opened(tmp_path) as found:
         yield found
-
-
-async def refused(verb: Awaitable[object]) -> tuple[str, str | None, Refusal]:
-    with pytest.raises(Rejected) as caught:
-        await verb
-    return caught.value.message, caught.value.field, caught.value.kind
 
 
 async def begin(world: DeskWorld, name: str = "may", *parts: int) -> None:
