@@ -80,9 +80,9 @@ def resolve(
         for row, item in enumerate(ids)
     ]
     judged = of_kind(answers, EventKind.RESOLVED)
-    if paid and judged:
-        recount_dependents(connection, judged, rules)
     if judged:
+        if paid:
+            recount_dependents(connection, judged, rules)
         tell(connection, "resolve", by, {"paid": paid, "judged": judged})
     work.finish("resolve")
     return answers
@@ -291,9 +291,8 @@ def reopen(connection: Connection, item: DisbursementId, *, by: Approval, rules:
 
 def _lost(connection: Connection, stored: Disbursement) -> Intent:
     """The final intent of an item on an account that a deep reorg froze."""
-    live = [found for found in intents_of(connection, stored.id) if found.id == stored.live_intent]
-    paid = stored.status in {Status.EXECUTED, Status.FINALIZED}
-    if not paid or not live or live[0].state is not State.FINAL:
+    final = [found for found in intents_of(connection, stored.id) if found.state is State.FINAL]
+    if not final or stored.status not in {Status.EXECUTED, Status.FINALIZED}:
         raise Rejected(
             f"disbursement {stored.id} is {stored.status}: only a payment that was final is reopened",
             field="id",
@@ -307,4 +306,4 @@ def _lost(connection: Connection, stored: Disbursement) -> Intent:
             field="id",
             kind=Refusal.CONFLICT,
         )
-    return live[0]
+    return final[0]
