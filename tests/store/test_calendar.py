@@ -37,7 +37,7 @@ def test_an_epoch_before_the_first_reading_is_told_by_the_chains_pace() -> None:
     assert since(calendar, 8) == 760
     assert since(calendar, 8, ready_at=900.0) == 900
     faster = replace(RULES, max_blocks_per_second=4.0)
-    assert calendar.payable_since(UnixSeconds(0.0), Epoch(8), faster) == 880
+    assert calendar.payable_since(UnixSeconds(0.0), Epoch(8), faster) == UnixSeconds(880.0)
 
 
 def test_of_an_epoch_that_nobody_saw_nothing_is_said() -> None:
