@@ -103,6 +103,7 @@ TARGETS = {
             "tests/contracts/test_desk.py",
             "tests/commands",
             "tests/cli",
+            "tests/executor/test_auditor.py",
         ),
         without=SLOW_OR_TWICE,
         typed=True,

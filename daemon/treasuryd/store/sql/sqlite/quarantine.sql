@@ -131,7 +131,7 @@ UPDATE disbursement SET status = 'timelocked', status_at = ?3, live_intent = ?2,
 UPDATE disbursement SET cancel_requested = coalesce(cancel_requested, ?2) WHERE id = ?1 AND hold IS NOT 'poisoned';
 
 -- name: sealed_bindings
--- What was ever sealed of the account ?1 from the nonce ?2 on, in order, of at most ?3 intents.
+-- What was ever sealed of the account ?1 by intents above the id ?2, in order, of at most ?3 intents.
 SELECT i.id, i.nonce, i.disbursement_id, i.destination, i.amount, i.term, v.number, v.kind, v.fee, v.tx_hash, v.tx_bytes,
     coalesce(d.memo, ''), coalesce(d.payload_digest, ''), coalesce(d.idempotency_key, '')
 FROM intent AS i JOIN variant AS v ON v.intent_id = i.id LEFT JOIN disbursement AS d ON d.id = i.disbursement_id
