@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.store.deskworld import GOOD, NOW, OPS, PERSON, DeskWorld, opened
 
-from treasuryd.core.model import AccountId, Disbursement, DisbursementId, Filter, Status
+from treasuryd.core.model import (
+    AccountId,
+    BalanceEvent,
+    BalanceKind,
+    BaseUnits,
+    Disbursement,
+    DisbursementId,
+    Filter,
+    Height,
+    Nonce,
+    Snapshot,
+    Status,
+    UnixSeconds,
+)
+from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import desk_queries
 from treasuryd.store.desk_queries import DESK, FIRST_WINDOW, page_query
+from treasuryd.store.migrations import known
 from treasuryd.store.rows import SHARED
 
 GROWING = (
@@ -102,7 +118,7 @@ def fill(connection: Connection, count: int, *, status: str = "finalized") -> No
         "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)"
         " INSERT INTO disbursement (id, account, destination, amount, memo, scheduled_epoch, idempotency_key,"
         " request_digest, payload_digest, created_at, status, status_at)"
-        " SELECT id, 'tb1ops', 'tb1payee' || id % 7, id, '', 1, 'h' || id, '', '', ?2 + id, ?3, ?2 + id FROM n",
+        " SELECT id, 'tb1ops', 'tb1payee' || (id % 7), id, '', 1, 'h' || id, '', '', ?2 + id, ?3, ?2 + id FROM n",
         (count, NOW, status),
     )
     connection.execute("PRAGMA ignore_check_constraints = OFF")
@@ -131,6 +147,113 @@ async def test_the_walk_of_one_page_is_bounded(world: DeskWorld, monkeypatch: py
         seen += [item.id for item in page.items]
         cursor = page.next_cursor
     assert seen == [2, 1]
+
+
+@pytest.fixture
+async def narrow(world: DeskWorld, monkeypatch: pytest.MonkeyPatch) -> DeskWorld:
+    """Two hundred old rows, and pages that look at 10 ids, then at 40, and no further."""
+    monkeypatch.setattr(desk_queries, "FIRST_WINDOW", 10)
+    monkeypatch.setattr(desk_queries, "WALK_BUDGET", 50)
+    await world.driver.write(fill, 200)
+    return world
+
+
+async def test_each_window_is_four_times_as_wide_until_the_budget_is_used_up(
+    narrow: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One id more in the budget lets it look through one window more; a cursor above every id is none."""
+    rare = Filter(max_amount=1)
+    assert (await narrow.desk.find(rare)).next_cursor == 153
+    assert (await narrow.desk.find(replace(rare, cursor=DisbursementId(10**9)))).next_cursor == 153
+    monkeypatch.setattr(desk_queries, "WALK_BUDGET", 51)
+    page = await narrow.desk.find(rare)
+    assert ([item.id for item in page.items], page.next_cursor) == ([1], None)
+
+
+async def test_a_page_that_is_full_looks_whether_more_follows(
+    narrow: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is the last one; where the budget ends first, the next page goes on there, and not where this one found."""
+    monkeypatch.setattr(desk_queries, "WALK_BUDGET", 1_000)
+    page = await narrow.desk.find(Filter(min_amount=199, limit=2))
+    assert ([item.id for item in page.items], page.next_cursor) == ([200, 199], None)
+    page = await narrow.desk.find(Filter(min_amount=198, limit=2))
+    assert ([item.id for item in page.items], page.next_cursor) == ([200, 199], 199)
+    monkeypatch.setattr(desk_queries, "WALK_BUDGET", 10)
+    page = await narrow.desk.find(Filter(min_amount=199, limit=2))
+    assert ([item.id for item in page.items], page.next_cursor) == ([200, 199], 192)
+
+
+async def test_a_walk_that_stops_above_the_very_first_id_says_so(
+    narrow: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One id is left to be looked at."""
+    monkeypatch.setattr(desk_queries, "WALK_BUDGET", 10)
+    page = await narrow.desk.find(Filter(max_amount=1, cursor=DisbursementId(11)))
+    assert (page.items, page.next_cursor) == ((), 2)
+    page = await narrow.desk.find(Filter(max_amount=1, cursor=page.next_cursor))
+    assert ([item.id for item in page.items], page.next_cursor) == ([1], None)
+
+
+async def test_what_a_payee_got_is_read_from_its_index_alone(narrow: DeskWorld) -> None:
+    """However far apart it lies; what may refuse much of it walks within the budget again."""
+    payee = Filter(destination="tb1payee0", limit=200)
+    page = await narrow.desk.find(payee)
+    assert ([item.id for item in page.items], page.next_cursor) == (list(range(196, 0, -7)), None)
+    for refusing in ({"statuses": (Status.DRAFT,)}, {"account": AccountId("tb1grants")}, {"max_amount": 1}):
+        page = await narrow.desk.find(replace(payee, **refusing))
+        assert (page.items, page.next_cursor) == ((), 153), refusing
+
+
+async def test_a_payees_items_are_narrowed_by_status(world: DeskWorld) -> None:
+    """One status or several, unfinished or not."""
+    first, second, third = await world.submit(GOOD, GOOD, GOOD | {"destination": "tb1other"})
+    await world.voting(second, deadline=5)
+    for statuses, found in (
+        ((Status.DRAFT,), [first]),
+        ((Status.DRAFT, Status.VOTING, Status.FINALIZED), [second, first]),
+        ((Status.FINALIZED,), []),
+    ):
+        page = await world.desk.find(Filter(destination=GOOD["destination"], statuses=statuses))
+        assert [item.id for item in page.items] == found
+    assert (await world.item(third)).status is Status.DRAFT
+
+
+@pytest.mark.parametrize("limit", [0, 201, -1])
+async def test_a_page_of_no_or_too_many_items_is_refused(world: DeskWorld, limit: int) -> None:
+    """Both listings name the field; one and two hundred may be asked for."""
+    for asked in (world.desk.find(Filter(limit=limit)), world.desk.waiting(cursor=None, limit=limit)):
+        with pytest.raises(Rejected, match=f"must be 1 to 200, got {limit}") as caught:
+            await asked
+        assert (caught.value.field, caught.value.kind) == ("limit", Refusal.INVALID)
+    for fine in (1, 200):
+        assert (await world.desk.find(Filter(limit=fine))).items == ()
+        assert (await world.desk.waiting(cursor=None, limit=fine)).items == ()
+
+
+@pytest.mark.parametrize(("limit", "pages"), [(1, [[3], [2], [1]]), (2, [[3, 2], [1]]), (3, [[3, 2, 1]])])
+async def test_pages_of_what_waits_end_with_the_last_item(
+    world: DeskWorld, limit: int, pages: list[list[int]]
+) -> None:
+    """A page that just holds them all has none after it; what is held and ambiguous both is one item."""
+    for item in await world.submit(GOOD, GOOD, GOOD):
+        await world.ambiguous(item, first=1, second=2, fall=0)
+    await world.sql("UPDATE disbursement SET hold = 'poisoned'")
+    page = await world.desk.waiting(cursor=None, limit=limit)
+    seen = [page]
+    while page.next_cursor is not None:
+        page = await world.desk.waiting(cursor=page.next_cursor, limit=limit)
+        seen.append(page)
+    assert [[item.id for item in page.items] for page in seen] == pages
+
+
+async def test_the_largest_id_is_found_and_one_larger_is_none(world: DeskWorld) -> None:
+    """A reader may ask for any number."""
+    await world.submit(GOOD)
+    await world.sql("UPDATE disbursement SET id = ?", desk_queries.MAX_ID)
+    asked = (desk_queries.MAX_ID, desk_queries.MAX_ID + 1, -(2**70), 0)
+    found = await world.desk.get([DisbursementId(item) for item in asked])
+    assert [item and item.id for item in found] == [desk_queries.MAX_ID, None, None, None]
 
 
 ITEMS = 24
@@ -232,6 +355,49 @@ async def test_history_is_paged_and_by_account(world: DeskWorld) -> None:
     assert [event.delta for event in await world.desk.history(None, cursor=None, limit=3)] == [6, 5, 4]
 
 
+async def test_a_page_of_the_history_is_bounded(world: DeskWorld) -> None:
+    """One more than a page holds is read, so that the reader of the page knows whether more follows; or none at all."""
+    await world.account()
+    await world.sql(
+        "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 203)"
+        " INSERT INTO balance_event (account, kind, delta, balance, recorded_at) SELECT ?, 'funding', 1, id, 1 FROM n",
+        OPS,
+    )
+    for asked, read in ((500, 201), (7, 7), (0, 0), (-1, 0)):
+        assert len(await world.desk.history(None, cursor=None, limit=asked)) == read
+
+
+async def test_a_movement_says_what_moved_and_where(world: DeskWorld) -> None:
+    """Its disbursement and its block, for whoever reads a statement."""
+    (item,) = await world.submit(GOOD)
+    await world.account()
+    await world.sql(
+        "INSERT INTO balance_event (account, kind, delta, fee, balance, recorded_at, disbursement_id, height)"
+        " VALUES (?, 'execution', -107, 7, 893, ?, ?, 20)",
+        *(OPS, NOW, item),
+    )
+    assert await world.desk.history(OPS, cursor=None, limit=9) == [
+        BalanceEvent(
+            id=1,
+            account=OPS,
+            kind=BalanceKind.EXECUTION,
+            delta=-107,
+            fee=BaseUnits(7),
+            balance=893,
+            recorded_at=NOW,
+            disbursement_id=item,
+            height=Height(20),
+        )
+    ]
+
+
+async def test_the_facts_name_the_store_and_what_reads_it(world: DeskWorld) -> None:
+    """For `/health`."""
+    facts = await world.desk.facts()
+    said = (facts.sqlite_version, facts.schema_version, facts.lineage)
+    assert said == (sqlite3.sqlite_version, max(known()), "l1")
+
+
 async def test_intents_come_with_their_variants_and_without_bytes(world: DeskWorld) -> None:
     """Void ones and the live one, oldest first."""
     (item,) = await world.submit(GOOD)
@@ -267,12 +433,14 @@ async def test_the_snapshot_is_the_executors_last_tick(world: DeskWorld) -> None
     await world.sql(
         "INSERT INTO executor_snapshot VALUES (1, 5.0, 4.0, 3.0, 'node away', 2, 1, 9)",
     )
-    found = await world.desk.snapshot()
-    assert (found.last_tick_at, found.last_error, found.pending_matured, found.last_submitted_nonce) == (
-        5.0,
-        "node away",
-        2,
-        9,
+    assert await world.desk.snapshot() == Snapshot(
+        last_tick_at=UnixSeconds(5.0),
+        last_success_at=UnixSeconds(4.0),
+        last_error_at=UnixSeconds(3.0),
+        last_error="node away",
+        pending_matured=2,
+        staged_intents=1,
+        last_submitted_nonce=Nonce(9),
     )
 
 

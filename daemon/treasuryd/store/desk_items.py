@@ -29,8 +29,8 @@ from treasuryd.ports import Rows
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import journal
 from treasuryd.store.dependencies import fail_dependents, recount_dependents, statuses_of
-from treasuryd.store.desk_queries import DESK, intents_of
-from treasuryd.store.rows import chain_state, disbursements_by_id, ids_json
+from treasuryd.store.desk_queries import DESK, by_id, intents_of
+from treasuryd.store.rows import chain_state, ids_json
 
 MAX_IDS: Final = 1_000  # in one command
 BY_DEPENDENCIES: Final = frozenset(
@@ -172,8 +172,8 @@ def _release(
         )
     if stored.account in closed:
         return _unknown(row, stored)
-    _, known, satisfied = statuses_of(connection, [item], rules)
-    still = dependencies_hold(stored, known=known, satisfied=satisfied)
+    _, known, _ = statuses_of(connection, [item], rules)
+    still = dependencies_hold(stored, known=known)  # what only waits for others may be released
     if stored.hold in BY_DEPENDENCIES and still in BY_DEPENDENCIES:
         return NotWritten(
             row=row,
@@ -204,7 +204,7 @@ def existing(connection: Connection, ids: Sequence[DisbursementId]) -> dict[Disb
         )
     if len(set(ids)) != len(ids):
         raise Rejected("ids: a disbursement is named twice", field="ids")
-    return disbursements_by_id(connection, [item for item in ids if 0 < item < 2**63])
+    return by_id(connection, ids)
 
 
 def one(connection: Connection, item: DisbursementId) -> Disbursement:

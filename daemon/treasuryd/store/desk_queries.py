@@ -58,8 +58,13 @@ def get(connection: Connection, ids: Sequence[DisbursementId]) -> list[Disbursem
     """Disbursements in the order asked, None for each that does not exist."""
     if len(ids) > MAX_GET:
         raise Rejected(f"{len(ids)} ids, the limit is {MAX_GET} in one reading", kind=Refusal.TOO_LARGE)
-    found = disbursements_by_id(connection, [item for item in ids if 0 < item <= MAX_ID])
+    found = by_id(connection, ids)
     return [found.get(item) for item in ids]
+
+
+def by_id(connection: Connection, ids: Sequence[DisbursementId]) -> dict[DisbursementId, Disbursement]:
+    """Disbursements of these ids; what is no id of the store, however large a number, is merely not there."""
+    return disbursements_by_id(connection, [item for item in ids if abs(item) <= MAX_ID])
 
 
 def intents_of(connection: Connection, item: DisbursementId) -> list[Intent]:
@@ -83,8 +88,7 @@ def find(connection: Connection, where: Filter) -> Page:
     found: list[DisbursementId] = []
     while high > 1 and len(found) <= where.limit and looked < WALK_BUDGET:
         low = max(0, high - window) if _walks_ids(where) else 0
-        wanted = where.limit + 1 - len(found)
-        sql, values = page_query(where, low=low, high=high, limit=wanted)
+        sql, values = page_query(where, low=low, high=high, limit=where.limit + 1)
         rows = [DisbursementId(row[0]) for row in connection.execute(sql, values).fetchall()]
         found.extend(rows)
         looked += high - low
@@ -107,13 +111,12 @@ def waiting(connection: Connection, cursor: DisbursementId | None, limit: int) -
         raise Rejected(f"limit: must be 1 to {MAX_PAGE}, got {limit}", field="limit")
     below = MAX_AMOUNT if cursor is None else cursor  # no id is above it
     rows = connection.execute(DESK["waiting"], (below, 2 * limit + 2)).fetchall()
-    kinds: dict[DisbursementId, bool] = {}
-    for item, ambiguous in rows:
-        kinds[DisbursementId(item)] = kinds.get(DisbursementId(item), False) or bool(ambiguous)
-    cut = list(kinds)[:limit]
+    ids = list(dict.fromkeys(DisbursementId(item) for item, _ in rows))
+    ambiguous = {item for item, unclear in rows if unclear}
+    cut = ids[:limit]
     items = disbursements_by_id(connection, cut)
-    shown = (replace(items[item], hold=Hold.AMBIGUOUS) if kinds[item] else items[item] for item in cut)
-    return Page(items=tuple(shown), next_cursor=cut[-1] if len(kinds) > limit else None)
+    shown = (replace(items[item], hold=Hold.AMBIGUOUS) if item in ambiguous else items[item] for item in cut)
+    return Page(items=tuple(shown), next_cursor=cut[-1] if len(ids) > limit else None)
 
 
 def _top(connection: Connection) -> int:
@@ -122,7 +125,7 @@ def _top(connection: Connection) -> int:
 
 def _walks_ids(where: Filter) -> bool:
     """Whether the page walks the ids themselves: no index narrows what is asked, or what it narrows may be refused."""
-    return where.destination is None or len(_conditions(where)[0]) > 1
+    return where.destination is None or bool(where.statuses) or len(_conditions(where)[0]) > 1
 
 
 def page_query(where: Filter, *, low: int, high: int, limit: int) -> tuple[str, list[Any]]:
@@ -246,8 +249,8 @@ def facts(connection: Connection) -> StoreFacts:
     return StoreFacts(
         sqlite_version=str(connection.execute(DESK["sqlite_version"]).fetchone()[0]),
         journal_mode=journal_mode(connection),
-        schema_version=int(meta.get("schema_version", 0)),
-        lineage=meta.get("lineage", ""),
+        schema_version=int(meta["schema_version"]),
+        lineage=meta["lineage"],
         counts=counts,
         held_for_person=_one(connection, "held"),
         ambiguous=_one(connection, "ambiguous"),
