@@ -29,6 +29,7 @@ from treasuryd.store.rows import chain_state, ids_json
 
 ALL_ENDPOINTS: Final = "*"
 MAX_ANNOUNCED: Final = 1_000  # expected deposits of one account
+NAMED: Final = 20  # lost payments, and lost nonces, in one refusal
 
 
 def take_vote(connection: Connection, vote: Vote, *, now: UnixSeconds) -> Event:
@@ -163,7 +164,7 @@ def thaw(
     return Event(
         kind=EventKind.ACCOUNT_THAWED,
         account=account,
-        reason=cause if cause in set(FreezeCause) else "",
+        reason=cause,
         detail=by.reason,
     )
 
@@ -171,26 +172,23 @@ def thaw(
 def _refuse_while_lost(connection: Connection, account: AccountId) -> None:
     """What a deep reorg took would freeze the account again at once, or leave a gap that nothing gets past (R9)."""
     lost = fillers.lost(connection, account)
-    if not lost.payments and not lost.nonces:
-        return
-    payments, nonces = (" ".join(str(one) for one in some[:20]) for some in (lost.payments, lost.nonces))
-    said = [
-        f"the chain has lost {len(lost.payments)} final payments (disbursements {payments})"
-        if payments
-        else "",
-        f"{len(lost.nonces)} nonces pay nobody any more ({nonces})" if nonces else "",
-    ]
-    flags = " ".join(f"--nonce {nonce}" for nonce in lost.nonces[:20])
-    hints = [
-        "Send the payments again: `treasuryd reopen ID`." if payments else "",
-        f"Fill the nonces: `treasuryd account fill {account} {flags}`." if nonces else "",
-    ]
-    raise Rejected(
-        f"the account {account}: {' and '.join(part for part in said if part)}",
-        hint=" ".join(part for part in hints if part),
-        field="account",
-        kind=Refusal.CONFLICT,
-    )
+    payments, nonces = lost.payments[:NAMED], lost.nonces[:NAMED]
+    said, hints = [], []
+    if payments:
+        named = " ".join(map(str, payments))
+        said.append(f"the chain has lost {len(lost.payments)} final payments (disbursements {named})")
+        hints.append("Send the payments again: `treasuryd reopen ID`.")
+    if nonces:
+        said.append(f"{len(lost.nonces)} nonces pay nobody any more ({' '.join(map(str, nonces))})")
+        flags = " ".join(f"--nonce {nonce}" for nonce in nonces)
+        hints.append(f"Fill the nonces: `treasuryd account fill {account} {flags}`.")
+    if said:
+        raise Rejected(
+            f"the account {account}: {' and '.join(said)}",
+            hint=" ".join(hints),
+            field="account",
+            kind=Refusal.CONFLICT,
+        )
 
 
 def _consumed_at(connection: Connection, account: AccountId, nonce: Nonce) -> Height | None:

@@ -151,7 +151,7 @@ def _apart(connection: Connection, chain: str, copy: CopyHead, head: CopyHead | 
             f"{chain} goes on to entry {copy.seq}, the store ends at {at}: entries were lost or cut off there"
         )
     same = entries(connection, chain, after=copy.seq - 1, limit=1) if copy.seq else []
-    if same and same[0].hash != copy.hash:
+    if same and same[-1].hash != copy.hash:
         return f"{chain}: entry {copy.seq} is another one than the store's: one of the two was written anew"
     return None
 
@@ -170,7 +170,7 @@ def exported(
     chains = [row[0] for row in connection.execute(SHARED["journal_heads"]).fetchall()]
     for name in chains if chain is None else [chain]:
         known = entries(connection, name, after=first - 2, limit=1) if first > 1 else []
-        before, at = (known[0].hash if known else GENESIS), first - 1
+        before, at = (known[-1].hash if known else GENESIS), first - 1
         while page := entries(connection, name, after=at):
             for entry in page:
                 if last is not None and entry.seq > last:

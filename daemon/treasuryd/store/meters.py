@@ -80,7 +80,7 @@ class Meter:
             free_bytes=free,
             sqlite_version=str(connection.execute(desk_queries.DESK["sqlite_version"]).fetchone()[0]),
             journal_mode=journal_mode(connection),
-            schema_version=int(meta.get("schema_version", 0)),
+            schema_version=int(meta["schema_version"]),
         )
 
 
