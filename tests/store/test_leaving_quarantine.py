@@ -22,8 +22,9 @@ from treasuryd.core.model import (
     UnixSeconds,
 )
 from treasuryd.core.restore import Standing, open_points
+from treasuryd.errors import Rejected
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.quarantine import report
+from treasuryd.store.quarantine import put_report, report
 
 LATER = Approval(who="bob", reason="checked", at=UnixSeconds(3_000.0))
 
@@ -203,3 +204,27 @@ async def test_no_filler_is_ordered_where_no_nonce_was_ever_given(payer: Bench, 
     await declared(payer, desk)
     assert (await desk.fill_unknown(PAYER, fee=BaseUnits(9), by=PERSON)).count == 0
     assert await payer.sql("SELECT count(*) FROM intent") == [(0,)]
+
+
+async def test_what_another_store_may_have_paid_keeps_an_account_until_a_person_gives_that_store_up(
+    payer: Bench, desk: SqliteDesk
+) -> None:
+    """§8.4: nobody gives it up by saying nothing; once somebody does, its item waits for a person."""
+    [item] = await payer.insert()
+    disputed = {"intent 41: other bytes here than the signer gave": [41, 1, item]}
+    await declared(payer, desk)
+    found = await payer.driver.read(report)
+    await payer.driver.write(put_report, found | {"accounts": {PAYER: {"disputed": disputed}}})
+    used = replace(
+        payer.frame(height=1_055), holdings={Address(PAYER): Holding(balance=payer.balance, nonce=Nonce(1))}
+    )
+    await payer.written(BaselineMoved(account=PAYER, frame=used, keep_from=Height(0)))
+    await payer.sql("UPDATE chain SET settled_height = 1055")
+    await payer.sql("UPDATE account SET next_nonce = 2, high_water = 1")
+    with pytest.raises(Rejected, match=r"stays in quarantine: .*intent 41: other bytes here"):
+        await leave(desk)
+    assert (await payer.item(item)).hold is None
+    await desk.leave_quarantine(
+        PAYER, by=PERSON, signer=Nonce(0), signer_lost=False, lineage="lineage-2", give_up=True
+    )
+    assert (await payer.item(item)).hold is Hold.RESTORED
