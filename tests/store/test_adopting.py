@@ -26,6 +26,7 @@ from treasuryd.core.model import (
     VariantKind,
 )
 from treasuryd.core.restore import Reason, Sign, open_points
+from treasuryd.store import bindings
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.quarantine import report, standing
 
@@ -271,6 +272,56 @@ async def test_what_counts_as_never_signed_here_and_was_signed_is_named(payer: B
     assert await states(payer) == ["void"]
 
 
+async def test_a_dispute_names_intent_and_nonce_of_the_signer_and_the_item_that_is_in_the_way(
+    payer: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§8: two stores went on under one signer; page after page is added to the report, as far as it names rows."""
+    paying, waiting, keyed = await payer.insert(3)
+    [intent] = await payer.pay([paying])
+    theirs = replace(intent, id=IntentId(40), nonce=Nonce(9))
+    unknown = {"disbursement_id": DisbursementId(77), "idempotency_key": f"key-{keyed}"}
+    pages = [
+        [bound(replace(theirs, amount=BaseUnits(7)), disbursement_id=waiting)],
+        [bound(replace(theirs, id=IntentId(41)), idempotency_key=f"key-{paying}"), bound(theirs, **unknown)],
+        [
+            bound(replace(intent, id=IntentId(42)), disbursement_id=None),
+            bound(replace(intent, amount=BaseUnits(7))),
+        ],
+    ]
+    for page in pages:
+        await payer.store.adopt([row for rows in page for row in rows], frozenset(), payer.held)
+    said = await payer.driver.read(report)
+    assert said["accounts"][PAYER]["disputed"] == {
+        f"disbursement {waiting} has other content here than the signer bound to it": [40, 9, waiting],
+        f"disbursement {paying} is being paid by intent {intent.id} here, and by 41 to the signer": [
+            41,
+            9,
+            paying,
+        ],
+        f"the idempotency key 'key-{keyed}' is disbursement {keyed} here, and 77 to the signer": [
+            40,
+            9,
+            keyed,
+        ],
+        f"nonce {intent.nonce} is intent {intent.id} here, and intent 42 to the signer": [
+            42,
+            intent.nonce,
+            None,
+        ],
+        f"intent {intent.id} pays something else here than the signer bound to it": [
+            intent.id,
+            intent.nonce,
+            paying,
+        ],
+    }
+    assert said["accounts"][PAYER]["adopted"] == []
+    assert await payer.sql("SELECT count(*) FROM disbursement") == [(3,)], "nothing of it was imported"
+    monkeypatch.setattr(bindings, "LISTED", 2)
+    await payer.store.adopt(pages[0][0], frozenset(), payer.held)
+    said = await payer.driver.read(report)
+    assert len(said["accounts"][PAYER]["disputed"]) == 2
+
+
 async def test_an_item_that_waits_here_is_bound_to_what_the_signer_bound_it_to(payer: Bench) -> None:
     """The backup is from before it was staged: the intent is taken in, the item is not imported a second time."""
     other, item = await payer.insert(2)
@@ -301,6 +352,8 @@ async def test_a_filler_is_taken_in_and_completed_without_a_disbursement(payer: 
         variants=(replace(pattern.variants[0], kind=VariantKind.CANCEL),),
     )
     await payer.store.adopt(bound(filler), frozenset(), payer.held)
+    said = await payer.driver.read(report)
+    assert [(row["id"], row["imported"]) for row in said["accounts"][PAYER]["adopted"]] == [(None, False)]
     await payer.sql("UPDATE variant SET tx_bytes = NULL, tx_hash = NULL WHERE intent_id = 40")
     await payer.sql("UPDATE intent SET state = 'staged', step = 'sign' WHERE id = 40")
     await payer.store.adopt(bound(filler), frozenset(), payer.held)

@@ -49,9 +49,9 @@ class Adopted:
     # in words -> intent and nonce as the signer has them, and the item that is in the way here
     contradictions: dict[str, tuple[IntentId, Nonce, DisbursementId | None]] = field(default_factory=dict)
 
-    def contradicted(self, by: SignRequest, detail: str, *, item: DisbursementId | None = None) -> None:
+    def contradicted(self, by: SignRequest, detail: str, item: DisbursementId | None) -> None:
         """Note what does not agree with this store; a person decides about it once its nonce is final."""
-        self.contradictions[detail] = (by.intent_id, by.nonce, by.disbursement_id if item is None else item)
+        self.contradictions[detail] = (by.intent_id, by.nonce, item)
 
 
 # --- what the store does not hold ----------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def _adopt_one(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bo
     elif tuple(stored[:5]) != _content(request):
         if not void_:
             detail = f"intent {request.intent_id} pays something else here than the signer bound to it"
-            found.contradicted(request, detail)
+            found.contradicted(request, detail, request.disbursement_id)
     elif stored[5] in OPEN and not _complete(work, rows, State(stored[5]), found):
         return
     elif void_ and stored[5] in JUDGEABLE:
@@ -142,7 +142,7 @@ def _adopt_one(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bo
         )
     elif stored[6] == Proof.NEVER_BOUND and not void_:
         detail = f"intent {request.intent_id} counts as never signed here, and the signer signed it"
-        found.contradicted(request, detail)
+        found.contradicted(request, detail, request.disbursement_id)
 
 
 def _content(request: SignRequest) -> tuple[Any, ...]:
@@ -161,7 +161,8 @@ def _complete(work: Work, rows: Sequence[Binding], was: State, found: Adopted) -
     known = dict(work.connection.execute(SQL["variants_of"], (request.intent_id,)).fetchall())
     fresh = [one for one in rows if known.get(one.request.variant) != one.tx_hash]
     if any(known.get(one.request.variant) for one in fresh):
-        found.contradicted(request, f"intent {request.intent_id}: other bytes here than the signer gave")
+        detail = f"intent {request.intent_id}: other bytes here than the signer gave"
+        found.contradicted(request, detail, request.disbursement_id)
         return False
     work.many(SQL["import_variant"], [_variant(one, work.now) for one in fresh])
     work.connection.execute(SQL["drop_unsigned"], (request.intent_id,))
@@ -182,49 +183,55 @@ def _take_in(work: Work, rows: Sequence[Binding], found: Adopted, *, void_: bool
         detail = (
             f"nonce {request.nonce} is intent {taken[0]} here, and intent {request.intent_id} to the signer"
         )
-        found.contradicted(request, detail)
+        found.contradicted(request, detail, request.disbursement_id)
         return
-    imported = False
-    if request.disbursement_id is not None:
-        imported, objection, item = _item(work, request)
-        if objection:
+    item, imported = request.disbursement_id, False
+    if item is not None:
+        stored = connection.execute(SQL["bound_item"], (item,)).fetchone()
+        against = _against(connection, request, stored)
+        if against is not None:
             if not void_:
-                found.contradicted(request, objection, item=item)
+                found.contradicted(request, *against)
             return
+        imported = stored is None
+        if imported:
+            row = (item, *_of_item(request)[:4], request.idempotency_key, request.payload_digest, work.now)
+            work.many(SQL["import_item"], [row])
+            connection.execute(SQL["raise_counter"], ("disbursement", item + 1))
     work.many(SQL["import_intent"], [_intent(rows, work.now, void_=void_)])
     work.many(SQL["import_variant"], [_variant(one, work.now) for one in rows])
     connection.execute(SQL["out_bound"], (request.intent_id, work.now))
     connection.execute(SQL["raise_counter"], ("intent", request.intent_id + 1))
-    if request.disbursement_id is not None and not void_:
-        _bind(work, rows, request.disbursement_id)
+    if item is not None and not void_:
+        _bind(work, rows, item)
     _tell(work, request, found, imported=imported)
 
 
-def _item(work: Work, request: SignRequest) -> tuple[bool, str, DisbursementId]:
-    """Find or import the disbursement: whether it was imported; where the store contradicts, how, and by which item."""
-    connection, item = work.connection, request.disbursement_id
-    assert item is not None
-    stored = connection.execute(SQL["bound_item"], (item,)).fetchone()
-    content = (request.account, request.destination, request.amount, request.memo, request.payload_digest)
+def _of_item(request: SignRequest) -> tuple[Any, ...]:
+    return (request.account, request.destination, request.amount, request.memo, request.payload_digest)
+
+
+def _against(
+    connection: Connection, request: SignRequest, stored: Sequence[Any] | None
+) -> tuple[str, DisbursementId | None] | None:
+    """Say how the store contradicts what the signer bound to an item, and which item is in the way; None: it does not."""
+    item = request.disbursement_id
     if stored is None:
         key = request.idempotency_key
         owner = connection.execute(SQL["key_owner"], (key,)).fetchone()
-        if owner is not None:
-            detail = f"the idempotency key {key!r} is disbursement {owner[0]} here, and {item} to the signer"
-            return False, detail, DisbursementId(owner[0])
-        row = (item, *content[:4], key, request.payload_digest, work.now)
-        work.many(SQL["import_item"], [row])
-        connection.execute(SQL["raise_counter"], ("disbursement", item + 1))
-        return True, "", item
-    if tuple(stored[:5]) != content:
-        return False, f"disbursement {item} has other content here than the signer bound to it", item
+        if owner is None:
+            return None
+        detail = f"the idempotency key {key!r} is disbursement {owner[0]} here, and {item} to the signer"
+        return detail, DisbursementId(owner[0])
+    if tuple(stored[:5]) != _of_item(request):
+        return f"disbursement {item} has other content here than the signer bound to it", item
     live = stored[5]
     if live is None:
-        return False, "", item
+        return None
     detail = (
         f"disbursement {item} is being paid by intent {live} here, and by {request.intent_id} to the signer"
     )
-    return False, detail, item
+    return detail, item
 
 
 def _bind(work: Work, rows: Sequence[Binding], item: DisbursementId) -> None:
