@@ -44,6 +44,7 @@ class ConsoleDriver(SimulatedDriver):
             return
         history = self.history
         raw = SimulatedDriver(history.store_disk, history.console, committed=self.committed)
+        await raw.write(history.prepare)  # its commit sets a copy aside that goes on beyond the store
         now = history.console_clock.unix_seconds()
         events = await reopen(raw, history.rules, folder=history.journal_folder, place=history.place, now=now)
         history.console.saw(*events)

@@ -40,6 +40,7 @@ ONCE_FAILED: Final = (
     88677,
     109892,
     122799,
+    174203,
     700352,
 )
 ONCE_FAILED_ELSEWHERE: Final = ((600806, ("fragile", "thieves", "uncopied")),)
