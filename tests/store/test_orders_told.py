@@ -1,11 +1,12 @@
 """What a person's order leaves behind: its fact, its entry in the journal of people, or a refusal that names its place."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.store.deskworld import GOOD, NOW, OPS, PERSON, PROPOSAL, DeskWorld, opened, vote
+from tests.store.deskworld import GOOD, GRANTS, NOW, OPS, PERSON, PROPOSAL, DeskWorld, opened, vote
 
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
@@ -156,6 +157,22 @@ async def test_what_changed_at_the_same_moment_is_named(world: DeskWorld) -> Non
     await world.sql("CREATE TRIGGER other BEFORE UPDATE ON disbursement BEGIN SELECT RAISE(IGNORE); END")
     for rows in (await world.desk.cancel([item], by=PERSON), await world.desk.release([item], by=PERSON)):
         assert named(rows) == [("changed", True)]
+
+
+async def test_in_quarantine_nothing_is_undone_that_may_have_been_paid(world: DeskWorld) -> None:
+    """§8: until the signer's bindings are adopted that is everything; then what was held for it. No other account's."""
+    first, held, other = await world.submit(GOOD, GOOD, GOOD | {"account": GRANTS})
+    await world.sql("UPDATE disbursement SET hold = 'restored' WHERE id <> ?", first)
+    await world.account(state="quarantined", cause="restored")
+    (unknown,) = await world.desk.cancel([first], by=PERSON)
+    assert isinstance(unknown, NotWritten)
+    assert unknown == NotWritten(row=0, reason="in_quarantine", detail=unknown.detail)
+    assert f"disbursement {first} may have been paid: the account {OPS}" in unknown.detail
+    await world.account(state="quarantined", cause="taken_up")
+    assert named(await world.desk.release([held], by=PERSON)) == [("in_quarantine", True)]
+    *rolled, refused = await world.desk.cancel([other, first, held], by=PERSON)
+    assert named([*rolled, refused]) == [("in_quarantine", True)]
+    assert refused == replace(unknown, row=2, detail=unknown.detail.replace(f" {first} ", f" {held} ", 1))
 
 
 async def test_a_rollback_is_told_with_the_payment_that_it_keeps(world: DeskWorld) -> None:
