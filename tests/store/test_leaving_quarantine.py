@@ -209,9 +209,14 @@ async def test_no_filler_is_ordered_where_no_nonce_was_ever_given(payer: Bench, 
 async def test_what_another_store_may_have_paid_keeps_an_account_until_a_person_gives_that_store_up(
     payer: Bench, desk: SqliteDesk
 ) -> None:
-    """§8.4: nobody gives it up by saying nothing; once somebody does, its item waits for a person."""
-    [item] = await payer.insert()
-    disputed = {"intent 41: other bytes here than the signer gave": [41, 1, item]}
+    """§8.4: nobody gives it up by saying nothing; once somebody does, all that it may have paid waits."""
+    await payer.adopt(OTHER)
+    item, beside = await payer.insert(2)
+    [elsewhere] = await payer.insert(account=OTHER)
+    words = "intent 41: other bytes here than the signer gave"
+    keyed = f"the idempotency key 'k' is disbursement {elsewhere} here, and 77 to the signer"
+    filled = "nonce 1 is intent 3 here, and intent 43 to the signer"
+    disputed = {words: [41, 1, item], keyed: [42, 1, elsewhere], filled: [43, 1, None]}
     await declared(payer, desk)
     found = await payer.driver.read(report)
     await payer.driver.write(put_report, found | {"accounts": {PAYER: {"disputed": disputed}}})
@@ -221,10 +226,37 @@ async def test_what_another_store_may_have_paid_keeps_an_account_until_a_person_
     await payer.written(BaselineMoved(account=PAYER, frame=used, keep_from=Height(0)))
     await payer.sql("UPDATE chain SET settled_height = 1055")
     await payer.sql("UPDATE account SET next_nonce = 2, high_water = 1")
+    shown = [(one.intent_id, one.nonce, one.item) for one in (await standing(desk)).contradictions]
+    assert shown == [(41, 1, item), (42, 1, elsewhere), (43, 1, None)]
     with pytest.raises(Rejected, match=r"stays in quarantine: .*intent 41: other bytes here"):
         await leave(desk)
     assert (await payer.item(item)).hold is None
     await desk.leave_quarantine(
         PAYER, by=PERSON, signer=Nonce(0), signer_lost=False, lineage="lineage-2", give_up=True
     )
-    assert (await payer.item(item)).hold is Hold.RESTORED
+    lost = "the signer served another store too, which is lost: it may have paid this"
+    held = await payer.sql("SELECT id, hold, hold_detail FROM disbursement ORDER BY id")
+    assert held == [(one, Hold.RESTORED, lost) for one in (item, beside, elsewhere)]
+    body = {
+        "who": "ada",
+        "reason": "because",
+        "account": PAYER,
+        "next_nonce": 2,
+        "given_up": [words, keyed, filled],
+    }
+    assert await said(payer) == [("people", "leave_quarantine", body)]
+
+
+async def test_a_new_account_of_a_store_in_quarantine_is_in_it_too(payer: Bench, desk: SqliteDesk) -> None:
+    """§8.2: the store did not know it yet, and the lost one may have paid from it; after the quarantine it is like any."""
+    stands = "SELECT id, state, cause, detail FROM account WHERE id = ?"
+    await declared(payer, desk)
+    await payer.claim(OTHER)
+    detail = "it is new in a store that is older than the world (protocol.md §8)"
+    assert await payer.sql(stands, OTHER) == [(OTHER, "quarantined", "restored", detail)]
+    await payer.sql("UPDATE account SET cause = 'taken_up'")
+    await leave(desk)
+    await payer.adopt(OTHER)
+    await leave(desk, OTHER)
+    await payer.claim(AccountId("third"))
+    assert await payer.sql(stands, "third") == [("third", "active", "", "")]
