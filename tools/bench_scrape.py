@@ -3,6 +3,7 @@ What a scrape costs: a daemon over N disbursements, all waiting and then all fin
 
     make bench-scrape                     N = 100,000
     make bench-scrape ARGS="-n 10000"
+    make bench-scrape ARGS="--profile real --waiting-only"    the same beside a block a second instead of fifty
 
 Sending is switched off first, so that everything submitted is payable and waits: the store counts every unfinished item.
 Then it is switched on, and the same is measured over finished ones. Scrapes are two seconds apart, so that each one reads
@@ -23,7 +24,6 @@ from tools import bench
 
 SCRAPES = 25
 APART_SECONDS = 2.0
-PROFILE = "bench"
 KILL_SWITCH = "/treasury/breakers/*/send"
 
 
@@ -31,6 +31,7 @@ def main() -> int:
     """Measure and print one row for each state."""
     parser = argparse.ArgumentParser(description="what a scrape costs")
     parser.add_argument("-n", type=int, default=100_000, help="disbursements")
+    parser.add_argument("--profile", choices=sorted(bench.SHAPES), default="bench", help="of the chain")
     parser.add_argument("--waiting-only", action="store_true", help="do not pay them afterwards")
     parsed = parser.parse_args()
     print(f"machine: {bench.machine()}; {time.strftime('%Y-%m-%d')}; Python {platform.python_version()}; "
@@ -39,14 +40,14 @@ def main() -> int:
     print("|---|---:|---:|---:|---:|")
     folder = Path(tempfile.mkdtemp(prefix="treasuryd-bench-"))
     try:
-        _measure(folder, parsed.n, waiting_only=parsed.waiting_only)
+        _measure(folder, parsed.profile, parsed.n, waiting_only=parsed.waiting_only)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
-def _measure(folder: Path, count: int, *, waiting_only: bool) -> None:
-    shape, chain_port, port = bench.SHAPES[PROFILE], bench.free_port(), bench.free_port()
+def _measure(folder: Path, profile: str, count: int, *, waiting_only: bool) -> None:
+    shape, chain_port, port = bench.SHAPES[profile], bench.free_port(), bench.free_port()
     config = folder / "daemon.toml"
     config.write_text(
         bench.DAEMON.format(
@@ -55,7 +56,7 @@ def _measure(folder: Path, count: int, *, waiting_only: bool) -> None:
         )
     )  # fmt: skip
     with bench.process(
-        folder, "devnet", "--profile", PROFILE, "--port", str(chain_port), "--seed", "1", "--block-interval",
+        folder, "devnet", "--profile", profile, "--port", str(chain_port), "--seed", "1", "--block-interval",
         str(shape.interval), "--fund", f"treasury={bench.FUNDS}", "--state-folder", str(folder / "chain"),
     ):  # fmt: skip
         bench.wait_for_port(chain_port)
