@@ -20,6 +20,7 @@ from treasuryd.core.model import (
     DisbursementId,
     Endpoint,
     Hold,
+    State,
     Status,
     UnixSeconds,
 )
@@ -114,6 +115,12 @@ def forget_pools(history: History) -> None:
     """Every mempool forgets what it holds."""
     for node in history.nodes.values():
         node.ledger.purge(now=history.clock.now + 1e9)
+
+
+async def reached(history: History, item: Any, state: State) -> bool:
+    """Whether the newest intent of an item is in that state."""
+    found = await history.desk.intents(item)
+    return bool(found) and found[-1].state is state
 
 
 async def quarantined(history: History) -> bool:

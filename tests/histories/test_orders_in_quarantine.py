@@ -12,6 +12,7 @@ from tests.histories.restoring import (
     lose_ledger,
     office,
     quarantined,
+    reached,
     reset_breaker,
     settled,
 )
@@ -95,11 +96,7 @@ async def test_a_cancel_of_what_is_under_way_is_requested_in_quarantine_too(
     backup = Backup.of(history)
     (item,) = await history.submit(new("rent"))
 
-    async def sent() -> bool:
-        found = await history.desk.intents(item)
-        return bool(found) and found[-1].state is State.BROADCAST
-
-    await history.until(sent, blocks=0)
+    await history.until(lambda: reached(history, item, State.BROADCAST), blocks=0)
     forget_pools(history)
     await backup.put_back(history)
     injected(1)

@@ -18,6 +18,7 @@ from tests.histories.restoring import (
     lose_ledger,
     office,
     quarantined,
+    reached,
     release_unpaid,
     reset_breaker,
     rows,
@@ -58,11 +59,6 @@ PROPOSAL = Proposal(
 )
 
 
-async def _is(history: History, item: Any, state: State) -> bool:
-    found = await history.desk.intents(item)
-    return bool(found) and found[-1].state is state
-
-
 STAGES = {
     "before staging": "store.stage",
     "staged, not signed": "signer.sign",
@@ -85,7 +81,7 @@ async def test_a_backup_from_any_stage_of_a_payment_pays_it_once(
         backup = await _backup_at(history, STAGES[stage])
     else:
         state = {"sent": State.BROADCAST, "included": State.INCLUDED, "final": State.FINAL}[stage]
-        await history.until(lambda: _is(history, first, state), blocks=0 if stage == "sent" else 1)
+        await history.until(lambda: reached(history, first, state), blocks=0 if stage == "sent" else 1)
         backup = Backup.of(history)
     (second,) = await history.submit(new("second", to="tb1bob"))
     await history.finalized([first, second])
@@ -188,7 +184,7 @@ async def test_a_cancellation_under_way_is_open_again(
     await history.run(3)
     backup = Backup.of(history)
     (item,) = await history.submit(new("rent"))
-    await history.until(lambda: _is(history, item, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, item, State.BROADCAST), blocks=0)
     forget_pools(history)
     await history.cancel(item)
     await history.until(lambda: _has_cancel(history, item), blocks=0)
@@ -225,7 +221,7 @@ async def test_a_nonce_that_the_backup_gave_to_a_refused_payment_is_adopted_with
     history.policy = generous
     await history.crash()
     (second,) = await history.submit(new("second", to="tb1bob"))
-    await history.until(lambda: _is(history, second, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, second, State.BROADCAST), blocks=0)
     forget_pools(history)
 
     await backup.put_back(history)
@@ -325,7 +321,7 @@ async def test_a_quarantine_says_what_it_waits_for(begin: Begin, injected: Calla
     await history.run(3)
     backup = Backup.of(history)
     (item,) = await history.submit(new("rent"))
-    await history.until(lambda: _is(history, item, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, item, State.BROADCAST), blocks=0)
     forget_pools(history)
     await backup.put_back(history)
     injected(1)
@@ -344,7 +340,7 @@ async def test_what_waits_behind_a_cancel_that_needs_a_signature_keeps_nobody_in
     history = await begin()
     await history.run(3)
     first, second = await history.submit(new("first"), new("second", to="tb1bob"))
-    await history.until(lambda: _is(history, second, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, second, State.BROADCAST), blocks=0)
     await quarantine.declare(office(history), PERSON)
     await history.cancel(first)
     forget_pools(history)
@@ -517,7 +513,7 @@ async def test_an_old_transaction_comes_back_from_some_mempool(
     await history.run(3)
     backup = Backup.of(history)
     (item,) = await history.submit(new("rent"))
-    await history.until(lambda: _is(history, item, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, item, State.BROADCAST), blocks=0)
     intent = await history.intent(item)
     kept = [offer for pool in history.node.ledger.pools for offer in pool]
     assert [offer.nonce for offer in kept] == [intent.nonce]
@@ -588,7 +584,7 @@ async def test_a_moved_machine_that_was_rolled_back_does_not_pay_what_was_staged
     history.fuse.watch = watch
     await history.until(lambda: _truth(taken), blocks=0)
     history.fuse.watch = lambda _name, _after: None
-    await history.until(lambda: _is(history, first, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, first, State.BROADCAST), blocks=0)
     kept = [offer for pool in history.node.ledger.pools for offer in pool]
     if pooled:
         forget_pools(history)
@@ -662,7 +658,7 @@ async def test_nonces_whose_bytes_are_lost_everywhere_are_filled(
     await history.run(3)
     (rent,) = await history.submit(new("rent", scheduled=1))
     backup = Backup.of(history)
-    await history.until(lambda: _is(history, rent, State.BROADCAST), blocks=3)
+    await history.until(lambda: reached(history, rent, State.BROADCAST), blocks=3)
     forget_pools(history)
     await lose_ledger(history)  # and is told what was sealed
     await backup.put_back(history)
@@ -697,7 +693,7 @@ async def test_a_stranger_takes_a_nonce_that_nobody_knows(
     await history.finalized([first])
     await lose_ledger(history)
     rent, food = await history.submit(new("rent"), new("food", to="tb1bob"))
-    await history.until(lambda: _is(history, food, State.STAGED))  # the signer waits for its memory
+    await history.until(lambda: reached(history, food, State.STAGED))  # the signer waits for its memory
     await Backup.of(history).put_back(history, moved=True)
     assert await quarantined(history)
     await quarantine.import_bindings(office(history), PAYER, PERSON)
@@ -737,7 +733,7 @@ async def test_a_filler_that_loses_to_the_payment_whose_bytes_were_lost(
     await history.run(3)
     (rent,) = await history.submit(new("rent", scheduled=1))
     backup = Backup.of(history)
-    await history.until(lambda: _is(history, rent, State.BROADCAST), blocks=3)
+    await history.until(lambda: reached(history, rent, State.BROADCAST), blocks=3)
     kept = [offer for pool in history.node.ledger.pools for offer in pool]
     forget_pools(history)
     await lose_ledger(history)
@@ -748,17 +744,17 @@ async def test_a_filler_that_loses_to_the_payment_whose_bytes_were_lost(
     await history.step()
     await quarantine.fill(office(history), PAYER, PERSON)
     await reset_breaker(history)
-    await history.until(lambda: _filler_is(history, State.BROADCAST), blocks=0)
+    await history.until(lambda: _fillerreached(history, State.BROADCAST), blocks=0)
     forget_pools(history)
     for offer in kept:
         history.node.ledger.admit(offer, now=history.clock.now)
     await history.step()
     if evidence is Evidence.BALANCE:
-        assert await _filler_is(history, State.AMBIGUOUS)
+        assert await _fillerreached(history, State.AMBIGUOUS)
         with pytest.raises(Rejected, match="not final yet"):
             await quarantine.resolve(office(history), PAYER, PERSON)
     await leave(history)
-    assert await _filler_is(history, State.VOID)
+    assert await _fillerreached(history, State.VOID)
     assert history.paid("rent") == 1
     assert await held(history, rent)
     await history.cancel(rent)  # the chain shows it
@@ -767,7 +763,7 @@ async def test_a_filler_that_loses_to_the_payment_whose_bytes_were_lost(
     await settled(history, ["rent", "food"])
 
 
-async def _filler_is(history: History, state: State) -> bool:
+async def _fillerreached(history: History, state: State) -> bool:
     return await rows(history, "SELECT state FROM intent WHERE disbursement_id IS NULL") == [(state,)]
 
 

@@ -18,6 +18,7 @@ from tests.histories.restoring import (
     leave,
     office,
     quarantined,
+    reached,
     release_unpaid,
     reset_breaker,
     settled,
@@ -32,11 +33,6 @@ from treasuryd.errors import Rejected
 ONE = DisbursementId(1)
 
 
-async def _is(history: History, item: Any, state: State) -> bool:
-    found = await history.desk.intents(item)
-    return bool(found) and found[-1].state is state
-
-
 async def forked(begin: Begin, evidence: Evidence, *, here: str, out: bool, **options: Any) -> History:
     """
     A store whose disbursement 1 is "here", under a signer that bound and sent "there" as disbursement 1.
@@ -48,7 +44,7 @@ async def forked(begin: Begin, evidence: Evidence, *, here: str, out: bool, **op
     await history.run(3)
     backup = Backup.of(history)
     (there,) = await history.submit(new("there"))
-    await history.until(lambda: _is(history, there, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, there, State.BROADCAST), blocks=0)
     newer = Backup.of(history, "newer")
     sent = [offer for pool in history.node.ledger.pools for offer in pool]
     forget_pools(history)
@@ -61,7 +57,7 @@ async def forked(begin: Begin, evidence: Evidence, *, here: str, out: bool, **op
             await history.step(0)
         history.fuse.at = None
     elif here == "sent":
-        await history.until(lambda: _is(history, mine, State.BROADCAST), blocks=0)
+        await history.until(lambda: reached(history, mine, State.BROADCAST), blocks=0)
         forget_pools(history)
     await history.close()
     newer.put_ledger_back(history)
@@ -137,7 +133,7 @@ async def test_a_key_that_is_another_item_to_the_signer_holds_that_item(
     await history.run(3)
     backup = Backup.of(history)
     (first,) = await history.submit(new("rent"))
-    await history.until(lambda: _is(history, first, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, first, State.BROADCAST), blocks=0)
     newer = Backup.of(history, "newer")
     await backup.put_back(history, ledger=True)
     history.submissions += 1
@@ -161,7 +157,7 @@ async def test_nothing_is_filled_before_the_signer_was_asked(begin: Begin) -> No
     await history.run(3)
     backup = Backup.of(history)
     (item,) = await history.submit(new("rent"))
-    await history.until(lambda: _is(history, item, State.BROADCAST), blocks=0)
+    await history.until(lambda: reached(history, item, State.BROADCAST), blocks=0)
     forget_pools(history)
     history.fuse.at = "store.lowest_open"
     with suppress(Crash):
