@@ -744,17 +744,17 @@ async def test_a_filler_that_loses_to_the_payment_whose_bytes_were_lost(
     await history.step()
     await quarantine.fill(office(history), PAYER, PERSON)
     await reset_breaker(history)
-    await history.until(lambda: _fillerreached(history, State.BROADCAST), blocks=0)
+    await history.until(lambda: _filler_is(history, State.BROADCAST), blocks=0)
     forget_pools(history)
     for offer in kept:
         history.node.ledger.admit(offer, now=history.clock.now)
     await history.step()
     if evidence is Evidence.BALANCE:
-        assert await _fillerreached(history, State.AMBIGUOUS)
+        assert await _filler_is(history, State.AMBIGUOUS)
         with pytest.raises(Rejected, match="not final yet"):
             await quarantine.resolve(office(history), PAYER, PERSON)
     await leave(history)
-    assert await _fillerreached(history, State.VOID)
+    assert await _filler_is(history, State.VOID)
     assert history.paid("rent") == 1
     assert await held(history, rent)
     await history.cancel(rent)  # the chain shows it
@@ -763,7 +763,7 @@ async def test_a_filler_that_loses_to_the_payment_whose_bytes_were_lost(
     await settled(history, ["rent", "food"])
 
 
-async def _fillerreached(history: History, state: State) -> bool:
+async def _filler_is(history: History, state: State) -> bool:
     return await rows(history, "SELECT state FROM intent WHERE disbursement_id IS NULL") == [(state,)]
 
 
