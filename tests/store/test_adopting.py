@@ -72,6 +72,13 @@ async def contradictions(bench: Bench) -> list[str]:
     return found
 
 
+async def disputed(bench: Bench) -> dict[str, list[Any]]:
+    """What the report says of each: intent and nonce as the signer has them, and the item that is in the way."""
+    said = await bench.driver.read(report)
+    found: dict[str, list[Any]] = said["accounts"][PAYER]["disputed"]
+    return found
+
+
 async def states(bench: Bench) -> list[Any]:
     return [row[0] for row in await bench.sql("SELECT state FROM intent ORDER BY id")]
 
@@ -240,7 +247,9 @@ async def test_other_bytes_under_one_variant_are_named_and_not_taken(payer: Benc
     cancel, payment = reversed(bound(with_cancel(intent)))
     await payer.store.adopt([cancel, replace(payment, tx_hash=TxHash("f" * 64))], {intent.id}, payer.held)
     assert await states(payer) == ["broadcast"]
-    assert await contradictions(payer) == [f"intent {intent.id}: other bytes here than the signer gave"]
+    words = f"intent {intent.id}: other bytes here than the signer gave"
+    assert await contradictions(payer) == [words]
+    assert await disputed(payer) == {words: [intent.id, intent.nonce, intent.disbursement_id]}
     assert await payer.sql("SELECT tx_hash FROM variant") == [(intent.variants[0].tx_hash,)]
 
 
@@ -266,9 +275,9 @@ async def test_what_counts_as_never_signed_here_and_was_signed_is_named(payer: B
     [intent] = await payer.stage(await payer.insert())
     await payer.store.take_back([intent.id], payer.held)
     await payer.store.adopt(bound(intent), frozenset(), payer.held)
-    assert await contradictions(payer) == [
-        f"intent {intent.id} counts as never signed here, and the signer signed it"
-    ]
+    words = f"intent {intent.id} counts as never signed here, and the signer signed it"
+    assert await contradictions(payer) == [words]
+    assert await disputed(payer) == {words: [intent.id, intent.nonce, intent.disbursement_id]}
     assert await states(payer) == ["void"]
 
 
@@ -284,14 +293,13 @@ async def test_a_dispute_names_intent_and_nonce_of_the_signer_and_the_item_that_
         [bound(replace(theirs, amount=BaseUnits(7)), disbursement_id=waiting)],
         [bound(replace(theirs, id=IntentId(41)), idempotency_key=f"key-{paying}"), bound(theirs, **unknown)],
         [
-            bound(replace(intent, id=IntentId(42)), disbursement_id=None),
+            bound(replace(intent, id=IntentId(42)), disbursement_id=waiting),
             bound(replace(intent, amount=BaseUnits(7))),
         ],
     ]
     for page in pages:
         await payer.store.adopt([row for rows in page for row in rows], frozenset(), payer.held)
-    said = await payer.driver.read(report)
-    assert said["accounts"][PAYER]["disputed"] == {
+    assert await disputed(payer) == {
         f"disbursement {waiting} has other content here than the signer bound to it": [40, 9, waiting],
         f"disbursement {paying} is being paid by intent {intent.id} here, and by 41 to the signer": [
             41,
@@ -306,7 +314,7 @@ async def test_a_dispute_names_intent_and_nonce_of_the_signer_and_the_item_that_
         f"nonce {intent.nonce} is intent {intent.id} here, and intent 42 to the signer": [
             42,
             intent.nonce,
-            None,
+            waiting,
         ],
         f"intent {intent.id} pays something else here than the signer bound to it": [
             intent.id,
@@ -314,12 +322,11 @@ async def test_a_dispute_names_intent_and_nonce_of_the_signer_and_the_item_that_
             paying,
         ],
     }
-    assert said["accounts"][PAYER]["adopted"] == []
+    assert await told(payer) == []
     assert await payer.sql("SELECT count(*) FROM disbursement") == [(3,)], "nothing of it was imported"
     monkeypatch.setattr(bindings, "LISTED", 2)
     await payer.store.adopt(pages[0][0], frozenset(), payer.held)
-    said = await payer.driver.read(report)
-    assert len(said["accounts"][PAYER]["disputed"]) == 2
+    assert len(await disputed(payer)) == 2
 
 
 async def test_an_item_that_waits_here_is_bound_to_what_the_signer_bound_it_to(payer: Bench) -> None:
