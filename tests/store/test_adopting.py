@@ -329,6 +329,19 @@ async def test_a_dispute_names_intent_and_nonce_of_the_signer_and_the_item_that_
     assert len(await disputed(payer)) == 2
 
 
+async def test_what_a_person_judged_void_is_no_dispute(payer: Bench) -> None:
+    """§8: the signer was told so: what stands in its way here stays as it is, and nobody has to decide it again."""
+    paying, waiting = await payer.insert(2)
+    [intent] = await payer.pay([paying])
+    theirs = replace(intent, id=IntentId(40), nonce=Nonce(9), amount=BaseUnits(7))
+    rows = [*bound(theirs, disbursement_id=waiting), *bound(replace(intent, amount=BaseUnits(7)))]
+    await payer.store.adopt(rows, {theirs.id, intent.id}, payer.held)
+    nothing: dict[str, list[Any]] = {"adopted": [], "contradictions": []}
+    assert await payer.driver.read(report) == {"accounts": {PAYER: nothing}}
+    assert await payer.sql("SELECT id, state FROM intent") == [(intent.id, "broadcast")]
+    assert [(await payer.item(item)).live_intent for item in (paying, waiting)] == [intent.id, None]
+
+
 async def test_an_item_that_waits_here_is_bound_to_what_the_signer_bound_it_to(payer: Bench) -> None:
     """The backup is from before it was staged: the intent is taken in, the item is not imported a second time."""
     other, item = await payer.insert(2)
