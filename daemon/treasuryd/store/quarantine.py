@@ -289,7 +289,7 @@ def leave(
     signer: Nonce,
     signer_lost: bool,
     lineage: str,
-    give_up: bool = False,
+    give_up: bool,
 ) -> Event:
     """
     A person ends an account's quarantine: it goes on above every nonce that is known (§8.6), frozen where it was frozen.
