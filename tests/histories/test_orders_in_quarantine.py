@@ -95,7 +95,6 @@ async def test_a_cancel_of_what_is_under_way_is_requested_in_quarantine_too(
     await history.run(3)
     backup = Backup.of(history)
     (item,) = await history.submit(new("rent"))
-
     await history.until(lambda: reached(history, item, State.BROADCAST), blocks=0)
     forget_pools(history)
     await backup.put_back(history)
