@@ -27,7 +27,7 @@ from treasuryd.core.model import (
     Evidence,
     Height,
     Hold,
-    IntentId,
+    Nonce,
     NotWritten,
     State,
     Status,
@@ -185,19 +185,42 @@ async def test_what_is_judged_void_says_by_whom_and_waits_for_a_release(world: D
     ]
 
 
-async def test_a_filler_judged_void_books_what_was_lost_with_its_nonce(world: DeskWorld) -> None:
-    """§8: it paid nobody, so whatever its frames show is unexplained; the account's chain says so at that time."""
+async def lost_filler(world: DeskWorld) -> int:
+    """A filler whose nonce was used between the heights 20 and 22 by what balances do not tell."""
     (item,) = await world.submit(GOOD)
     intent = await world.ambiguous(item, first=20, second=22, fall=9)
     await world.sql("UPDATE disbursement SET live_intent = NULL")
     await world.sql("UPDATE intent SET disbursement_id = NULL")
+    return intent
+
+
+async def test_a_filler_judged_void_books_what_was_lost_with_its_nonce(world: DeskWorld) -> None:
+    """§8: it paid nobody, so whatever its frames show is unexplained; the account's chain says so at that time."""
+    intent = await lost_filler(world)
+    await world.chain(believed=25)
     count = len(await world.said())
-    await world.driver.write(desk_judgement.judge_fillers, RULES, [IntentId(intent)], by=ADA)
+    await world.driver.write(desk_judgement.judge_fillers, RULES, OPS, by=ADA)
     assert await world.sql("SELECT state, proof, live FROM intent") == [("void", "judged", None)]
     assert await movements(world) == [("unexplained", -9, 0, 991, LATER, None, None, 22)]
     assert await entries_since(world, count) == [
         (f"account:{OPS}", "judge_fillers", LATER, {"voided": [[intent, "judged", "needs_release"]]})
     ]
+
+
+async def test_a_thaw_ends_a_filler_whose_nonce_is_lost_for_good(world: DeskWorld) -> None:
+    """R9: nobody can name it, and while it is open the account's books are not audited; final is three blocks later."""
+    await lost_filler(world)
+    await world.account(state="frozen", cause="person")
+    await world.chain(believed=24)
+    assert await refused(world.desk.thaw(OPS, by=ADA, burned=Nonce(4))) == (
+        f"the account {OPS}: what used the nonce of a filler is not final yet, in 1 blocks",
+        "account",
+        Refusal.CONFLICT,
+    )
+    assert await world.sql("SELECT state FROM intent") == [("ambiguous",)]
+    await world.chain(believed=25)
+    assert (await world.desk.thaw(OPS, by=ADA, burned=Nonce(4))).kind is EventKind.ACCOUNT_THAWED
+    assert await world.sql("SELECT state, proof FROM intent") == [("void", "judged")]
 
 
 # --- what is left over of an interval ---------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import fillers, journal
 from treasuryd.store.desk_items import blocks_left, one, tell
+from treasuryd.store.desk_judgement import judge_fillers
 from treasuryd.store.desk_queries import DESK
 from treasuryd.store.rows import chain_state, ids_json
 
@@ -124,7 +125,8 @@ def thaw(
 
     Args: only lifts that cause and no other: something graver may have been found since the person looked.
     Raises: Rejected (CONFLICT) where it is not frozen, or for something else than `only`, while a foreign nonce is
-        consumed and not yet burned, and while something that a deep reorg took is neither reopened nor filled (R9).
+        consumed and not yet burned, while something that a deep reorg took is neither reopened nor filled, and while
+        what used the nonce of a filler is not final (R9): once it is, that filler is void.
     Guarantees: the next nonce never falls, and lies above `burned`.
     """
     state, cause, next_nonce, thaw_above, count = _account(connection, account)
@@ -159,6 +161,7 @@ def thaw(
             kind=Refusal.CONFLICT,
         )
     _refuse_while_lost(connection, account)
+    judge_fillers(connection, rules, account, by=by)
     connection.execute(DESK["thaw_account"], (account, above))
     tell(connection, "thaw", by, {"account": account, "burned": burned, "next_nonce": above, "cause": cause})
     return Event(

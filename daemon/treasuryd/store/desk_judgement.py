@@ -42,7 +42,7 @@ from treasuryd.store.accounts import Movement, move
 from treasuryd.store.dependencies import recount_dependents
 from treasuryd.store.desk_items import blocks_left, event, existing, missing, of_kind, one, tell
 from treasuryd.store.desk_queries import DESK, intents_of
-from treasuryd.store.rows import SHARED, ids_json, intents
+from treasuryd.store.rows import SHARED, chain_state, ids_json, intents
 from treasuryd.store.standing import standing
 from treasuryd.store.voiding import void
 from treasuryd.store.work import Work
@@ -215,15 +215,30 @@ def _judge_void(work: Work, intent: Intent, by: Approval) -> int:
     return 0
 
 
-def judge_fillers(connection: Connection, rules: Rules, ids: Sequence[IntentId], *, by: Approval) -> None:
+def judge_fillers(connection: Connection, rules: Rules, account: AccountId, *, by: Approval) -> None:
     """
-    Void ambiguous fillers by the word of the person who ends a quarantine (§8): they paid nobody, whatever was included.
+    Void the ambiguous fillers of an account by a person's word: they paid nobody, whatever was included.
 
-    Args: ids of fillers whose nonces were consumed at finality depth. What it cost is booked as unexplained.
+    The person ends a quarantine (§8), or thaws (R9): no other command names what has no disbursement. What was lost with
+    their nonces is booked as unexplained.
+    Raises: Rejected (CONFLICT) while one of those nonces was used above finality depth: it may still leave the chain.
     """
+    rows = connection.execute(DESK["ambiguous_fillers"], (account,)).fetchall()
+    if not rows:
+        return
+    believed = chain_state(connection).believed
+    last = max(row[1] for row in rows)
+    if last + rules.finality_depth > believed:
+        raise Rejected(
+            f"the account {account}: what used the nonce of a filler is not final yet, in "
+            f"{blocks_left(last, believed, rules)} blocks",
+            hint="Until it is at finality depth it may still leave the chain.",
+            field="account",
+            kind=Refusal.CONFLICT,
+        )
     work = Work(connection, rules, by.at)
-    rows = connection.execute(SHARED["intents_by_id_without_bytes"], (ids_json(ids),)).fetchall()
-    for intent in intents(rows):
+    ids = ids_json(row[0] for row in rows)
+    for intent in intents(connection.execute(SHARED["intents_by_id_without_bytes"], (ids,)).fetchall()):
         _book_remainder(work, intent.account, _interval(connection, intent), _judge_void(work, intent, by))
     work.finish("judge_fillers")
 

@@ -308,9 +308,7 @@ def leave(
             kind=Refusal.CONFLICT,
         )
     following = restore.next_nonce(now)
-    fillers = [row[0] for row in connection.execute(SQL["ambiguous_fillers"], (account,)).fetchall()]
-    if fillers:
-        judge_fillers(connection, rules, fillers, by=by)
+    judge_fillers(connection, rules, account, by=by)
     said = report(connection)
     if now.consumed > now.mark or _forgotten(connection, account, said, now.consumed):
         # somebody paid from this account what nobody here remembers: perhaps we did

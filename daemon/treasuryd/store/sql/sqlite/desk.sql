@@ -136,6 +136,11 @@ UNION ALL SELECT id FROM intent WHERE disbursement_id = ?1 AND live IS NULL ORDE
 -- The two frames of an ambiguous intent.
 SELECT first_height, second_height, first, second FROM ambiguity WHERE intent_id = ?1;
 
+-- name: ambiguous_fillers
+-- Fillers of the account ?1 whose nonce was used by what balances do not tell, and by which height.
+SELECT i.id, a.second_height FROM intent AS i JOIN ambiguity AS a ON a.intent_id = i.id
+WHERE i.account = ?1 AND i.state = 'ambiguous' AND i.disbursement_id IS NULL ORDER BY i.nonce;
+
 -- name: still_ambiguous
 -- Whether other intents of the account ?1 from the interval ?2 to ?3 wait for a person.
 SELECT EXISTS (SELECT 1 FROM intent AS i JOIN ambiguity AS a ON a.intent_id = i.id

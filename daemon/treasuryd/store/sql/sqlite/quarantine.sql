@@ -177,10 +177,6 @@ SELECT max(height) FROM (
 SELECT i.disbursement_id FROM intent AS i WHERE i.account = ?1 AND i.state = 'ambiguous' AND i.disbursement_id IS NOT NULL
 ORDER BY i.nonce LIMIT ?2;
 
--- name: ambiguous_fillers
--- Fillers of the account ?1 whose outcome is unknown.
-SELECT i.id FROM intent AS i WHERE i.account = ?1 AND i.state = 'ambiguous' AND i.disbursement_id IS NULL ORDER BY i.nonce;
-
 -- name: known_nonces
 -- Nonces of the account ?1 above ?2 that something of ours has, or had when they burned.
 SELECT nonce FROM intent WHERE account = ?1 AND nonce > ?2 AND (live = 1 OR proof <> 'never_bound');
