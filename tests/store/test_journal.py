@@ -11,10 +11,12 @@ from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import MEMORY, Connection, Driver
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store.journal import (
+    BEFORE_THE_FIRST,
     COPY_ROWS,
     GENESIS,
     PEOPLE,
     Entry,
+    JournalHead,
     append,
     chain_of,
     entries,
@@ -23,8 +25,6 @@ from treasuryd.store.journal import (
     verify,
 )
 from treasuryd.store.journal_copy import (
-    BEFORE_THE_FIRST,
-    CopyHead,
     JournalCopy,
     copy_head,
     copy_tail,
@@ -280,7 +280,7 @@ def test_an_entry_of_the_copy_whose_number_was_changed_does_not_follow(tmp_path:
     else:
         with pytest.raises(Corrupt, match="does not follow"):
             list(read_copy(tmp_path, PEOPLE))
-    assert copy_tail(tmp_path, PEOPLE).head == CopyHead(seq=1, hash=first.hash)
+    assert copy_tail(tmp_path, PEOPLE).head == JournalHead(seq=1, hash=first.hash)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def _lines(which: str) -> list[bytes]:
     return [b'[1,1.0,"sa\n' if one == "?" else line_of(chain[int(one) - 1]) for one in which.split()]
 
 
-def _linked(before: Entry | CopyHead, word: str) -> Entry:
+def _linked(before: Entry | JournalHead, word: str) -> Entry:
     """Make the entry that follows on another."""
     body = orjson.dumps({"word": word})
     seq, at = before.seq + 1, UnixSeconds(1.0)

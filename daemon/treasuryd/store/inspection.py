@@ -15,8 +15,8 @@ from blake3 import blake3
 
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store.journal import GENESIS, Entry, entries, link
-from treasuryd.store.journal_copy import CopyHead, copied_chains, read_copy, set_aside
+from treasuryd.store.journal import BEFORE_THE_FIRST, GENESIS, Entry, JournalHead, entries, head_of
+from treasuryd.store.journal_copy import copied_chains, read_copy, set_aside
 from treasuryd.store.replay import stored
 from treasuryd.store.rows import SHARED
 
@@ -39,7 +39,7 @@ class Found:
     """
 
     entries: int = 0
-    heads: dict[str, CopyHead] = field(default_factory=dict)
+    heads: dict[str, JournalHead] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -52,19 +52,18 @@ class Links:
     """
 
     def __init__(self) -> None:
-        self.heads: dict[str, CopyHead] = {}
+        self.heads: dict[str, JournalHead] = {}
         self.broken: set[str] = set()
 
     def take(self, entry: Entry) -> str | None:
         """Follow one entry; answers what is wrong with it."""
         if entry.chain in self.broken:
             return None
-        before = self.heads.get(entry.chain, CopyHead(seq=0, hash=GENESIS))
-        expected = link(before.hash, entry.chain, before.seq + 1, entry.at, entry.verb, entry.body.encode())
-        if entry.seq != before.seq + 1 or entry.hash != expected:
+        before = self.heads.get(entry.chain, BEFORE_THE_FIRST)
+        if not before.followed_by(entry):
             self.broken.add(entry.chain)
             return f"{entry.chain}: entry {entry.seq} does not follow from entry {before.seq}"
-        self.heads[entry.chain] = CopyHead(seq=entry.seq, hash=entry.hash)
+        self.heads[entry.chain] = head_of(entry)
         return None
 
 
@@ -104,20 +103,20 @@ def _misplaced(entry: Entry, place: int) -> str | None:
 class Copies:
     """What the outside copy holds: each chain's last entry, or what is wrong with it, and what was set aside."""
 
-    heads: Mapping[str, CopyHead]
+    heads: Mapping[str, JournalHead]
     problems: Mapping[str, str]
     aside: Sequence[str]
 
 
 def read_copies(folder: Path) -> Copies:
     """Follow every chain of the copy. Read before the store, it can never be ahead of it but by a loss."""
-    heads: dict[str, CopyHead] = {}
+    heads: dict[str, JournalHead] = {}
     problems: dict[str, str] = {}
     for chain in copied_chains(folder):
-        heads[chain] = CopyHead(seq=0, hash=GENESIS)
+        heads[chain] = BEFORE_THE_FIRST
         try:
             for entry in read_copy(folder, chain):
-                heads[chain] = CopyHead(seq=entry.seq, hash=entry.hash)
+                heads[chain] = head_of(entry)
         except Corrupt as error:
             problems[chain] = error.message
     return Copies(heads=heads, problems=problems, aside=set_aside(folder))
@@ -144,7 +143,7 @@ def compare(connection: Connection, found: Found, copies: Copies) -> None:
             )
 
 
-def _apart(connection: Connection, chain: str, copy: CopyHead, head: CopyHead | None) -> str | None:
+def _apart(connection: Connection, chain: str, copy: JournalHead, head: JournalHead | None) -> str | None:
     if head is None or copy.seq > head.seq:
         at = 0 if head is None else head.seq
         return (
@@ -202,11 +201,13 @@ def inspect_export(lines: Iterable[bytes] | BinaryIO) -> Found:
         said = _broken(row, digest, before, seq, found.heads.get(chain))
         if said is not None:
             found.problems.append(f"line {number}: {chain}: entry {seq} {said}")
-        found.heads[chain] = CopyHead(seq=seq, hash=row["hash"])
+        found.heads[chain] = JournalHead(seq=seq, hash=row["hash"])
     return found
 
 
-def _broken(row: Mapping[str, Any], digest: str, before: str, seq: int, head: CopyHead | None) -> str | None:
+def _broken(
+    row: Mapping[str, Any], digest: str, before: str, seq: int, head: JournalHead | None
+) -> str | None:
     if digest != row["hash"]:
         return "was changed: its hash is another"
     if head is None:

@@ -65,6 +65,34 @@ class Entry:
         return int(first + place)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalHead:
+    """Where a chain of the journal ends, in the store or in its copy: what the next entry follows."""
+
+    seq: int
+    hash: str
+
+    def followed_by(self, entry: Entry) -> bool:
+        """Whether it is the next entry of this chain, unchanged since it was written."""
+        number = self.seq + 1
+        linked = link(self.hash, entry.chain, number, entry.at, entry.verb, entry.body.encode())
+        return (entry.seq, entry.hash) == (number, linked)
+
+
+BEFORE_THE_FIRST: Final = JournalHead(seq=0, hash=GENESIS)  # what the first entry of a chain follows
+
+
+def head_of(entry: Entry) -> JournalHead:
+    """What the next entry follows."""
+    return JournalHead(seq=entry.seq, hash=entry.hash)
+
+
+def stored_head(connection: Connection, chain: str) -> JournalHead:
+    """Where a chain ends in the store."""
+    row = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
+    return BEFORE_THE_FIRST if row is None else JournalHead(seq=row[0], hash=row[1])
+
+
 def chain_of(account: AccountId) -> str:
     """Name of an account's chain."""
     return f"account:{account}"
@@ -131,11 +159,11 @@ def _write(connection: Connection, entries_: Sequence[tuple[str, str, dict[str, 
     """Write the entries of one transaction: numbered on, and linked to the last one of their chain."""
     first = connection.execute(SHARED["journal_last"]).fetchone()[0] + 1
     for place, (chain, verb, body, at) in enumerate(entries_):
-        head = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
-        seq, before = (1, GENESIS) if head is None else (head[0] + 1, head[1])
+        head = stored_head(connection, chain)
+        seq = head.seq + 1
         body["tx"] = (first, place, len(entries_))
         text = orjson.dumps(body, default=_bytes)
-        digest = link(before, chain, seq, at, verb, text)
+        digest = link(head.hash, chain, seq, at, verb, text)
         connection.execute(
             SHARED["journal_append"], (first + place, chain, seq, at, verb, text.decode(), digest)
         )
@@ -165,19 +193,18 @@ def verify(connection: Connection, chain: str) -> int:
 
     Raises: Corrupt at the first entry that does not follow from the one before it.
     """
-    before, seq = GENESIS, 0
+    head = BEFORE_THE_FIRST
     while True:
-        page = entries(connection, chain, after=seq)
+        page = entries(connection, chain, after=head.seq)
         if not page:
-            return seq
+            return head.seq
         for entry in page:
-            expected = link(before, chain, seq + 1, entry.at, entry.verb, entry.body.encode())
-            if entry.seq != seq + 1 or entry.hash != expected:
+            if not head.followed_by(entry):
                 raise Corrupt(
-                    f"journal {chain}: entry {entry.seq} does not follow from entry {seq}",
+                    f"journal {chain}: entry {entry.seq} does not follow from entry {head.seq}",
                     hint="Somebody changed the journal. Compare it with its outside copy before anything is paid.",
                 )
-            before, seq = entry.hash, entry.seq
+            head = head_of(entry)
 
 
 def read_row(row: Any) -> Entry:

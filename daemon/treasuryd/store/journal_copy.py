@@ -20,23 +20,21 @@ import orjson
 
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection, transaction
-from treasuryd.store.journal import COPY_ROWS, GENESIS, PEOPLE, Entry, entries, link, read_row
+from treasuryd.store.journal import (
+    BEFORE_THE_FIRST,
+    COPY_ROWS,
+    PEOPLE,
+    Entry,
+    JournalHead,
+    entries,
+    head_of,
+    read_row,
+)
 from treasuryd.store.rows import SHARED
 
 TAIL_BYTES: Final = 64 * 2**20  # the longest entry that is looked for at the end of a copy
 WRITES: Final = 4  # of the same lines, each torn by another process
 UNSYNCED_BYTES: Final = 2**20  # of a chain's copy, or one longer entry: what a power cut may tear
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyHead:
-    """The last whole entry of a chain's copy."""
-
-    seq: int
-    hash: str
-
-
-BEFORE_THE_FIRST: Final = CopyHead(seq=0, hash=GENESIS)  # what the first entry of a chain follows
 
 
 class JournalCopy:
@@ -62,7 +60,7 @@ class JournalCopy:
         self._waiting = Counter[str]()  # bytes of each chain's copy that are not synced yet
         self._failed = False
         self._copied: int | None = None  # id of the last entry copied; None before the first call
-        self.ahead: Mapping[str, CopyHead] = {}
+        self.ahead: Mapping[str, JournalHead] = {}
         self.took_seconds = 0.0  # for the last commit
 
     @property
@@ -150,7 +148,7 @@ class JournalCopy:
         """Bring every chain's file to its head in the store; answers the highest id of an entry then copied."""
         self._folder.mkdir(parents=True, exist_ok=True)
         highest = 0
-        ahead: dict[str, CopyHead] = {}
+        ahead: dict[str, JournalHead] = {}
         stored = {row[0]: (row[1], row[2]) for row in connection.execute(SHARED["journal_heads"]).fetchall()}
         for chain in copied_chains(self._folder):
             tail = copy_tail(self._folder, chain)
@@ -187,17 +185,17 @@ class JournalCopy:
             file.seek(tail.checked)
             file.write(text)
 
-    def _ahead(self, connection: Connection, chain: str, tail: "Tail") -> CopyHead | None:
+    def _ahead(self, connection: Connection, chain: str, tail: "Tail") -> JournalHead | None:
         """What the copy ends with that the store does not know."""
         heads = [head for head in (tail.beyond, tail.head) if head is not None]
         return next((head for head in heads if not self._known(connection, chain, head)), None)
 
     @staticmethod
-    def _known(connection: Connection, chain: str, head: CopyHead) -> bool:
+    def _known(connection: Connection, chain: str, head: JournalHead) -> bool:
         """Whether the store has the very entry that the copy ends with."""
         return [one.hash for one in entries(connection, chain, after=head.seq - 1, limit=1)] == [head.hash]
 
-    def _set_aside(self, connection: Connection, chain: str) -> CopyHead | None:
+    def _set_aside(self, connection: Connection, chain: str) -> JournalHead | None:
         """
         Set a copy aside that goes on beyond the store; a verb, so that of two processes that start only one does.
 
@@ -281,7 +279,7 @@ def read_lines(file: Iterable[bytes], chain: str) -> Iterator[Entry]:
         if entry is None:  # torn: it was written once more, or else what comes next does not follow
             if last.seq == 0 and line.endswith(b"\n"):
                 wrong, beyond = "it holds lines that are none of ours", max(beyond, 1)
-        elif _follows(last, entry):
+        elif last.followed_by(entry):
             last = head_of(entry)
             yield entry
         else:  # or a repeat, which says nothing
@@ -289,11 +287,6 @@ def read_lines(file: Iterable[bytes], chain: str) -> Iterator[Entry]:
             beyond = max(beyond, entry.seq)
     if beyond > last.seq:
         raise Corrupt(f"the journal's copy of {chain}: {wrong}")
-
-
-def head_of(entry: Entry) -> CopyHead:
-    """What the next entry follows."""
-    return CopyHead(seq=entry.seq, hash=entry.hash)
 
 
 def path_of(folder: Path, chain: str) -> Path:
@@ -341,13 +334,13 @@ class Tail:
     A power cut may keep what was written last and lose what was written before it, as long as neither was synced.
     """
 
-    head: CopyHead | None = None
-    beyond: CopyHead | None = None
+    head: JournalHead | None = None
+    beyond: JournalHead | None = None
     checked: int = 0  # where in the file the looking began
     whole: int = 0  # where in it the last whole entry ends
 
 
-def copy_head(folder: Path, chain: str) -> CopyHead | None:
+def copy_head(folder: Path, chain: str) -> JournalHead | None:
     """Find the last entry of a chain's copy up to which all of it is whole."""
     return copy_tail(folder, chain).head
 
@@ -368,7 +361,7 @@ def copy_tail(folder: Path, chain: str) -> Tail:
     for line in text[at:].splitlines(keepends=True):
         end += len(line)
         entry = _readable(chain, line)
-        if entry is not None and (last is None or _follows(last, entry)):
+        if entry is not None and (last is None or last.followed_by(entry)):
             last, whole = head_of(entry), end
             continue
         # a hole is zeros, which no entry holds: the next one may stand right behind it
@@ -391,13 +384,6 @@ def _readable(chain: str, line: bytes) -> Entry | None:
         return entry_of(chain, line)
     except Corrupt:
         return None
-
-
-def _follows(before: CopyHead, entry: Entry) -> bool:
-    """Whether it is the next entry."""
-    number, body = before.seq + 1, entry.body.encode()
-    linked = link(before.hash, entry.chain, number, entry.at, entry.verb, body)
-    return (entry.seq, entry.hash) == (number, linked)
 
 
 def _sync_folder(folder: Path) -> None:

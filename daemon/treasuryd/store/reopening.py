@@ -23,7 +23,6 @@ from treasuryd.sqlite.connect import Connection, Driver
 from treasuryd.store import journal, journal_copy, migrations, replay
 from treasuryd.store.journal import Entry
 from treasuryd.store.quarantine import LISTED, PLACE, SQL, find, meta
-from treasuryd.store.rows import SHARED
 
 
 @dataclass(slots=True)
@@ -141,12 +140,11 @@ def _beyond(connection: Connection, chain: str, file: BinaryIO) -> Iterator[Entr
 
     Raises: Corrupt where the store wrote something else at the same place: both went on, and neither is the older one.
     """
-    row = connection.execute(SHARED["journal_head"], (chain,)).fetchone()
-    last, digest = (0, journal.GENESIS) if row is None else (row[0], row[1])
+    last = journal.stored_head(connection, chain)
     for entry in journal_copy.read_lines(file, chain):
-        if entry.seq == last and entry.hash != digest:
-            raise Corrupt(f"journal {chain}: entry {last} is another one here than in its copy")
-        if entry.seq > last:
+        if entry.seq == last.seq and entry.hash != last.hash:
+            raise Corrupt(f"journal {chain}: entry {last.seq} is another one here than in its copy")
+        if entry.seq > last.seq:
             yield entry
 
 

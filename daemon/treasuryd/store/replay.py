@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store.journal import COPY_ROWS, GENESIS, Entry, link
+from treasuryd.store.journal import BEFORE_THE_FIRST, COPY_ROWS, Entry, stored_head
 from treasuryd.store.journal_copy import copied_chains, read_copy
 from treasuryd.store.migrations import BIRTH, prepare
 from treasuryd.store.queries import load_all, writing
@@ -122,12 +122,10 @@ def _check_place(connection: Connection, entry: Entry, *, gaps: bool) -> None:
             f"journal: entry {entry.number} ({entry.chain} {entry.seq}) follows entry {last}",
             hint="Entries are missing, repeated or out of order; `treasuryd journal verify` says where.",
         )
-    head = connection.execute(SHARED["journal_head"], (entry.chain,)).fetchone() if known else None
-    seq, before = (1, GENESIS) if head is None else (head[0] + 1, head[1])
-    expected = link(before, entry.chain, seq, entry.at, entry.verb, entry.body.encode())
-    if entry.seq != seq or entry.hash != expected:
+    head = stored_head(connection, entry.chain) if known else BEFORE_THE_FIRST
+    if not head.followed_by(entry):
         raise Corrupt(
-            f"journal {entry.chain}: entry {entry.seq} does not follow from entry {seq - 1}",
+            f"journal {entry.chain}: entry {entry.seq} does not follow from entry {head.seq}",
             hint="Somebody changed the journal, or it is another store's.",
         )
 
