@@ -17,7 +17,6 @@ from treasuryd.chain.http import HttpTransport
 from treasuryd.chain.theblock import TheBlock
 from treasuryd.core.audit import Judge
 from treasuryd.core.audit_chain import of_account, of_sighting
-from treasuryd.core.events import Event
 from treasuryd.core.findings import Finding, Violation
 from treasuryd.core.model import (
     MAX_AMOUNT,
@@ -34,7 +33,7 @@ from treasuryd.core.model import (
 from treasuryd.errors import Transient
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.entropy import SystemEntropy
-from treasuryd.main.compose import chain_config, endpoints_of
+from treasuryd.main.compose import Deaf, chain_config, endpoints_of
 from treasuryd.main.reading import content_of
 from treasuryd.main.snapshot import database, snapshot
 from treasuryd.ports import Chain
@@ -106,13 +105,6 @@ async def _online(settings: Settings, limit: int, tell: Tell) -> Report:
         chain = TheBlock(config, transport=transport, clock=SystemClock(), entropy=entropy, observer=Deaf())
         await chain.start()
         return await audited(settings, chain, limit=limit, tell=tell)
-
-
-class Deaf:
-    """Nobody watches the breakers of one command."""
-
-    def saw(self, *events: Event) -> None:
-        """Forget them: what matters comes back as an error."""
 
 
 async def audited(settings: Settings, chain: Chain, *, limit: int, tell: Tell) -> Report:

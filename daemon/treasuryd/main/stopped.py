@@ -15,8 +15,7 @@ from treasuryd.errors import Refusal, Rejected
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.entropy import SystemEntropy
 from treasuryd.host.lockfile import Standing
-from treasuryd.main.audits import Deaf
-from treasuryd.main.compose import open_store
+from treasuryd.main.compose import Deaf, open_store
 from treasuryd.settings import Settings
 
 
