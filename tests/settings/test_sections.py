@@ -128,6 +128,19 @@ def test_houses_carry_keys_weights_and_retired_keys() -> None:
     assert operators.min_quorum_ppm == 660_000
 
 
+@pytest.mark.parametrize("retired", [[], ["a" * 64]], ids=["voting", "retired"])
+def test_no_key_stands_in_both_houses(retired: list[str]) -> None:
+    """The message of a vote names no house: whoever reads a signature could have it counted in the other one, too."""
+    both = "a" * 64
+    house = {"keys": [both, "b" * 64], "retired": retired}
+    with pytest.raises(
+        ValidationError, match=f"the key {both} stands in operators and in builders.*of its own"
+    ):
+        Settings(governance={"operators": house, "builders": {"keys": [both]}})
+    apart = Settings(governance={"operators": house, "builders": {"keys": ["c" * 64]}}).rules().houses
+    assert [sorted(one.keys) for one in apart.values()] == [[both, "b" * 64], ["c" * 64]]
+
+
 def test_limits_that_are_zero_are_off_or_follow_another() -> None:
     """The two meanings of 0 are written beside each setting."""
     settings = Settings(chain={"fee_ceiling": 7, "fee_uncertainty_max": 0})

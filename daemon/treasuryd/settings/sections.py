@@ -242,6 +242,17 @@ class GovernanceSection(Section):
         "window still open. Why the former: the books of the dependency can no longer change."
     )  # fmt: skip
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        # a vote's message names no house: in both, one signature would count twice, and anybody could repeat it
+        for key in self.operators.keys:
+            require(
+                key not in self.builders.keys,
+                f"the key {key} stands in operators and in builders: one signature of it would be a vote in both houses. "
+                "Give whoever votes in both a key of its own for each; one that moves leaves its old key behind, retired",
+            )
+        return self
+
 
 class LeaseSection(Section):
     """Who may act for an account, and for how long (protocol §6)."""
