@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from treasuryd.cli.client import Daemon
+from treasuryd.errors import Rejected
 from treasuryd.main import run
+from treasuryd.main.tokens import SHORTEST, token_of
 from treasuryd.settings import load
 
 CONFIG = Path(__file__).parents[2] / "config" / "dev.toml"
+WORD = "0123456789abcdef"
 
 
 @pytest.mark.parametrize(
@@ -16,6 +20,7 @@ CONFIG = Path(__file__).parents[2] / "config" / "dev.toml"
         pytest.param(None, 0o600, 78, "no such file", id="missing"),
         pytest.param(b"secret", 0o644, 77, "others", id="open to others"),
         pytest.param(b"s\xc3\xa4cret", 0o600, 78, "not ASCII", id="no token"),
+        pytest.param(b"secret\n", 0o600, 78, f"at least {SHORTEST}", id="too short"),
     ],
 )
 def test_a_bad_token_file_ends_the_start_before_anything_is_opened(
@@ -34,3 +39,45 @@ def test_a_bad_token_file_ends_the_start_before_anything_is_opened(
     assert (code, state.exists()) == (ended, False)
     for word in ("http.token_file", str(token), said, "openssl rand"):
         assert word in complaint
+
+
+def private(path: Path, content: str) -> Path:
+    path.write_text(content)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize("around", ["{}", "{}\n", "{} \n", " {}\n", "{}\t\n", "{}\n\n", "{}\r\n", "\n{}\n"])
+def test_blanks_around_a_token_are_no_part_of_it(around: str, tmp_path: Path) -> None:
+    """The daemon reads what the command line sends: a blank at the end locked everybody out, the kill switch included."""
+    file = private(tmp_path / "token", around.format(WORD))
+    assert token_of(file, setting="http.token_file") == WORD
+    assert Daemon(token_file=file)._authorization() == {"Authorization": f"Bearer {WORD}"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(f"{WORD}\n#the old one\n", "4 words or lines", id="two lines"),
+        pytest.param(f"{WORD} {WORD}\n", "2 words or lines", id="two words"),
+        pytest.param(" \t\n", "0 words or lines", id="blanks alone"),
+        pytest.param("\x00" * 16, "cannot be printed", id="no characters"),
+        pytest.param(WORD[1:], "15 characters", id="guessed easily"),
+    ],
+)
+def test_what_is_not_one_long_word_is_no_token(content: str, said: str, tmp_path: Path) -> None:
+    """And the complaint does not tell what the file holds."""
+    file = private(tmp_path / "token", content)
+    with pytest.raises(Rejected, match=said) as refusal:
+        token_of(file, setting="http.token_file")
+    assert WORD[1:] not in str(refusal.value)
+
+
+def test_a_token_that_another_server_chose_may_be_short(tmp_path: Path) -> None:
+    """The node's, which the observer sends: no shorter one than a character."""
+    assert (
+        token_of(private(tmp_path / "token", "s3cret\n"), setting="observer.token_file", shortest=1)
+        == "s3cret"
+    )
+    with pytest.raises(Rejected, match="0 words"):
+        token_of(private(tmp_path / "token", " \n"), setting="observer.token_file", shortest=1)

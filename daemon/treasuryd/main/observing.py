@@ -27,7 +27,7 @@ async def observing(
     def token() -> str | None:
         path = settings.observer.token_file
         if path is not None:
-            return token_of(path, setting="observer.token_file")
+            return token_of(path, setting="observer.token_file", shortest=1)  # the node's operator chose it
         # the embedded chain asks for its own
         return None if devnet is None else devnet.config.admin_token
 
