@@ -1,6 +1,7 @@
 """`treasuryd journal`: verify, export and replay over a store that a history left behind."""
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,8 @@ async def test_an_export_is_verified_with_blake3_alone(left: Left, tmp_path: Pat
     told = left.run("verify", "--export", file, "--json")
     assert (told.code, json.loads(told.out)["problems"]) == (0, [])
     assert {head["chain"]: head["hash"] for head in json.loads(told.out)["heads"]} == last
-    assert left.run("export", "--output", file).code != 0, "an export never replaces a file"
+    again = left.run("export", "--output", file)
+    assert (again.code, "is there already" in again.err) == (1, True), "an export never replaces a file"
 
 
 async def test_a_part_of_an_export_is_verified_too(left: Left, tmp_path: Path) -> None:
@@ -204,3 +206,17 @@ def test_without_a_store_there_is_nothing_to_verify(call: Callable[..., Told], t
     told = call("journal", "verify", "--state-folder", tmp_path / "nowhere")
     assert (told.code, "there is no store" in told.err) == (1, True)
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("words", [("export", "--output"), ("replay", "--into")])
+async def test_what_is_taken_out_of_the_store_is_ours_alone(
+    left: Left, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    """Whatever the umask: it tells what is paid to whom."""
+    file = tmp_path / "taken"
+    before = os.umask(0)
+    try:
+        assert left.run(*words, file).code == 0
+    finally:
+        os.umask(before)
+    assert file.stat().st_mode & 0o777 == 0o600

@@ -1,5 +1,6 @@
 """The journal: verify it, export it for others to verify, rebuild the store from it. Beside a running daemon or without."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -65,7 +66,7 @@ def _show(found: "Found", *, wants_json: bool) -> int:
 @click.option("--chain", help="One chain, `people` or `account:NAME`; by default all.")
 @click.option("--from", "first", type=click.IntRange(1), default=1, help="First number within each chain.")
 @click.option("--to", "last", type=click.IntRange(1), help="Last number within each chain.")
-@click.option("--output", type=FILE, help="A new file; by default standard output.")
+@click.option("--output", type=FILE, help="A new file, ours alone; by default standard output.")
 def export(
     *,
     config: Path | None,
@@ -76,14 +77,14 @@ def export(
     **chosen: Any,
 ) -> int:
     """Write entries as JSON lines: BLAKE3 of `before`, `head` and `body` is `hash`."""
-    from treasuryd.main import journals  # noqa: PLC0415 - as above
+    from treasuryd.main import journals, places  # noqa: PLC0415 - as above
 
     settings = load_settings(config, flags_of(**chosen))
     if output is None:
         journals.export(settings, sys.stdout.buffer, chain=chain, first=first, last=last)
         sys.stdout.buffer.flush()
         return Exit.DONE
-    with output.open("xb") as file:
+    with os.fdopen(places.new_file(output), "wb") as file:
         count = journals.export(settings, file, chain=chain, first=first, last=last)
     screen.say(f"{count} entries in {output}.")
     return Exit.DONE
@@ -97,7 +98,7 @@ def export(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder with a copy of the journal; by default the store's own entries.",
 )
-@click.option("--into", type=FILE, help="Keep what is rebuilt in this new file.")
+@click.option("--into", type=FILE, help="Keep what is rebuilt in this new file, ours alone.")
 @as_json
 def replay(
     *, config: Path | None, source: Path | None, into: Path | None, wants_json: bool, **chosen: Any

@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from treasuryd.chain.config import ChainConfig, EndpointConfig
@@ -28,6 +27,7 @@ from treasuryd.host.clock import SystemClock
 from treasuryd.host.entropy import SystemEntropy
 from treasuryd.host.lockfile import Standing, folder_id, machine_id
 from treasuryd.main.development import Voter, voters, with_houses
+from treasuryd.main.places import database_file, private_folder
 from treasuryd.ports import Observer, World
 from treasuryd.settings import Settings
 from treasuryd.signer import keys
@@ -48,7 +48,6 @@ from treasuryd.wire.theblock.transaction import size9
 VERIFIED_VOTES: Final = (
     10_000  # signatures remembered as valid, so that a recount costs no second verification
 )
-PRIVATE: Final = 0o700
 MAX_BUSY_SECONDS: Final = 5.0
 MIN_BURST: Final = 16
 BURST_SECONDS: Final = 0.2  # of the even pace may come at once: 80 and 16 a second stay below the node's 100
@@ -84,7 +83,7 @@ async def assembled(
     Guarantees: what was opened is closed again, in reverse order, whatever happens in between.
     """
     clock, entropy = SystemClock(), SystemEntropy()
-    folder = _private_folder(settings.state_folder)
+    folder = private_folder(settings.state_folder)
     async with AsyncExitStack() as stack:
         alone = Standing(folder)
         stack.callback(alone.close)
@@ -209,10 +208,10 @@ async def open_store(
     observer: Observer,
 ) -> tuple[SqliteStore, SqliteDesk]:
     """Open the store with the journal's copy, repaired and looked at as each start does it (§8); closed by `stack`."""
-    copy = JournalCopy(_private_folder(settings.journal_path), now=clock.boot_seconds)
+    copy = JournalCopy(private_folder(settings.journal_path), now=clock.boot_seconds)
     stack.callback(copy.close)
     database = Database(
-        path=settings.database_file,
+        path=database_file(settings.database_file),
         application_id=STORE_APPLICATION_ID,
         busy_timeout_seconds=busy_seconds(settings),
     )
@@ -244,7 +243,7 @@ async def _signer(
     stack: AsyncExitStack, settings: Settings, signer_keys: Mapping[AccountId, keys.Key]
 ) -> LocalSigner:
     ledger = Database(
-        path=settings.signer_folder / "ledger.db",
+        path=database_file(settings.signer_folder / "ledger.db"),
         application_id=LEDGER_ID,
         busy_timeout_seconds=busy_seconds(settings),
     )
@@ -261,7 +260,7 @@ async def _signer(
 
 def _keys(settings: Settings) -> tuple[dict[AccountId, keys.Key], tuple[Voter, ...]]:
     """Unlock each account's key; in development generate what is missing, the house keys too."""
-    folder = _private_folder(settings.signer_folder)
+    folder = private_folder(settings.signer_folder)
     place, managed = keys.find_secret(settings.signer.credential_file, os.environ, folder=folder)
     if settings.development and not managed and not place.exists():
         keys.make_secret(place)
@@ -273,16 +272,6 @@ def _keys(settings: Settings) -> tuple[dict[AccountId, keys.Key], tuple[Voter, .
     if not settings.development:
         return found, ()
     return found, tuple(voters(settings.state_folder / "houses", secret))
-
-
-def _private_folder(path: Path) -> Path:
-    try:
-        path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Corrupt(
-            f"{path}: cannot be created: {error.strerror}", hint="Name a folder on a local disk that is ours."
-        ) from error
-    return path
 
 
 def _holder(settings: Settings) -> str:

@@ -1,11 +1,12 @@
 """The journal as commands look at it: verify, export, replay. All read; the store itself is never written."""
 
+import os
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
-from treasuryd.errors import Refusal, Rejected
+from treasuryd.main.places import new_file
 from treasuryd.main.snapshot import database, snapshot
 from treasuryd.settings import Settings
 from treasuryd.sqlite.connect import MEMORY, Database, open_writer, transaction
@@ -44,12 +45,18 @@ def rebuild(settings: Settings, *, source: Path | None, into: Path | None) -> tu
     Rebuild a store from the journal and compare it with the one there is.
 
     Args: source: a folder with a copy of the journal, else the store's own entries; into: a new file that is kept, else
-        memory. Returns: how many entries were replayed, and the differences in words.
+        memory. Returns: how many entries were replayed, and the differences in words. Raises: Rejected where there is
+        such a file already.
     """
-    if into is not None and into.exists():
-        raise Rejected(f"{into} is there already", hint="Name a new file.", kind=Refusal.CONFLICT)
-    target = Database(path=MEMORY, application_id=STORE_APPLICATION_ID) if into is None else database(into)
-    with snapshot(settings) as connection, closing(open_writer(target)) as rebuilt:
+    with snapshot(settings) as connection, closing(open_writer(_target(into))) as rebuilt:
         entries: Iterable[Entry] = replay.stored(connection) if source is None else replay.copied(source)
         count = transaction(rebuilt, replay.rebuild, entries)
         return count, [str(one) for one in replay.differences(connection, rebuilt)]
+
+
+def _target(into: Path | None) -> Database:
+    """A store to rebuild in: a new file for ourselves alone, which SQLite's own beside it take after, or memory."""
+    if into is None:
+        return Database(path=MEMORY, application_id=STORE_APPLICATION_ID)
+    os.close(new_file(into))
+    return database(into)

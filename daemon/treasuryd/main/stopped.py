@@ -16,6 +16,7 @@ from treasuryd.host.clock import SystemClock
 from treasuryd.host.entropy import SystemEntropy
 from treasuryd.host.lockfile import Standing
 from treasuryd.main.compose import Deaf, open_store
+from treasuryd.main.places import private_folder
 from treasuryd.settings import Settings
 
 
@@ -23,7 +24,8 @@ def declare(settings: Settings, *, who: str, reason: str) -> Mapping[str, Any]:
     """
     Quarantine every account of a store before its daemon starts; answers the report.
 
-    Raises: Rejected where there is no store, or a daemon runs on its folder; Corrupt for storage errors.
+    Raises: Rejected where there is no store, a daemon runs on its folder, or others may write there; Corrupt for storage
+        errors.
     Guarantees: stored before it answers, and the next start goes on from there; repeating it is harmless.
     """
     if not settings.database_file.exists():
@@ -38,7 +40,7 @@ def declare(settings: Settings, *, who: str, reason: str) -> Mapping[str, Any]:
 async def _declare(settings: Settings, who: str, reason: str) -> Mapping[str, Any]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        alone = Standing(settings.state_folder)
+        alone = Standing(private_folder(settings.state_folder))
         stack.callback(alone.close)
         if not alone():
             raise Rejected(
