@@ -89,6 +89,17 @@ def test_a_bad_configuration_is_78_with_its_place(
     assert named in said.err
 
 
+@pytest.mark.parametrize("command", [["config", "check"], ["run"]])
+def test_a_chain_that_we_cannot_sign_for_is_78(
+    call: Call, config: Path, tmp_path: Path, command: list[str]
+) -> None:
+    """Said before anything is opened: a store would be pinned to that chain for good."""
+    state = tmp_path / "of another chain"
+    said = call(*command, "--config", config, "--set", "chain.chain_id=2", "--state-folder", state)
+    assert (said.code, state.exists()) == (78, False)
+    assert "chain_id is out of range: it needs 1" in said.err
+
+
 def test_a_missing_file_and_unknown_variables_are_78(
     call: Call, tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -326,9 +326,11 @@ def config() -> None:
 @settings_flags
 def check(*, config: Path | None, **chosen: Any) -> int:
     """Check file, environment and flags, as `run` would; every mistake is named."""
+    from treasuryd.main import compose  # noqa: PLC0415 - see above
+
     settings = load_settings(config, flags_of(**chosen))
     try:
-        settings.check_run()
+        compose.check(settings)
     except Rejected as error:
         raise of_error(error, rejected=Exit.CONFIGURATION) from error
     screen.say("the configuration is in order.")

@@ -52,6 +52,7 @@ MAX_BUSY_SECONDS: Final = 5.0
 MIN_BURST: Final = 16
 BURST_SECONDS: Final = 0.2  # of the even pace may come at once: 80 and 16 a second stay below the node's 100
 MIN_TOP_PRICE: Final = 1_024  # base units per byte: where probing for a price ends
+EMBEDDED: Final = "http://127.0.0.1"  # stands for the embedded chain, which has no address before it runs
 SMALLEST_PAYMENT_BYTES: Final = 513  # the form that the fee is counted by, without names and memo
 
 
@@ -70,6 +71,12 @@ class Assembled:
     owner: Owner
     alone: Standing
     electorate: tuple[Voter, ...]
+
+
+def check(settings: Settings) -> None:
+    """Refuse, before anything is opened, the settings that a start cannot work with. Raises: Rejected."""
+    settings.check_run()
+    chain_config(settings, endpoints_of(settings, EMBEDDED), {})
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ from treasuryd.host import descriptors, hangup
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.notify import ServiceManager
 from treasuryd.host.watchdog import Patience, Watchdog
-from treasuryd.main.compose import Assembled, assembled, chain_config, endpoints_of, trade_of
+from treasuryd.main.compose import Assembled, assembled, chain_config, check, endpoints_of, trade_of
 from treasuryd.main.demo import Summary, demonstrate, watch
 from treasuryd.main.development import submit_all, with_houses
 from treasuryd.main.exits import exit_for, first_of
@@ -230,7 +230,7 @@ After = Callable[[Process, Devnet | None], Any]
 
 async def _executor(settings: Settings, *, reread: Reread | None, after: After) -> None:
     """Run until stopped; `after` runs once the port is bound, and stops everything by raising `Finished`."""
-    settings.check_run()
+    check(settings)
     descriptors.reserve(settings.http.max_connections)
     os.umask(OWNER_ALONE)  # whatever is made from here on: database, ledger, journal, keys
     read_token(settings)  # a missing or open file is said before anything is opened or claimed
