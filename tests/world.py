@@ -188,7 +188,9 @@ class History:
         nodes: int = 1,
         journal: bool = False,
     ) -> None:
-        self.folder, self.rules, self.accounts = folder, rules, tuple(accounts)
+        self.folder, self.accounts = folder, tuple(accounts)
+        sinks = {account: rules.sink_of(account) for account in self.accounts}  # as the settings name them
+        self.rules = replace(rules, sinks={**sinks, **rules.sinks})
         self.clock, self.entropy, self.seen, self.fuse = SteppingClock(), FakeEntropy(), Seen(), Fuse()
         abilities = Abilities() if evidence is Evidence.HASH else NO_ABILITIES
         base = config or profile("dev")
@@ -197,9 +199,7 @@ class History:
         self.urls = [f"http://node-{place}" for place in range(nodes)]
         self.nodes = {url: build_node(self.config, None, now=lambda: self.clock.now) for url in self.urls}
         self.transport = Nodes(self.clock, self.nodes)
-        self.policy = policy or Policy(
-            sinks={account: rules.sink_of(account) for account in self.accounts}, max_fee=BaseUnits(50_000)
-        )
+        self.policy = policy or Policy(sinks=sinks, max_fee=BaseUnits(50_000))
         self.starts = 0
         self.submissions = 0
         self.forged = False  # a test changed rows behind the journal's back

@@ -185,6 +185,7 @@ def test_a_killed_holder_is_replaced_on_its_machine_within_three_seconds(tmp_pat
     [
         pytest.param("newer", 78, "schema", id="a database of a newer version"),
         pytest.param("other chain", 78, "chain", id="a database of another chain"),
+        pytest.param("other epochs", 78, "chain.epoch_blocks = 10", id="epochs of another length"),
         pytest.param("no key", 78, "key", id="a missing key file in production"),
         pytest.param("open key", 77, "mode", id="a key file that others can read"),
         pytest.param("typo", 78, "poll_second", id="a typo in the file"),
@@ -197,7 +198,7 @@ def test_it_refuses_to_start_with_a_sentence(spoil: str, code: int, sentence: st
     folder, config, port = tmp_path / "state", tmp_path / "dev.toml", free_port()
     config.write_text(CONFIG.read_text())
     with contextlib.ExitStack() as stack:
-        if spoil in {"newer", "other chain", "open key"}:
+        if spoil in {"newer", "other chain", "other epochs", "open key"}:
             said = tmp_path / "first"
             process = stack.enter_context(running(command(folder, port, config=config), said))
             wait_for(port, "/readyz", process, said)
@@ -225,6 +226,8 @@ def _spoil(what: str, folder: Path, config: Path) -> None:
         with link:
             link.execute("PRAGMA user_version = 9" if what == "newer" else "UPDATE chain SET chain_id = 2")
         link.close()
+    elif what == "other epochs":
+        config.write_text(config.read_text().replace("epoch_blocks = 10", "epoch_blocks = 5"))
     elif what == "no key":
         text = config.read_text().replace("development = true", "development = false")
         text = text.replace("enabled = true", "enabled = false")

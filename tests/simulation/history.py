@@ -100,12 +100,13 @@ class History:
             batch_min=given.batch_min,
             bump_seconds=given.bump_seconds,
             pool_ttl_seconds=POOL_SECONDS,
+            sinks={account: RULES.sink_of(account) for account in self.accounts},
         )
         self.trade = trade_of(self.rules, chain_id=CHAIN_ID)
         self.strict = False
         self.ended = False
         self.open_policy = Policy(
-            sinks={account: self.rules.sink_of(account) for account in self.accounts},
+            sinks=self.rules.sinks,
             max_fee=BaseUnits(50_000),
         )
         self._build_chain()

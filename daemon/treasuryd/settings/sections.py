@@ -49,7 +49,8 @@ class AccountSection(Section):
     sink: str = setting(
         "",
         "Where a cancellation sends its one base unit (protocol R7); an address of this account's own, never accepted "
-        "as a destination. Empty: `<name>-sink`, which nobody else uses.",
+        "as a destination. Empty: `<name>-sink`, which nobody else uses. It stays the one that the store was begun with "
+        "once a cancellation or filler was made; before that another one is taken after a stop by SIGTERM.",
     )
     key_file: OptionalPath = setting(
         "", "The account's Ed25519 key, mode 0600. Empty: `<state folder>/signer/<name>.key`."
@@ -81,8 +82,10 @@ class ChainSection(Section):
         (), "The nodes to talk to. None: the embedded development chain, where that is enabled."
     )
     epoch_blocks: Whole = setting(
-        120, "An epoch of The Block has 120.", unit="blocks", at_least=1, at_most=1_000_000
-    )
+        120,
+        "An epoch of The Block has 120. Pinned to the store at the first start, since what is stored is counted in it.",
+        unit="blocks", at_least=1, at_most=1_000_000,
+    )  # fmt: skip
     finality_depth: Whole = setting(
         12,
         "Blocks on top of one before it counts as final. Why 12: deeper than any reorg seen, twelve seconds of The Block.",
@@ -421,7 +424,7 @@ class HttpSection(Section):
         at_most=268_435_456,
     )  # fmt: skip
     max_connections: Whole = setting(
-        128, "Clients at once; more are turned away. Why 128: dashboards and scrapers are a dozen.", at_least=1,
+        128, "Clients at once; at the limit a newcomer takes the place of the one that has been longest without a request. Why 128: dashboards and scrapers are a dozen.", at_least=1,
         at_most=65_535,
     )  # fmt: skip
     head_seconds: Number = setting(
@@ -442,6 +445,19 @@ class HttpSection(Section):
         at_least=0.1,
         at_most=3_600,
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """An empty host is every interface to the system, and the name of a request without `Host` to us."""
+        require(
+            bool(self.host) and not any(letter.isspace() for letter in self.host),
+            "host: an address or one name is needed, such as 127.0.0.1; 0.0.0.0 or :: listens on every interface",
+        )
+        require(
+            all(name and not any(letter.isspace() for letter in name) for name in self.allowed_hosts),
+            "allowed_hosts: one is empty or has a blank",
+        )
+        return self
 
 
 class SignerSection(Section):

@@ -20,7 +20,7 @@ from treasuryd.core.model import Rules, UnixSeconds
 from treasuryd.core.restore import Reason, Sign
 from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection, Driver
-from treasuryd.store import journal, journal_copy, migrations, replay
+from treasuryd.store import journal, journal_copy, migrations, pins, replay
 from treasuryd.store.journal import Entry
 from treasuryd.store.quarantine import LISTED, PLACE, SQL, find, meta
 
@@ -42,7 +42,8 @@ async def reopen(
     Look at an opened store, once, before anything else writes to it.
 
     Args: folder of the journal's copy, which has set aside what goes on beyond this store; None without a copy. place
-        names the file that this store is (machine and inode); empty: unknown. Guarantees: a crash at any point is
+        names the file that this store is (machine and inode); empty: unknown. Raises: Rejected where the rules say
+        otherwise than what is pinned (`pins.pin`); then nothing is written. Guarantees: a crash at any point is
         answered by the next opening.
     """
     events, taken = await driver.write(look, rules, folder, place, now)
@@ -89,7 +90,9 @@ def _look(
     if place and before not in (None, place):
         detail = "its file is not the one that was opened last: it was moved, restored or cloned"
         reasons.append(Reason(sign=Sign.MOVED, detail=detail))
-    return journal.recorded(connection, now, _written, rules, reasons, now, place, more)
+    events = journal.recorded(connection, now, _written, rules, reasons, now, place, more)
+    journal.recorded(connection, now, pins.pin, rules, now)
+    return events
 
 
 def _written(
