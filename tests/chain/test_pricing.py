@@ -8,6 +8,7 @@ from tests.devnet.world import REAL
 from treasuryd.core.model import BreakerMode, BreakerOverride, BreakerState, CallClass, Endpoint, Meaning
 from treasuryd.errors import Transient
 from treasuryd.wire.theblock.fees import fee_for
+from treasuryd.wire.theblock.readings import LARGEST
 from treasuryd.wire.theblock.transaction import decode_rpc7, size9
 
 
@@ -93,6 +94,16 @@ async def test_above_the_ceiling_the_quote_says_so_and_probing_ends() -> None:
     stage.transport.forget()
     assert (await stage.chain.quote()).per_byte == 101
     assert len(probes(stage)) <= 8
+
+
+async def test_an_absurd_floor_is_no_price_and_is_not_probed() -> None:
+    """Its fee would not even fit into a transaction: the quote says only that it is above the maximum."""
+    stage = stage_at(40)
+    await refuse_one(stage)
+    stage.node.ledger.pools[0].window.floor = LARGEST
+    stage.transport.forget()
+    assert (await stage.chain.quote()).per_byte >= LARGEST
+    assert probes(stage) == []
 
 
 async def test_a_learnt_price_is_let_go_when_it_is_no_longer_needed() -> None:

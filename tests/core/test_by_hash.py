@@ -1,3 +1,4 @@
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
@@ -17,8 +18,18 @@ from tests.core.chainlab import (
 )
 
 from treasuryd.core import restore
-from treasuryd.core.changes import BaselineMoved, BlockBuried, Booked, Burned, FrozenNow, Seen, Unproven
+from treasuryd.core.changes import (
+    BaselineMoved,
+    BlockBuried,
+    Booked,
+    Burned,
+    Change,
+    FrozenNow,
+    Seen,
+    Unproven,
+)
 from treasuryd.core.model import (
+    MAX_AMOUNT,
     Account,
     AccountState,
     Announced,
@@ -67,6 +78,73 @@ def test_a_mined_payment_is_seen_and_booked_at_what_was_charged(lab: Lab) -> Non
     ]
     assert not of_type(verdict, Booked)
     assert lab.explained() == lab.by_baseline()
+
+
+def charges(verdict: Iterable[Change]) -> list[int]:
+    return [change.fee_charged for change in verdict if isinstance(change, Seen)]
+
+
+def claim(lab: Lab, charge: int) -> Callable[[Intent], Sighting]:
+    """Have the look-up name another charge than the chain's."""
+    return lambda of: replace(lab.find(of), fee_charged=BaseUnits(charge))
+
+
+@pytest.mark.parametrize("charge", [FEE + 2, 2**53, 2**62 - 1, 2**63 - 1])
+def test_a_charge_that_cannot_be_is_not_booked(lab: Lab, charge: int) -> None:
+    """§5.1 item 2: at most the signed fee as tip, and the dearest base fee that the chain's rule allows in that block."""
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one, charge=FEE + 1))
+    assert not lab.tick(find=claim(lab, charge)).changes
+    lab.mine()
+    assert not lab.tick(find=claim(lab, charge)).changes
+    assert charges(lab.tick()) == [FEE + 1], "an endpoint tells the truth"
+    assert not lab.frozen
+    assert lab.explained() == lab.by_baseline()
+
+
+def test_a_charge_in_a_dear_block_is_booked(lab: Lab) -> None:
+    """N5: the including block's base fee comes on top of the tip, however little the fee has room for it."""
+    one = intent(1)
+    lab.add(one)
+    lab.mine(base_fee=5_000)
+    lab.tick()
+    lab.mine(lab.tx(one, charge=FEE + 5_000))
+    assert charges(lab.tick()) == [FEE + 5_000]
+    assert lab.explained() == lab.by_baseline()
+
+
+@pytest.mark.parametrize("missing", ["before", "after"])
+def test_where_no_base_fee_was_read_a_charge_is_bounded_by_what_was_held(lab: Lab, missing: str) -> None:
+    """An endpoint without metrics: a charge is taken from what is there, and what is there was seen."""
+    one = intent(1)
+    lab.add(one)
+    if missing == "before":
+        lab.mine()
+        lab.tick(of=replace(lab.frame(), base_fee=None))
+    lab.mine(lab.tx(one, charge=FEE + 5_000))
+    shown = replace(lab.frame(), base_fee=None) if missing == "after" else lab.frame()
+    assert not lab.tick(of=shown, find=claim(lab, FEE + OPENING + 1)).changes
+    assert charges(lab.tick(of=shown)) == [FEE + 5_000]
+
+
+def test_an_amount_and_a_charge_can_be_stored_together(lab: Lab) -> None:
+    """What a payment took is one number of a column: a sum that does not fit is no charge, whatever was held."""
+    one = intent(1, amount=MAX_AMOUNT - 2 * FEE)
+    lab.add(one)
+    lab.mine(stranger())
+    shown = replace(lab.frame(), base_fee=None)
+    told = Sighting(
+        intent_id=one.id,
+        as_of=Height(lab.height),
+        variant=1,
+        height=Height(lab.height),
+        block_hash=BlockHash(lab.blocks[-1].hash),
+        fee_charged=BaseUnits(2 * FEE + 1),
+    )
+    assert not of_type(lab.tick(of=shown, find=lambda of: told), Seen)
+    told = replace(told, fee_charged=BaseUnits(2 * FEE))
+    assert of_type(lab.tick(of=shown, find=lambda of: told), Seen)
 
 
 def test_two_payments_seen_in_one_tick_explain_the_fall_together(lab: Lab) -> None:

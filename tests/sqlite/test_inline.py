@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from treasuryd.errors import Transient
 from treasuryd.sqlite.connect import MEMORY, Connection, Database
 from treasuryd.sqlite.inline import COMMITTED, InlineDriver
 
@@ -50,4 +51,19 @@ async def test_a_crash_leaves_all_or_nothing(driver: InlineDriver, place: int) -
     driver.before_statement = None
     rows = await driver.read(lambda connection: connection.execute("SELECT count(*) FROM t").fetchone())
     assert rows == ((3,) if place == 5 else (0,))
+    await driver.close()
+
+
+async def test_a_number_beyond_64_bits_fails_its_verb_and_not_the_process(driver: InlineDriver) -> None:
+    """Whoever let it in should have refused it; all the same nothing of it is written, and the next verb runs."""
+    await driver.write(_fill)
+    before = await driver.read(lambda connection: connection.execute("SELECT count(*) FROM t").fetchone())
+    with pytest.raises(Transient, match="64 bits"):
+        await driver.write(lambda connection: connection.execute("INSERT INTO t VALUES (?)", (2**63,)))
+    with pytest.raises(Transient, match="64 bits"):
+        await driver.read(lambda connection: connection.execute("SELECT ?", (2**63,)))
+    assert (
+        await driver.read(lambda connection: connection.execute("SELECT count(*) FROM t").fetchone())
+        == before
+    )
     await driver.close()

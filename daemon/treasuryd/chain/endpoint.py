@@ -17,7 +17,7 @@ from treasuryd.chain.limiter import Limiter
 from treasuryd.chain.transport import Answer, HttpRefused, Lost, TooLate, Transport, Unreachable
 from treasuryd.core.breaker import Outcome, asked_silence
 from treasuryd.core.events import Event, EventKind, Severity
-from treasuryd.core.model import AccountId, BootSeconds, CallClass, Endpoint, Meaning, TxHash
+from treasuryd.core.model import AccountId, Address, BootSeconds, CallClass, Endpoint, Meaning, TxHash
 from treasuryd.errors import Transient
 from treasuryd.ports import Clock, Entropy, Observer
 from treasuryd.wire.theblock import replies as words
@@ -168,9 +168,13 @@ class Node:
 
         return await self.exchange(CallClass.READ, body, read)
 
-    async def stream(self) -> StreamFrame:
-        """Read one frame of the state stream."""
-        config = self.config
+    async def stream(self, ids: Sequence[Address] = ()) -> StreamFrame:
+        """Read one frame of the state stream, of which these accounts are kept."""
+        config, wanted = self.config, frozenset(ids)
+
+        def read() -> StreamFrame:
+            return read_frame(text, limit=config.max_frame_bytes, wanted=wanted)
+
         with self.guards[CallClass.READ].admit() as call:
             await self._limiter.take()
             call.starts()
@@ -182,8 +186,8 @@ class Node:
                     max_bytes=config.max_frame_bytes,
                 )
                 if len(text) < OFFLOAD_BYTES:
-                    return read_frame(text, limit=config.max_frame_bytes)
-                return await self._offload(lambda: read_frame(text, limit=config.max_frame_bytes))
+                    return read()
+                return await self._offload(read)
             except Transient as error:
                 self._failed(error)
                 raise

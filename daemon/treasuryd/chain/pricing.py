@@ -85,6 +85,8 @@ class Pricing:
     async def _lowest_price(self, asked: int, base_fee: int, payer: tuple[AccountId, bytes]) -> int:
         """Double until the node takes the price, then halve the gap; the maximum + 1 when it takes none."""
         ceiling = self._node.config.max_price_per_byte
+        if asked > ceiling:
+            return ceiling + 1
         refused, price = asked - 1, asked
         for _ in range(MAX_PROBES):
             if await self._suffices(price, base_fee, payer):

@@ -168,7 +168,7 @@ class Reader:
         for _ in range(self.node.config.frame_attempts):
             if self._base_fee is None or self._base_fee[0] != before:
                 self._base_fee = (before, await self.base_fee())
-            shown = await self.node.stream()
+            shown = await self.node.stream(ids)
             index = before.height - 1
             after = await self._ask_headers(index)
             if after and after[0] == before and shown.tip_index == index:

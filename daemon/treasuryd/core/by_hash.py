@@ -12,6 +12,7 @@ from enum import Enum, auto
 from treasuryd.core import evidence, reorgs, restore
 from treasuryd.core.changes import Burned, Seen, Unproven
 from treasuryd.core.model import (
+    MAX_AMOUNT,
     AccountState,
     Address,
     BalanceKind,
@@ -26,14 +27,16 @@ from treasuryd.core.model import (
     Variant,
     VariantKind,
 )
-from treasuryd.core.settling import Case, Found, Shared, account_for, booked, freeze, holding_of
+from treasuryd.core.settling import Case, Found, account_for, booked, freeze, holding_of
 
 
 class _Look(Enum):
     """What a look-up leaves open."""
 
     ABSENT = auto()  # its nonce is consumed in the frame, and no block up to there holds bytes of it
-    LATER = auto()  # the answer is older than the frame, missing, or of another fork
+    LATER = (
+        auto()
+    )  # the answer is older than the frame, missing, of another fork, or names an impossible charge
 
 
 @dataclass(slots=True)
@@ -86,7 +89,7 @@ def _look_up(case: Case, count: Nonce) -> _Looked:
             looked.staged.append(intent)
             looked.fresh_open += fresh
             continue
-        sight = _sight(case.shared, intent)
+        sight = _sight(case, intent)
         if sight is _Look.LATER:
             looked.fresh_open += fresh
         elif sight is _Look.ABSENT:
@@ -117,9 +120,10 @@ def _consumed_at(case: Case, nonce: Nonce) -> Height:
     )
 
 
-def _sight(shared: Shared, intent: Intent) -> tuple[Seen, Variant] | _Look:
-    """Judge one look-up: it counts only if it is not older than the frame and of the same chain."""
-    sighting, frame = shared.sightings.get(intent.id), shared.frame
+def _sight(case: Case, intent: Intent) -> tuple[Seen, Variant] | _Look:
+    """Judge one look-up: it counts only if it is not older than the frame, of the same chain, and can be true."""
+    shared, frame = case.shared, case.shared.frame
+    sighting = shared.sightings.get(intent.id)
     if sighting is None:
         return _Look.LATER
     if sighting.variant is None:
@@ -131,6 +135,8 @@ def _sight(shared: Shared, intent: Intent) -> tuple[Seen, Variant] | _Look:
     # another block, or none that enough endpoints show yet: what it names may be on no chain
     if not reorgs.stands(height, block_hash, shared.headers):
         return _Look.LATER
+    if charged > min(_dearest(case, variant, height), MAX_AMOUNT - intent.amount):
+        return _Look.LATER
     seen = Seen(
         account=intent.account,
         intent_id=intent.id,
@@ -141,6 +147,24 @@ def _sight(shared: Shared, intent: Intent) -> tuple[Seen, Variant] | _Look:
         evidence=Evidence.HASH,
     )
     return seen, variant
+
+
+def _dearest(case: Case, variant: Variant, height: Height) -> int:
+    """
+    Bound what the block at a height can have charged for a variant (§5.1 item 2).
+
+    A relay may raise the unsigned tip to the signed fee, and that block's base fee comes on top. The chain's rule bounds
+    it between the readings around the block; where one is missing, or says more, what the account was seen to hold
+    does: the chain takes a charge from what is there.
+    """
+    frames = (*reorgs.frames_of(case.account), case.shared.frame)
+    held = max(variant.fee, *(holding_of(frame, case.account.id).balance for frame in frames))
+    first = next((frame for frame in reversed(frames) if frame.height < height), None)
+    second = next(frame for frame in frames if frame.height >= height)
+    if first is None or first.base_fee is None or second.base_fee is None:
+        return variant.fee + held
+    highest = case.shared.highest_base_fee(first.base_fee, second.base_fee, second.height - first.height)
+    return variant.fee + min(highest, held)
 
 
 def _foreign(case: Case, listed: set[Nonce], count: Nonce, absent: Sequence[Nonce]) -> Nonce | None:

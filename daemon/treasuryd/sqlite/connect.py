@@ -30,8 +30,9 @@ class Driver(Protocol):
     Runs verbs, each as one transaction.
 
     Guarantees: whatever is cancelled meanwhile, a verb has settled (committed or rolled back) before control returns.
-    Raises: Transient when the file stayed locked by somebody else beyond the busy timeout: nothing was written;
-        Corrupt on any other storage error: the process ends, and where the disk failed no write begins any more.
+    Raises: Transient when the file stayed locked by somebody else beyond the busy timeout, or when a number does not fit
+        into a column: nothing was written; Corrupt on any other storage error: the process ends, and where the disk
+        failed no write begins any more.
     """
 
     async def write(
@@ -237,6 +238,13 @@ def storage_errors(path: Path | str) -> Iterator[None]:
     """Translate what SQLite raises into what its caller does next; see `Driver`."""
     try:
         yield
+    except (
+        OverflowError
+    ) as error:  # whoever let the number in should have refused it: one number ends no process
+        raise Transient(
+            f"the database {path} holds no number beyond 64 bits: {error}",
+            hint="Nothing of this change was written. This is our bug: keep the log.",
+        ) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         name = getattr(error, "sqlite_errorname", type(error).__name__)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from treasuryd.core.model import Address, BaseUnits, BlockHash, Header, Height, Holding, Nonce
 from treasuryd.wire.theblock.readings import (
+    LARGEST,
     TxState,
     TxStatus,
     read_account,
@@ -156,7 +158,44 @@ def test_fee_floor_and_gauges_are_read() -> None:
     with pytest.raises(Malformed):
         read_gauge(None, "base_fee")
     assert read_gauge("base_fee " + "9" * 5_000, "base_fee") is None
-    assert read_gauge(f"base_fee {2**64}", "base_fee") is None
+
+
+HOSTILE = (-1, LARGEST + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64)
+
+
+@pytest.mark.parametrize("number", HOSTILE)
+def test_a_number_that_could_not_be_kept_is_no_reading(number: int) -> None:
+    """It would end the process where it is stored, or where it is added to another; the largest that is believed fits."""
+    readers: list[Callable[[int], object]] = [
+        lambda value: read_account({"balance": value, "account_seq": 1}),
+        lambda value: read_account({"balance": 1, "account_seq": value}),
+        lambda value: read_balance({"amount": value}),
+        lambda value: read_fee_floor({"fee_floor": value}),
+        lambda value: read_header(header(value)),
+        lambda value: read_frame(frame(tip_height=value)),
+        lambda value: read_tx_status(
+            {"status": "included", "height": value, "block_hash": HASH, "fee_charged": 1}
+        ),
+        lambda value: read_tx_status(
+            {"status": "included", "height": 1, "block_hash": HASH, "fee_charged": value}
+        ),
+    ]
+    for read in readers:
+        read(LARGEST)
+        with pytest.raises(Malformed):
+            read(number)
+    assert read_gauge(f"base_fee {number}", "base_fee") is None
+    assert read_gauge(f"base_fee {LARGEST}", "base_fee") == LARGEST
+
+
+@pytest.mark.parametrize("field", ["balance", "account_seq"])
+def test_a_strangers_account_may_hold_what_ours_may_not(field: str) -> None:
+    """The stream shows everybody: one large account of somebody else must not make the chain unreadable."""
+    row = {"address": "whale", "balance": 1, "account_seq": 1, field: 2**64 - 1}
+    text = frame(accounts=[row])
+    assert list(read_frame(text).holdings) == ["whale"]
+    with pytest.raises(Malformed, match=field):
+        read_frame(text, wanted=[Address("whale")])
 
 
 def test_an_address_of_another_script_is_kept() -> None:

@@ -7,6 +7,7 @@ node are indices of the last block; ours count blocks, and the one is turned int
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -19,6 +20,8 @@ MAX_FRAME_BYTES: Final = 32 * 1024 * 1024  # default bound of one stream frame (
 MAX_HEADERS: Final = 200  # the node's own limit for one call
 MAX_ADDRESS_CHARS: Final = 1024
 U64_DIGITS: Final = 20
+# Of what is stored and added up: half of what a column holds, so that a difference and what was spent besides fit, too.
+LARGEST: Final = 2**62 - 1
 _HEX: Final = frozenset("0123456789abcdef")
 
 
@@ -71,13 +74,16 @@ def read_headers(value: object, *, start: int, limit: int) -> tuple[Header, ...]
 def read_header(value: object) -> Header:
     """Read one header object; our height is the node's index + 1."""
     fields = json_object(value, "a header")
-    return Header(height=Height(u64_field(fields, "height") + 1), block_hash=BlockHash(_hash(fields, "hash")))
+    return Header(
+        height=Height(kept_field(fields, "height") + 1), block_hash=BlockHash(_hash(fields, "hash"))
+    )
 
 
-def read_frame(text: bytes, *, limit: int = MAX_FRAME_BYTES) -> StreamFrame:
+def read_frame(text: bytes, *, limit: int = MAX_FRAME_BYTES, wanted: Container[Address] = ()) -> StreamFrame:
     """
     Read one text frame of `/state_stream`.
 
+    Args: wanted are the accounts that are kept; what a stranger holds may be any number of 64 bits.
     Raises: Malformed, also for a compressed frame and for an address that appears twice.
     Does not guarantee: that proofs and root hold; no header carries the root, so they prove nothing.
     """
@@ -93,10 +99,11 @@ def read_frame(text: bytes, *, limit: int = MAX_FRAME_BYTES) -> StreamFrame:
         address = account.get("address")
         if not isinstance(address, str) or len(address) > MAX_ADDRESS_CHARS:
             raise Malformed(f"an account's address is no text of at most {MAX_ADDRESS_CHARS} characters")
-        holdings[Address(address)] = _holding(account)
+        read = _holding if address in wanted else _strangers
+        holdings[Address(address)] = read(account)
     if len(holdings) != len(accounts):
         raise Malformed("a frame names an address twice")
-    return StreamFrame(tip_index=u64_field(fields, "tip_height"), holdings=holdings)
+    return StreamFrame(tip_index=kept_field(fields, "tip_height"), holdings=holdings)
 
 
 def read_account(value: object) -> Holding | None:
@@ -106,7 +113,7 @@ def read_account(value: object) -> Holding | None:
 
 def read_balance(value: object) -> BaseUnits:
     """Read the result of `balance`. It is 0 for an unknown address, so 0 does not say that the account exists."""
-    return BaseUnits(u64_field(json_object(value, "a balance"), "amount"))
+    return BaseUnits(kept_field(json_object(value, "a balance"), "amount"))
 
 
 def read_tx_status(value: object) -> TxStatus:
@@ -120,19 +127,19 @@ def read_tx_status(value: object) -> TxStatus:
         return TxStatus(state=state)
     return TxStatus(
         state=state,
-        height=Height(u64_field(fields, "height") + 1),
+        height=Height(kept_field(fields, "height") + 1),
         block_hash=BlockHash(_hash(fields, "block_hash")),
-        fee_charged=BaseUnits(u64_field(fields, "fee_charged")),
+        fee_charged=BaseUnits(kept_field(fields, "fee_charged")),
     )
 
 
 def read_fee_floor(value: object) -> int:
     """Read the percentile floor (base units per byte) from the result of `mempool.stats`."""
-    return u64_field(json_object(value, "pool statistics"), "fee_floor")
+    return kept_field(json_object(value, "pool statistics"), "fee_floor")
 
 
 def read_gauge(metrics: object, name: str) -> int | None:
-    """Read one whole-numbered series without labels from the text of `metrics`; None when it is not there."""
+    """Read one whole-numbered series without labels from the text of `metrics`; None when it is not there, or absurd."""
     if not isinstance(metrics, str):
         raise Malformed("metrics: text belongs there")
     prefix = name + " "
@@ -141,11 +148,17 @@ def read_gauge(metrics: object, name: str) -> int | None:
             word = line[len(prefix) :].split(" ", 1)[0].removesuffix(".0")
             if not (word.isascii() and word.isdigit() and len(word) <= U64_DIGITS):
                 return None  # thousands of digits are no number to Python either
-            return value if (value := int(word)) <= U64_MAX else None
+            return value if (value := int(word)) <= LARGEST else None
     return None
 
 
 def _holding(fields: dict[str, object]) -> Holding:
+    return Holding(
+        balance=BaseUnits(kept_field(fields, "balance")), nonce=Nonce(kept_field(fields, "account_seq"))
+    )
+
+
+def _strangers(fields: dict[str, object]) -> Holding:
     return Holding(
         balance=BaseUnits(u64_field(fields, "balance")), nonce=Nonce(u64_field(fields, "account_seq"))
     )
@@ -155,6 +168,14 @@ def json_object(value: object, what: str) -> dict[str, object]:
     """Take an object; Malformed, saying what should be one, for anything else."""
     if not isinstance(value, dict):
         raise Malformed(f"{what} is {type(value).__name__}, an object belongs there")
+    return value
+
+
+def kept_field(fields: dict[str, object], name: str) -> int:
+    """Take a whole number that is kept and added up: at most LARGEST; Malformed otherwise."""
+    value = u64_field(fields, name)
+    if value > LARGEST:
+        raise Malformed(f"{name}: {value} is beyond 2^62-1, the most that is believed of a number")
     return value
 
 
