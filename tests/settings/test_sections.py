@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 from treasuryd.core.breaker import BreakerSettings
 from treasuryd.core.model import MAX_ACCOUNTS, MAX_ENDPOINTS
 from treasuryd.errors import Rejected
-from treasuryd.settings import Settings
+from treasuryd.settings import Settings, load
 from treasuryd.settings.layers import known_places
 from treasuryd.settings.observer import ObserverSection
 from treasuryd.settings.sections import BreakerSection, LeaseSection
@@ -162,13 +162,10 @@ def test_running_needs_an_account_and_a_chain() -> None:
 
 def test_no_secret_is_shown_or_printed() -> None:
     """`config show` and a stray repr in a log."""
-    settings = Settings(
-        devnet={"admin_token": "canary"},
-        chain={"endpoints": [{"url": "http://me:canary@node:3030/x?key=canary"}]},
-    )
+    settings = Settings(devnet={"admin_token": "canary"}, chain={"endpoints": [{"url": "http://node:3030"}]})
     shown = settings.shown()
     assert "canary" not in str(shown)
-    assert shown["chain"]["endpoints"][0]["url"] == "http://***@node:3030/x"
+    assert shown["chain"]["endpoints"][0]["url"] == "http://node:3030"
     assert "canary" not in repr(settings.devnet)
 
 
@@ -198,8 +195,8 @@ def test_places_are_unique() -> None:
     ("values", "complaint"),
     [
         ({"poll_seconds": 40.0}, "at least twice poll_seconds"),
-        ({"rpc_url": "http://user:word@node:3030"}, "no user and password"),
-        ({"metrics_url": "http://user@node:9898/metrics"}, "no user and password"),
+        ({"rpc_url": "http://user:word@node:3030"}, "a user or a password"),
+        ({"metrics_url": "http://user@node:9898/metrics"}, "a user or a password"),
         ({"rpc_url": "node:3030"}, "not a URL"),
         ({"metrics_url": "ftp://node/metrics"}, "not a URL"),
         ({"max_providers": 33}, "less than or equal to 32"),
@@ -216,3 +213,24 @@ def test_the_observer_is_off_in_production() -> None:
     """Nobody is asked anything that no payment needs, unless somebody wants it."""
     assert not Settings().observer.enabled
     assert (Settings().observer.rpc_url, Settings().observer.metrics_url) == ("", "")
+
+
+@pytest.mark.parametrize("host", ["", " ", "\t", "127.0.0.1 ", "\u00a0"])
+def test_an_empty_host_is_refused(host: str) -> None:
+    """The system takes it for every interface, where somebody who left a variable empty meant none."""
+    with pytest.raises(Rejected) as caught:
+        load(None, {"TREASURYD_HTTP__HOST": host})
+    assert "host: an address or one name is needed, such as 127.0.0.1" in caught.value.message
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::", "localhost", "treasury.lan"])
+def test_a_host_that_is_meant_is_taken(host: str) -> None:
+    """Every interface can be asked for, by its address."""
+    assert load(None, {"TREASURYD_HTTP__HOST": host}).http.host == host
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b"])
+def test_a_name_that_every_request_has_is_no_allowed_host(name: str) -> None:
+    """A request without `Host` has the empty one."""
+    with pytest.raises(Rejected, match="allowed_hosts: one is empty or has a blank"):
+        load(None, {}, {"http.allowed_hosts": [name]})
