@@ -424,7 +424,8 @@ class HttpSection(Section):
         at_most=268_435_456,
     )  # fmt: skip
     max_connections: Whole = setting(
-        128, "Clients at once; at the limit a newcomer takes the place of the one that has been longest without a request. Why 128: dashboards and scrapers are a dozen.", at_least=1,
+        128, "Clients at once; at the limit a newcomer takes the place of the one that has been longest without a request. "
+        "Why 128: dashboards and scrapers are a dozen.", at_least=1,
         at_most=65_535,
     )  # fmt: skip
     head_seconds: Number = setting(
