@@ -228,3 +228,16 @@ async def test_before_it_is_entered_nothing_is_sent() -> None:
     with pytest.raises(Unreachable, match="session is closed"):
         await get(closed, "http://127.0.0.1:1/")
     await closed.__aexit__(None, None, None)
+
+
+async def test_an_error_names_host_and_port_and_nothing_that_may_be_a_secret(
+    transport: HttpTransport, raw: Raw
+) -> None:
+    """Anybody may read it: it becomes the last error of the status, and a line of the log."""
+    await raw.serve(answering(http(b"x" * 1001)))
+    with pytest.raises(Malformed, match=raw.url) as failed:
+        await post(transport, f"{raw.url}/hunter2?hunter2")
+    assert "hunter2" not in str(failed.value)
+    with pytest.raises(Unreachable, match=r"^http://127\.0\.0\.1:1: no connection") as failed_too:
+        await post(transport, "http://:hunter2@127.0.0.1:1/hunter2")
+    assert "hunter2" not in str(failed_too.value)

@@ -143,7 +143,8 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> No
         ),
         pytest.param(
             '[[chain.endpoints]]\nurl = "localhost:3030"\n',
-            "treasuryd.toml:2: chain.endpoints[0].url: not a URL such as http://127.0.0.1:3030",
+            "treasuryd.toml:2: chain.endpoints[0].url: is not a URL such as http://127.0.0.1:3030; "
+            "Write it like http://127.0.0.1:3030; where a node wants a secret, let a proxy on this host add it.",
             id="no URL",
         ),
         pytest.param(
@@ -214,11 +215,18 @@ def test_a_long_value_is_cut_in_the_complaint() -> None:
     ("environment", "secret"),
     [
         ({"TREASURYD_CHAIN__ENDPOINTS": '[{"url": "ftp://user:canary@host"}]'}, "canary"),
+        ({"TREASURYD_CHAIN__ENDPOINTS": '[{"url": "http://user:canary@host"}]'}, "canary"),
+        ({"TREASURYD_CHAIN__ENDPOINTS": '[{"url": "http://:canary@host"}]'}, "canary"),
+        ({"TREASURYD_CHAIN__ENDPOINTS": '[{"url": "http://host/v1/canary"}]'}, "canary"),
+        ({"TREASURYD_CHAIN__ENDPOINTS": '[{"url": "http://host/#canary"}]'}, "canary"),
+        ({"TREASURYD_CHAIN__ENDPOINTS": '["http://:canary@host"]'}, "canary"),
+        ({"TREASURYD_OBSERVER__RPC_URL": "http://host/canary"}, "canary"),
+        ({"TREASURYD_OBSERVER__METRICS_URL": "http://host/metrics?key=canary"}, "canary"),
         ({"TREASURYD_DEVNET__ADMIN_TOKEN": '["canary"]', "TREASURYD_HTTP__PORT": "x"}, "canary"),
     ],
 )
 def test_a_complaint_repeats_no_secret(environment: dict[str, str], secret: str) -> None:
-    """URLs may carry passwords."""
+    """What is no URL of a node may hold a password; `config check` refuses it as `run` does."""
     assert all(secret not in line for line in complaints(environment=environment))
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
+from treasuryd.core import urls
 from treasuryd.core.breaker import QUEUED_SECONDS, BreakerSettings
 from treasuryd.core.model import AccountId, Endpoint
 from treasuryd.errors import Rejected
@@ -26,13 +26,9 @@ class EndpointConfig:
     url: str
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
-            raise Rejected(
-                f"chain endpoint {self.name}: {self.url!r} is no URL of a node",
-                hint="Write it like http://127.0.0.1:3030",
-                field="url",
-            )
+        fault = urls.fault_of(self.url)
+        if fault is not None:
+            raise Rejected(f"chain endpoint {self.name}: the url {fault}", hint=urls.INSTEAD, field="url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

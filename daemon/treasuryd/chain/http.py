@@ -17,6 +17,7 @@ import aiohttp
 from treasuryd.chain.stream import read_one_frame
 from treasuryd.chain.transport import Answer, Lost, Unreachable
 from treasuryd.core.breaker import MAX_RETRY_AFTER_SECONDS
+from treasuryd.core.urls import origin
 from treasuryd.ports import Entropy
 from treasuryd.wire.theblock.replies import Malformed
 
@@ -90,14 +91,14 @@ class HttpTransport:
                 return await exchange
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             raise Unreachable(
-                f"{url}: no connection ({type(error).__name__})", hint="Is the node running?"
+                f"{origin(url)}: no connection ({type(error).__name__})", hint="Is the node running?"
             ) from error
         except TimeoutError as error:
-            raise Lost(f"{url}: no answer within {seconds} s") from error
+            raise Lost(f"{origin(url)}: no answer within {seconds} s") from error
         except aiohttp.ClientResponseError as error:
-            raise Malformed(f"{url}: the answer is not HTTP ({type(error).__name__})") from error
+            raise Malformed(f"{origin(url)}: the answer is not HTTP ({type(error).__name__})") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Lost(f"{url}: the connection broke ({type(error).__name__})") from error
+            raise Lost(f"{origin(url)}: the connection broke ({type(error).__name__})") from error
 
     async def _exchange(
         self,
@@ -117,7 +118,9 @@ class HttpTransport:
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding.lower() != "identity":
                 response.close()
-                raise Malformed(f"{url}: the answer is encoded as {encoding[:20]!r}, which was not asked for")
+                raise Malformed(
+                    f"{origin(url)}: the answer is encoded as {encoding[:20]!r}, which was not asked for"
+                )
             return Answer(
                 status=response.status,
                 body=await _read_bounded(response, max_bytes),
@@ -141,7 +144,7 @@ async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> byt
         body += piece
         if len(body) > max_bytes:
             response.close()
-            raise Malformed(f"{response.url}: an answer of more than {max_bytes} bytes")
+            raise Malformed(f"{origin(str(response.url))}: an answer of more than {max_bytes} bytes")
     return bytes(body)
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from treasuryd.chain.transport import FRAME_TOO_LARGE_HINT, FrameTooLarge, Lost, Unreachable
+from treasuryd.core.urls import origin
 from treasuryd.wire.theblock.replies import Malformed
 
 PATH: Final = "/state_stream"
@@ -69,7 +70,7 @@ async def _connect(url: str, seconds: float) -> tuple[asyncio.StreamReader, asyn
             )
     except (OSError, TimeoutError) as error:
         raise Unreachable(
-            f"{parts.netloc}: no connection ({type(error).__name__})", hint="Is the node running?"
+            f"{origin(url)}: no connection ({type(error).__name__})", hint="Is the node running?"
         ) from error
 
 

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
+from treasuryd.core import urls
 from treasuryd.core.observed import MAX_PROVIDERS
 from treasuryd.errors import Rejected
 from treasuryd.wire.theblock.market import MAX_PAGE_ROWS
@@ -36,7 +36,7 @@ class ObserverConfig:
         """Refuse what is out of range."""
         _require_url("rpc_url", self.rpc_url)
         if self.metrics_url is not None:
-            _require_url("metrics_url", self.metrics_url)
+            _require_url("metrics_url", self.metrics_url, path=True)
         for name in _POSITIVE:
             value = getattr(self, name)
             _require(math.isfinite(value) and value > 0, name, "a finite number above 0")
@@ -55,11 +55,11 @@ def _require(fine: bool, name: str, needed: str) -> None:  # noqa: FBT001  the c
         raise Rejected(f"observer setting {name} is out of range: it needs {needed}", field=name)
 
 
-def _require_url(name: str, url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+def _require_url(name: str, url: str, *, path: bool = False) -> None:
+    fault = urls.fault_of(url, path=path)
+    if fault is not None:
         raise Rejected(
-            f"observer.{name} is no URL such as http://127.0.0.1:3030, without user and password",
-            hint="A token belongs into observer.token_file.",
+            f"observer.{name} {fault}",
+            hint=f"{urls.INSTEAD} A token belongs into observer.token_file.",
             field=name,
         )

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from treasuryd.core import urls
 from treasuryd.core.model import MAX_AMOUNT, MAX_PPM
 
 DAY: Final = 86_400
@@ -53,17 +53,19 @@ def _optional_path(value: object) -> object:
     return None if value == "" else value
 
 
-def _url(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise PydanticCustomError("url", "not a URL such as http://127.0.0.1:3030")
+def _url(value: object, *, path: bool = False) -> object:
+    fault = urls.fault_of(value, path=path) if isinstance(value, str) else None
+    if fault is not None:
+        raise PydanticCustomError("url", "{fault}; {instead}", {"fault": fault, "instead": urls.INSTEAD})
     return value
 
 
 def _optional_url(value: object) -> object:
     return value if value == "" else _url(value)
+
+
+def _optional_place(value: object) -> object:
+    return value if value == "" else _url(value, path=True)
 
 
 Whole: TypeAlias = Annotated[int, BeforeValidator(_no_boolean)]
@@ -73,15 +75,9 @@ Share: TypeAlias = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=M
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_optional_path)]
 HttpUrl: TypeAlias = Annotated[str, BeforeValidator(_url)]
 OptionalUrl: TypeAlias = Annotated[str, BeforeValidator(_optional_url)]
+OptionalPlace: TypeAlias = Annotated[str, BeforeValidator(_optional_place)]
 HexKey: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^\S+$")]
-
-
-def masked_url(url: str) -> str:
-    """Show a URL without the user, password, query or fragment that it may carry."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "", ""))
 
 
 def require(true: bool, complaint: str) -> None:  # noqa: FBT001 - an assertion reads best this way

@@ -240,9 +240,9 @@ def _complaint(detail: ErrorDetails, layers: tuple[Layer, ...]) -> str:
 
 def _shown(detail: ErrorDetails, place: Place) -> str:
     """Show what stands there, capped; secrets and what may hold a password are not repeated."""
-    if place[-1:] in {("admin_token",), ("url",)}:
-        return ""
     text = repr(detail.get("input"))
+    if place[-1:] == ("admin_token",) or str(place[-1]).endswith("url") or "://" in text:
+        return ""
     return f", not {text[:MAX_SHOWN_CHARACTERS]}{'…' if len(text) > MAX_SHOWN_CHARACTERS else ''}"
 
 

@@ -5,7 +5,16 @@ from typing import Self
 from pydantic import model_validator
 
 from treasuryd.core.observed import MAX_PROVIDERS
-from treasuryd.settings.fields import DAY, Number, OptionalPath, OptionalUrl, Whole, require, setting
+from treasuryd.settings.fields import (
+    DAY,
+    Number,
+    OptionalPath,
+    OptionalPlace,
+    OptionalUrl,
+    Whole,
+    require,
+    setting,
+)
 from treasuryd.settings.sections import Section
 
 
@@ -16,7 +25,7 @@ class ObserverSection(Section):
         False, "Whether it runs. Why not: who shows no energy or receipt dashboards needs none of it."
     )
     rpc_url: OptionalUrl = setting("", "The JSON-RPC that it asks. Empty: the first of `chain.endpoints`.")
-    metrics_url: OptionalUrl = setting(
+    metrics_url: OptionalPlace = setting(
         "", "Where the node's metrics are (its `--metrics-addr`, any path). Empty: the JSON-RPC method `metrics`, which "
         "gives the same text."
     )  # fmt: skip
@@ -59,6 +68,4 @@ class ObserverSection(Section):
             2 * self.poll_seconds <= self.max_age_seconds,
             "max_age_seconds must be at least twice poll_seconds: one round may fail",
         )
-        for name, url in (("rpc_url", self.rpc_url), ("metrics_url", self.metrics_url)):
-            require("@" not in url, f"{name}: no user and password in it; a token belongs into token_file")
         return self

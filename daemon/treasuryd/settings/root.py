@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from treasuryd.core.breaker import QUEUED_SECONDS, BreakerSettings
 from treasuryd.core.model import MAX_ACCOUNTS, AccountId, Address, BaseUnits, House, HouseName, Ppm, Rules
 from treasuryd.errors import Rejected
-from treasuryd.settings.fields import OptionalPath, masked_url, require, setting
+from treasuryd.settings.fields import OptionalPath, require, setting
 from treasuryd.settings.observer import ObserverSection
 from treasuryd.settings.sections import (
     AccountSection,
@@ -211,11 +211,8 @@ class Settings(BaseSettings):
         return BreakerSettings(**self.breaker.model_dump())
 
     def shown(self) -> dict[str, Any]:
-        """Give everything as JSON values for `config show`: secrets as asterisks, URLs without their passwords."""
-        values: dict[str, Any] = self.model_dump(mode="json")
-        for endpoint in values["chain"]["endpoints"]:
-            endpoint["url"] = masked_url(endpoint["url"])
-        return values
+        """Give everything as JSON values for `config show`: secrets as asterisks; a URL holds none."""
+        return self.model_dump(mode="json")
 
 
 def _house(name: HouseName, section: HouseSection) -> House:

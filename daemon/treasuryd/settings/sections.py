@@ -66,7 +66,10 @@ class EndpointSection(Section):
     """A node of the chain. With two or more, finality needs the word of two (protocol R9)."""
 
     name: Name = setting("local", "How logs, metrics and breakers call it; unique.")
-    url: HttpUrl = setting("http://127.0.0.1:3030", "Base URL of its JSON-RPC, http or https.")
+    url: HttpUrl = setting(
+        "http://127.0.0.1:3030",
+        "Its JSON-RPC: http or https, host and port. No user, password, path or query.",
+    )
 
 
 class ChainSection(Section):
