@@ -666,7 +666,7 @@ async def test_a_finalized_item_is_reopened_after_a_deep_reorg_only(world: DeskW
     (dependent,) = await world.submit(GOOD | {"depends_on": [item]})
     with pytest.raises(Rejected, match="saw no reorg deeper than the finality depth"):
         await world.desk.reopen(item, by=PERSON)
-    await world.sql("UPDATE account SET state = 'frozen', cause = 'deep_reorg'")
+    await world.sql("UPDATE account SET state = 'frozen', cause = 'deep_reorg', chain_nonce = 0")
     await world.desk.reopen(item, by=PERSON)
     stored = await world.item(item)
     assert (stored.status, stored.tx_hash, stored.live_intent) == (Status.TIMELOCKED, None, intent)

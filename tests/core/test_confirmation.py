@@ -337,7 +337,7 @@ def test_a_reorg_deeper_than_finality_freezes_every_account(evidence: Evidence) 
     elsewhere = "another account of this chain found a reorg deeper than finality"
     assert [change for change in verdict if isinstance(change, FrozenNow)] == [
         FrozenNow(account=name, cause=FreezeCause.DEEP_REORG, detail=detail)
-        for name, detail in ((TREASURY, found), (other, elsewhere))
+        for name, detail in ((TREASURY, found), (other, elsewhere), (sick, elsewhere))
     ]
     assert verdict.events == (
         Event(

@@ -33,10 +33,17 @@ def test_whatever_is_found_is_graver_than_a_cause_that_nobody_knows() -> None:
         pytest.param(AccountState.FROZEN, "person", True, id="a person knew nothing of it"),
         pytest.param(AccountState.FROZEN, "unexplained_fall", False, id="for its cause already"),
         pytest.param(AccountState.FROZEN, "deep_reorg", False, id="something graver keeps it still"),
-        pytest.param(AccountState.QUARANTINED, "restored", False, id="stronger than any freeze"),
+        pytest.param(AccountState.QUARANTINED, "restored", True, id="it is frozen once it leaves quarantine"),
     ],
 )
 def test_a_fall_freezes_what_stands_still_for_less(state: AccountState, cause: str, expected: bool) -> None:
     """R14: the decision of one tick, from what the store says of the account."""
     account = Account(id=AccountId("payer"), state=state, cause=cause)
     assert freezes(account, FreezeCause.UNEXPLAINED_FALL) is expected
+
+
+def test_what_shows_again_is_not_kept_through_a_quarantine() -> None:
+    """A foreign nonce is waited for there, the audit finds again what it found, and a wrong chain shows in each tick."""
+    account = Account(id=AccountId("payer"), state=AccountState.QUARANTINED, cause="taken_up")
+    kept = {cause for cause in FreezeCause if freezes(account, cause)}
+    assert kept == {FreezeCause.DEEP_REORG, FreezeCause.UNEXPLAINED_FALL}

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from tests.world import ADA, CHAIN_ID, PAYER, History
 
-from treasuryd.commands import quarantine
+from treasuryd.commands import disbursements, quarantine
 from treasuryd.commands.fields import Person
 from treasuryd.commands.office import Office
 from treasuryd.core.events import EventKind
@@ -173,10 +173,8 @@ async def release_unpaid(history: History) -> list[DisbursementId]:
     page = await history.desk.waiting(cursor=None, limit=100)
     held = [item for item in page.items if item.hold in {Hold.RESTORED, Hold.NEEDS_RELEASE}]
     unpaid = [item.id for item in held if not history.paid(item.memo) and not item.live_intent]
-    for one in unpaid:
-        await history.signer.confirm_void([intent.id for intent in await history.desk.intents(one)], by=ADA)
     if unpaid:
-        await history.desk.release(unpaid, by=ADA)
+        await disbursements.release(office(history), tuple(unpaid), PERSON)
     return unpaid
 
 

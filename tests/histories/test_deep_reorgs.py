@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from tests.histories.conftest import Begin
+from tests.histories.restoring import judge_by_the_chain
 from tests.world import CHAIN_ID, PAYER, SINK, History, new
 
-from treasuryd.commands import control
+from treasuryd.commands import control, disbursements
 from treasuryd.commands.fields import Person
 from treasuryd.commands.office import Office
 from treasuryd.core.model import (
@@ -295,3 +296,32 @@ async def test_a_deep_reorg_while_a_person_has_frozen_can_be_repaired(
 
     assert [nonce for nonce, _, _ in history.mined()] == [1, 2, 3]
     await balanced(history)
+
+
+async def test_a_payment_that_the_chain_still_shows_may_be_reopened_too(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R9: of two that a person reopens the chain had lost one; both are paid once, and the books agree with the chain."""
+    history = await begin(evidence)
+    await history.run(3)
+    (kept,) = await history.submit(new("kept", to="tb1kept"))
+    await history.finalized([kept])
+    await history.run(10)
+    (lost,) = await history.submit(new("lost"))
+    await history.finalized([lost])
+    ledger, height = history.node.ledger, (await history.intent(lost)).height
+    assert height is not None
+    history.clock.now += 1.0
+    ledger.reorg(ledger.height - height + 1, now=history.clock.now, then=Then.NEVER)
+    await history.tick()
+    await history.run(6)
+    assert (history.paid("kept"), history.paid("lost")) == (1, 0)
+    for item in (kept, lost):
+        await disbursements.reopen(office(history), item, ADA)
+    await control.thaw(office(history), PAYER, ADA)
+    await history.run(60)
+    await judge_by_the_chain(history)
+    await history.run(10)
+    assert history.paid("kept") == history.paid("lost") == 1
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)

@@ -384,9 +384,6 @@ class People:
                     self.history.met["cancel restored"] += 1
                 self.history.trace(f"cancel {item.id}, which was paid before the restore: {rows[0].what}")
                 continue
-            approval = self.history.office.approval(who=EDWARD.who, reason=EDWARD.reason)
-            ids = [intent.id for intent in await self.history.desk.intents(item.id)]
-            await self.history.office.world.signer.confirm_void(ids, by=approval)
-            await self.history.desk.release([item.id], by=approval)
-            self.history.met["release restored"] += 1
-            self.history.trace(f"release {item.id}, which came out of a restore")
+            rows = await disbursements.release(self.history.office, (item.id,), EDWARD)
+            self.history.met["release restored"] += rows[0].done
+            self.history.trace(f"release {item.id}, which came out of a restore: {rows[0].what}")

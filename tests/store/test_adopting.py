@@ -28,7 +28,8 @@ from treasuryd.core.model import (
 from treasuryd.core.restore import Reason, Sign, open_points
 from treasuryd.store import bindings
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.quarantine import report, standing
+from treasuryd.store.quarantine import standing
+from treasuryd.store.restore_report import report
 
 
 def bound(intent: Intent, **request: Any) -> list[Binding]:

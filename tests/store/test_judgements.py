@@ -194,10 +194,15 @@ async def lost_filler(world: DeskWorld) -> int:
     return intent
 
 
+async def settled(world: DeskWorld, height: int) -> None:
+    """What is at finality depth, by the lowest head."""
+    await world.sql("UPDATE chain SET settled_height = ?", height)
+
+
 async def test_a_filler_judged_void_books_what_was_lost_with_its_nonce(world: DeskWorld) -> None:
     """§8: it paid nobody, so whatever its frames show is unexplained; the account's chain says so at that time."""
     intent = await lost_filler(world)
-    await world.chain(believed=25)
+    await settled(world, 22)
     count = len(await world.said())
     await world.driver.write(desk_judgement.judge_fillers, RULES, OPS, by=ADA)
     assert await world.sql("SELECT state, proof, live FROM intent") == [("void", "judged", None)]
@@ -208,17 +213,18 @@ async def test_a_filler_judged_void_books_what_was_lost_with_its_nonce(world: De
 
 
 async def test_a_thaw_ends_a_filler_whose_nonce_is_lost_for_good(world: DeskWorld) -> None:
-    """R9: nobody can name it, and while it is open the account's books are not audited; final is three blocks later."""
+    """R9: nobody can name it, and its account's books are not audited; one head that runs ahead makes nothing final."""
     await lost_filler(world)
     await world.account(state="frozen", cause="person")
-    await world.chain(believed=24)
+    await world.chain(believed=99)
+    await settled(world, 21)
     assert await refused(world.desk.thaw(OPS, by=ADA, burned=Nonce(4))) == (
         f"the account {OPS}: what used the nonce of a filler is not final yet, in 1 blocks",
         "account",
         Refusal.CONFLICT,
     )
     assert await world.sql("SELECT state FROM intent") == [("ambiguous",)]
-    await world.chain(believed=25)
+    await settled(world, 22)
     assert (await world.desk.thaw(OPS, by=ADA, burned=Nonce(4))).kind is EventKind.ACCOUNT_THAWED
     assert await world.sql("SELECT state, proof FROM intent") == [("void", "judged")]
 
@@ -359,7 +365,7 @@ async def test_what_a_deep_reorg_took_is_reopened_with_books_count_and_journal(
     if finalized:
         await world.sql("UPDATE disbursement SET status = 'finalized', finalized_at = ?", NOW)
     await world.sql("UPDATE counter SET next = 5 WHERE name = 'finalized'")
-    await world.account(state="frozen", cause="deep_reorg")
+    await world.account(state="frozen", cause="deep_reorg", chain_nonce=0)
     before, (final,) = await world.item(item), await world.desk.intents(item)
     (waiting,) = await world.submit(GOOD | {"depends_on": [item]})
     await world.sql("UPDATE disbursement SET unmet = 7 WHERE id = ?", waiting)  # it is counted, not added to
@@ -399,6 +405,21 @@ async def test_what_a_deep_reorg_took_is_reopened_with_books_count_and_journal(
             LATER,
             {"who": "ada", "reason": "because", "id": item, "intent": intent, "tx_hash": "a1" * 32},
         )
+    ]
+
+
+async def test_what_is_reopened_although_its_nonce_is_used_leaves_the_balance_as_it_is(
+    world: DeskWorld,
+) -> None:
+    """R9: the baseline's balance has it taken already; by what, the judgement of the reopened intent says."""
+    (item,) = await world.submit(GOOD)
+    intent = await world.paid(item, height=20)
+    ((nonce,),) = await world.sql("SELECT nonce FROM intent")
+    await world.account(state="frozen", cause="deep_reorg", chain_nonce=nonce)
+    await world.desk.reopen(item, by=ADA)
+    assert await movements(world) == [
+        ("reversal", 107, 0, 1_107, LATER, item, intent, 20),
+        ("unexplained", -107, 0, 1_000, LATER, None, intent, 20),
     ]
 
 

@@ -7,13 +7,14 @@ import pytest
 from tests.store.kit import OTHER, PAYER, RULES, Bench
 from tests.store.test_said_of_restores import PERSON, said
 
-from treasuryd.core.changes import BaselineMoved, QuarantinedNow, Unproven
+from treasuryd.core.changes import BaselineMoved, FrozenNow, QuarantinedNow, Unproven
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     AccountId,
     Address,
     Approval,
     BaseUnits,
+    FreezeCause,
     Height,
     Hold,
     Holding,
@@ -24,7 +25,7 @@ from treasuryd.core.model import (
 from treasuryd.core.restore import Standing, open_points
 from treasuryd.errors import Rejected
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.quarantine import put_report, report
+from treasuryd.store.restore_report import put_report, report
 
 LATER = Approval(who="bob", reason="checked", at=UnixSeconds(3_000.0))
 
@@ -260,3 +261,56 @@ async def test_a_new_account_of_a_store_in_quarantine_is_in_it_too(payer: Bench,
     await leave(desk, OTHER)
     await payer.claim(AccountId("third"))
     assert await payer.sql(stands, "third") == [("third", "active", "", "")]
+
+
+# --- found meanwhile, and found again ---------------------------------------------------------------------------------
+
+
+def deep(cause: FreezeCause = FreezeCause.DEEP_REORG, detail: str = "block 5 was replaced") -> FrozenNow:
+    return FrozenNow(account=PAYER, cause=cause, detail=detail)
+
+
+async def test_what_is_found_in_quarantine_pages_once_and_freezes_the_account_that_leaves(
+    payer: Bench, desk: SqliteDesk
+) -> None:
+    """R9, R14: the graver of two causes stays; what shows again by itself is not kept."""
+    await declared(payer, desk)
+    fall = deep(FreezeCause.UNEXPLAINED_FALL, "it fell by 5")
+    told = await payer.written(deep(FreezeCause.FOREIGN_NONCE), fall, deep(), deep(), fall)
+    assert [(event.kind, event.reason, event.severity, event.detail) for event in told.events] == [
+        (
+            EventKind.ACCOUNT_FROZEN,
+            cause,
+            Severity.PAGE,
+            f"{said}; it is in quarantine, and frozen once it leaves",
+        )
+        for cause, said in (("unexplained_fall", "it fell by 5"), ("deep_reorg", "block 5 was replaced"))
+    ]
+    assert await payer.sql("SELECT state FROM account WHERE id = ?", PAYER) == [("quarantined",)]
+    await leave(desk)
+    stands = "SELECT state, cause, detail FROM account WHERE id = ?"
+    assert await payer.sql(stands, PAYER) == [("frozen", "deep_reorg", "block 5 was replaced")]
+
+
+async def test_an_account_that_had_left_is_taken_up_anew_by_what_happens_next(
+    payer: Bench, desk: SqliteDesk
+) -> None:
+    """§8: another account keeps the quarantine open; what was said of this one is over, and nothing of it is kept."""
+    await payer.adopt(OTHER)
+    await declared(payer, desk)
+    await payer.written(deep())
+    await leave(desk)
+    await payer.sql("UPDATE account SET state = 'active', cause = '', detail = '' WHERE id = ?", PAYER)
+    await payer.sql(
+        "UPDATE meta SET value = json_set(value, '$.burned.treasury', 9) WHERE name = 'quarantine'"
+    )
+    told = await desk.declare_restored(by=PERSON)
+
+    assert {event.account for event in told} == {PAYER, OTHER}
+    assert await payer.sql("SELECT DISTINCT state, cause FROM account") == [("quarantined", "restored")]
+    said = await payer.driver.read(report)
+    assert (said["left"], said["accounts"].get(PAYER), said["burned"][PAYER]) == ({}, None, 0)
+    assert await desk.declare_restored(by=PERSON) == (), "nobody took it up since: it is the same word"
+    await payer.sql("UPDATE account SET cause = 'taken_up'")
+    await leave(desk)
+    assert await payer.sql("SELECT state FROM account WHERE id = ?", PAYER) == [("active",)]

@@ -13,7 +13,7 @@ from treasuryd.sqlite.connect import Connection
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import journal, journal_copy, migrations, ownership, reopening
 from treasuryd.store.journal_copy import JournalCopy, path_of
-from treasuryd.store.quarantine import meta, report
+from treasuryd.store.restore_report import meta, report
 
 AT = UnixSeconds(1.0)
 BOTH = [AccountId("b"), AccountId("c")]  # made in one transaction

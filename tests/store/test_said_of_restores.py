@@ -33,7 +33,7 @@ from treasuryd.errors import Refusal, Rejected
 from treasuryd.sqlite.inline import InlineDriver
 from treasuryd.store import bindings, fillers, journal, ownership, quarantine
 from treasuryd.store.desk import SqliteDesk
-from treasuryd.store.quarantine import report
+from treasuryd.store.restore_report import report
 
 PERSON = Approval(who="ada", reason="because", at=UnixSeconds(2_000.0))
 DECLARED = "declared by ada: because"

@@ -216,7 +216,8 @@ async def _existing(office: Office, item: DisbursementId) -> Disbursement:
 async def _held(office: Office, ids: Sequence[DisbursementId]) -> list[Disbursement]:
     """Those whose hold says that an earlier payment may have been signed, and that may be released at all."""
     found = await office.world.desk.get(ids)
-    held = [item for item in found if item is not None and item.hold in {Hold.NEEDS_RELEASE, Hold.POISONED}]
+    signed = {Hold.NEEDS_RELEASE, Hold.POISONED, Hold.RESTORED}
+    held = [item for item in found if item is not None and item.hold in signed]
     accounts = await office.world.desk.accounts() if held else ()
     closed = {account.id for account in accounts if account.state is AccountState.QUARANTINED}
     return [item for item in held if item.account not in closed]

@@ -21,6 +21,9 @@ GRAVITY: Final = (
     FreezeCause.DEEP_REORG,
 )
 
+AFTER_QUARANTINE: Final = frozenset({FreezeCause.DEEP_REORG, FreezeCause.UNEXPLAINED_FALL})
+"""What shows once, and so is kept while an account is in quarantine: what else there is shows again, or is waited for."""
+
 
 def graver(found: FreezeCause, stored: str) -> bool:
     """Say whether what was found replaces the stored cause; one that this version does not know is the least."""
@@ -29,7 +32,11 @@ def graver(found: FreezeCause, stored: str) -> bool:
 
 
 def freezes(account: Account, found: FreezeCause) -> bool:
-    """Say whether this changes why an account stands still: an active one, or one frozen for something less grave."""
+    """
+    Say whether this changes why an account stands still: an active one, or one frozen for something less grave.
+
+    One in quarantine stands still for something graver, but is frozen once it leaves.
+    """
     if account.state is AccountState.FROZEN:
         return graver(found, account.cause)
-    return account.state is AccountState.ACTIVE
+    return account.state is AccountState.ACTIVE or found in AFTER_QUARANTINE

@@ -46,6 +46,9 @@ class Sign(StrEnum):
 COMPLETE: Final = frozenset({Sign.JOURNAL_REPLAYED, Sign.MOVED})
 """Signs after which nothing of the store's past is missing: no item has to be held."""
 
+HAPPENED: Final = frozenset({Sign.MOVED, Sign.DECLARED, Sign.JOURNAL_REPLAYED, Sign.JOURNAL_LOST})
+"""Signs that are told once, when it happens: told again in the same words, it happened again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:

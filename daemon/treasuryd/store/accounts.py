@@ -7,7 +7,7 @@ from typing import Any, Final
 from treasuryd.core import restore
 from treasuryd.core.changes import Adopted, BaselineMoved, Booked, ChainMoved, FrozenNow, QuarantinedNow
 from treasuryd.core.events import EventKind, Severity
-from treasuryd.core.freezing import graver
+from treasuryd.core.freezing import AFTER_QUARANTINE, graver
 from treasuryd.core.model import (
     AccountId,
     AccountState,
@@ -22,6 +22,7 @@ from treasuryd.core.model import (
     Nonce,
 )
 from treasuryd.errors import Corrupt
+from treasuryd.store import restore_report
 from treasuryd.store.items import SQL
 from treasuryd.store.rows import SHARED, chain_state, holdings_json, ids_json
 from treasuryd.store.work import Work
@@ -197,6 +198,8 @@ def freeze(work: Work, changes: Sequence[FrozenNow]) -> list[str | None]:
         state, _, thaw_above, _, _, before, said = work.connection.execute(
             SQL["account"], (found.account,)
         ).fetchone()
+        if state == AccountState.QUARANTINED and found.cause in AFTER_QUARANTINE:
+            _freeze_afterwards(work, found)
         frozen = state == AccountState.FROZEN
         if state != AccountState.ACTIVE and not (frozen and graver(found.cause, before)):
             if found.thaw_above is not None and found.thaw_above > (thaw_above or 0):
@@ -215,6 +218,14 @@ def freeze(work: Work, changes: Sequence[FrozenNow]) -> list[str | None]:
             detail=change.detail,
         )
     return [None] * len(changes)
+
+
+def _freeze_afterwards(work: Work, found: FrozenNow) -> None:
+    """Keep for a person what was found of an account in quarantine, until it leaves; page once."""
+    if restore_report.freeze_afterwards(work.connection, found.account, found.cause, found.detail):
+        detail = f"{found.detail}; it is in quarantine, and frozen once it leaves"
+        work.note(found.account, "frozen", (found.cause, detail, found.thaw_above))
+        work.fact(EventKind.ACCOUNT_FROZEN, found.account, found.cause, severity=Severity.PAGE, detail=detail)
 
 
 def freeze_unknown_counts(work: Work, moved: Sequence[AccountId]) -> None:

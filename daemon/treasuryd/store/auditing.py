@@ -12,8 +12,8 @@ from treasuryd.core.model import AccountId, Address, Height, IntentId, Nonce
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store.inspection import Links
 from treasuryd.store.journal import Entry
-from treasuryd.store.quarantine import report
 from treasuryd.store.queries import load
+from treasuryd.store.restore_report import report
 from treasuryd.store.rows import (
     SHARED,
     Frames,

@@ -29,7 +29,8 @@ from treasuryd.core.model import (
 )
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import dependencies
-from treasuryd.store.quarantine import LISTED, SQL, put_report, report
+from treasuryd.store.quarantine import LISTED, SQL
+from treasuryd.store.restore_report import put_report, report
 from treasuryd.store.rows import SHARED, ids_json, intents
 from treasuryd.store.standing import SQL as STAGING
 from treasuryd.store.standing import standing

@@ -52,6 +52,7 @@ from treasuryd.store.calendar import Calendar
 from treasuryd.store.journal import recorded
 from treasuryd.store.journal_copy import JournalCopy
 from treasuryd.store.meters import Meter
+from treasuryd.store.restore_report import report
 
 
 class SqliteDesk:
@@ -183,7 +184,7 @@ class SqliteDesk:
 
     async def quarantine_report(self) -> Mapping[str, Any]:
         """What was found, adopted and held."""
-        return await self._driver.read(quarantine.report)
+        return await self._driver.read(report)
 
     async def in_quarantine(self, account: AccountId, *, signer: Nonce, signer_lost: bool) -> Standing:
         """What has to be decided before an account leaves quarantine."""

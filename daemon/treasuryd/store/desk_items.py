@@ -24,12 +24,14 @@ from treasuryd.core.model import (
     State,
     Status,
 )
+from treasuryd.core.restore import Sign
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.ports import Rows
 from treasuryd.sqlite.connect import Connection
 from treasuryd.store import journal
 from treasuryd.store.dependencies import fail_dependents, recount_dependents, statuses_of
 from treasuryd.store.desk_queries import DESK, by_id, intents_of
+from treasuryd.store.restore_report import report, was_found
 from treasuryd.store.rows import chain_state, ids_json
 
 MAX_IDS: Final = 1_000  # in one command
@@ -77,7 +79,7 @@ def _cancel(
     if stored is None:
         return missing(row, item)
     if stored.live_intent is None and Turn.CANCELLED in DISBURSEMENT[stored.status]:
-        if closed.get(stored.account) or (stored.account in closed and stored.hold is Hold.RESTORED):
+        if _may_be_paid(connection, stored, closed):
             return _unknown(row, stored)
         values = (item, by.reason, by.at, stored.status)
         changed = connection.execute(DESK["roll_back_unpaid"], values).rowcount
@@ -93,6 +95,19 @@ def _cancel(
     return NotWritten(
         row=row, reason=str(stored.status), detail=f"disbursement {item} is {stored.status}{hint}"
     )
+
+
+def _may_be_paid(connection: Connection, stored: Disbursement, closed: Mapping[AccountId, bool]) -> bool:
+    """
+    Whether something that the store does not remember may have paid an item of an account in quarantine (§8).
+
+    Where the file moved, the whole machine may have been set back with it, and nothing is held before the account leaves.
+    """
+    if stored.account not in closed:
+        return False
+    if closed[stored.account] or stored.hold is Hold.RESTORED:
+        return True
+    return was_found(report(connection), Sign.MOVED)
 
 
 def rollback(connection: Connection, item: DisbursementId, *, by: Approval, rules: Rules) -> Event:

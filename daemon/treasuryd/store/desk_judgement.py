@@ -6,7 +6,7 @@ the remainder that its two frames show (protocol.md §5.1).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -226,7 +226,7 @@ def judge_fillers(connection: Connection, rules: Rules, account: AccountId, *, b
     rows = connection.execute(DESK["ambiguous_fillers"], (account,)).fetchall()
     if not rows:
         return
-    believed = chain_state(connection).believed
+    believed = Height(chain_state(connection).settled_height + rules.finality_depth)  # as `resolve` counts
     last = max(row[1] for row in rows)
     if last + rules.finality_depth > believed:
         raise Rejected(
@@ -291,7 +291,12 @@ def reopen(connection: Connection, item: DisbursementId, *, by: Approval, rules:
         intent=intent.id,
         height=intent.height,
     )
-    move(Work(connection, rules, by.at), [taken_back])  # it is booked anew when it is included again
+    again = [taken_back]  # it is booked anew when it is included again
+    if intent.nonce <= (connection.execute(DESK["account_row"], (stored.account,)).fetchone()[4] or 0):
+        # the baseline shows its nonce used: the money went, and until it is judged nobody knows for what
+        unknown = replace(taken_back, kind=BalanceKind.UNEXPLAINED, delta=-cost, item=None)
+        again.append(unknown)
+    move(Work(connection, rules, by.at), again)
     recount_dependents(connection, [item], rules)
     tell(connection, "reopen", by, {"id": item, "intent": intent.id, "tx_hash": stored.tx_hash})
     return Event(

@@ -35,13 +35,13 @@ from treasuryd.store.desk_judgement import judge_fillers
 from treasuryd.store.desk_queries import DESK
 from treasuryd.store.fillers import stage_fillers
 from treasuryd.store.queries import load
+from treasuryd.store.restore_report import meta, of_account, put_report, report, running
 from treasuryd.store.rows import SHARED, chain_state
 from treasuryd.store.work import Work, json_text
 
 SQL: Final = load("quarantine.sql")
 WHO: Final = "treasuryd"  # whose word it is, where no person spoke
 LISTED: Final = 1_000  # rows of one kind that the report names
-REPORT: Final = "quarantine"  # in meta: the report of the last quarantine
 LINEAGE: Final = "lineage"
 FORMER: Final = "former_lineages"
 PLACE: Final = "place"  # which file the store was when it was opened last
@@ -78,23 +78,6 @@ def _holds(connection: Connection, chain: str, seq: int, digest: str) -> bool:
     return row is not None and row[0] == digest
 
 
-def meta(connection: Connection, name: str) -> str | None:
-    """One thing that the store says of itself."""
-    row = connection.execute(SQL["meta"], (name,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def report(connection: Connection) -> dict[str, Any]:
-    """The report of the last quarantine; empty where there was none."""
-    found: dict[str, Any] = orjson.loads(meta(connection, REPORT) or "{}")
-    return found
-
-
-def put_report(connection: Connection, body: Mapping[str, Any]) -> None:
-    """Keep the report."""
-    connection.execute(SQL["put_meta"], (REPORT, json_text(body)))
-
-
 # --- found ---------------------------------------------------------------------------------------------------
 
 
@@ -114,25 +97,29 @@ def find(
     report.
     """
     before = report(connection)
-    running = _running(before)
     rows = connection.execute(SQL["pasts"]).fetchall()
     settled = chain_state(connection).settled_height
-    kept: dict[str, Any] = before if running else {"found_at": now, "found": [], "accounts": {}}
-    if not running:
-        kept["burned"] = {row[0]: _burned(connection, row[0], settled) for row in rows}
+    nothing: dict[str, Any] = {"found_at": now, "found": [], "accounts": {}, "burned": {}}
+    kept = before if running(before) else nothing
     known = [(one["sign"], one["detail"]) for one in kept["found"]]
-    fresh = [one for one in dict.fromkeys(reasons) if (str(one.sign), one.detail) not in known]
+    untouched = all((row[1], row[2]) == (AccountState.QUARANTINED, restore.FOUND) for row in rows)
+    fresh = [
+        one
+        for one in dict.fromkeys(reasons)
+        if (str(one.sign), one.detail) not in known or (one.sign in restore.HAPPENED and not untouched)
+    ]
     if not fresh:
         return ()
     work = Work(connection, rules, now)
     more_signs = f" ({len(fresh) - 1} more signs)" if len(fresh) > 1 else ""
     detail = f"{fresh[0].detail[:400]}{more_signs}"
     for row in rows:
+        if row[1] != AccountState.QUARANTINED:  # what was said of it before it left an earlier one is over
+            kept["burned"][row[0]] = _burned(connection, row[0], settled)
+            kept["accounts"].pop(row[0], None)
+            kept.get("left", {}).pop(row[0], None)
         if row[1] == AccountState.FROZEN:  # it is frozen again once the quarantine is over
-            kept["accounts"].setdefault(row[0], {"adopted": [], "contradictions": []})["frozen"] = [
-                row[2],
-                row[3],
-            ]
+            of_account(kept, row[0])["frozen"] = [row[2], row[3]]
         _quarantine(work, row[0], detail)
     _kill(connection, detail, now)
     kept["found"] = [*kept["found"], *({"sign": str(one.sign), "detail": one.detail} for one in fresh)][
@@ -144,14 +131,10 @@ def find(
     return work.finish("quarantine")
 
 
-def _running(said: Mapping[str, Any]) -> bool:
-    return bool(said) and not said.get("left_at")
-
-
 def join(connection: Connection, fresh: Sequence[AccountId]) -> None:
     """Quarantine new accounts of a store that is in one: their items may be as old, and paid since (§8.2)."""
     said = report(connection)
-    if fresh and _running(said):
+    if fresh and running(said):
         detail = "it is new in a store that is older than the world (protocol.md §8)"
         connection.executemany(SQL["quarantine_account"], [(account, detail) for account in fresh])
 
@@ -204,8 +187,7 @@ def standing(
     mark = Nonce(max(high_water, signer))
     burned = _burned(connection, account, chain.settled_height)
     read = connection.execute(SQL["baseline_of"], (account,)).fetchone()[0]
-    final = chain.believed - rules.finality_depth
-    included = connection.execute(SQL["highest_included"], (account, final)).fetchone()[0]
+    included = connection.execute(SQL["highest_included"], (account, chain.settled_height)).fetchone()[0]
     said = report(connection).get("accounts", {}).get(account, {})
     return Standing(
         account=account,

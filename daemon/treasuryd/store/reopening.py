@@ -22,7 +22,8 @@ from treasuryd.errors import Corrupt
 from treasuryd.sqlite.connect import Connection, Driver
 from treasuryd.store import journal, journal_copy, migrations, pins, replay
 from treasuryd.store.journal import Entry
-from treasuryd.store.quarantine import LISTED, PLACE, SQL, find, meta
+from treasuryd.store.quarantine import LISTED, PLACE, SQL, find
+from treasuryd.store.restore_report import meta
 
 
 @dataclass(slots=True)
