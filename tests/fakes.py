@@ -5,7 +5,7 @@ Fakes behind the ports, for tests of what drives them: no clock runs, nothing is
 suite. Each fake is told what to answer by plain attributes.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -167,6 +167,7 @@ class FakeSigner:
     imported: list[Binding] = field(default_factory=list)
     bound: dict[AccountId, Marks] = field(default_factory=dict)
     forgot: set[AccountId] = field(default_factory=set)
+    excepted: tuple[tuple[Nonce, ...], tuple[bytes, ...]] = ((), ())  # nonces and keys of the last import
 
     async def marks(self) -> Mapping[AccountId, Marks]:
         return self.bound
@@ -176,9 +177,17 @@ class FakeSigner:
         return sorted(self.forgot)
 
     async def adopt(
-        self, account: AccountId, bindings: Sequence[Binding], *, by: Approval, give_up: bool = False
+        self,
+        account: AccountId,
+        bindings: Sequence[Binding],
+        *,
+        by: Approval,
+        give_up: bool = False,
+        beyond_policy: Collection[Nonce] = (),
+        old_keys: Collection[bytes] = (),
     ) -> None:
         del by, give_up
+        self.excepted = (tuple(beyond_policy), tuple(old_keys))
         self.imported += bindings
         self.forgot.discard(account)
 

@@ -455,9 +455,20 @@ class Signer(Protocol):
         ...
 
     async def adopt(
-        self, account: AccountId, bindings: Many[Binding], *, by: Approval, give_up: bool = False
+        self,
+        account: AccountId,
+        bindings: Many[Binding],
+        *,
+        by: Approval,
+        give_up: bool = False,
+        beyond_policy: Collection[Nonce] = (),
+        old_keys: Collection[bytes] = (),
     ) -> None:
-        """`give_up`: what is missing beyond these bindings is lost for good (§8.4)."""
+        """
+        `give_up`: what is missing beyond these bindings is lost for good (§8.4).
+
+        Only bytes under the account's own key that policy allows are believed, but for the nonces and keys named.
+        """
         ...
 
     async def judged_void(self, intents: Many[IntentId]) -> Many[bool]:

@@ -7,6 +7,7 @@ import pytest
 from tests.cli.conftest import Town
 from tests.fakes import TREASURY
 
+from treasuryd.core.events import EventKind, Severity
 from treasuryd.core.model import AccountState, BaseUnits, DisbursementId, FeeQuote, Height, IntentId, Nonce
 from treasuryd.core.restore import Dispute, Standing
 
@@ -117,6 +118,22 @@ def test_a_signer_imports(restored: Town) -> None:
     assert told.code == 0, told.err
     assert "the signer knows 0 signed transactions of treasury again" in told.out
     assert not restored.world.signer.forgot
+
+
+def test_exceptions_of_an_import_are_named(restored: Town) -> None:
+    """Nonces beyond the signer's policy and keys of before reach it as said, and the log tells them as a warning."""
+    old = "ab" * 32
+    told = restored.call(
+        *("signer", "import", "treasury", "--reason", "the limit was lowered"),
+        *("--beyond-policy", 7, "--beyond-policy", 9, "--old-key", old),
+    )
+    assert told.code == 0, told.err
+    assert restored.world.signer.excepted == ((Nonce(7), Nonce(9)), (bytes.fromhex(old),))
+    event = restored.world.observer.events[-1]
+    assert (event.kind, event.severity) == (EventKind.SIGNER_IMPORTED, Severity.WARNING)
+    assert f"the limit was lowered; beyond policy, nonces 7 9; under old keys {old}" in event.detail
+    refused = restored.call("signer", "import", "treasury", "--reason", "x", "--old-key", "AB" * 32)
+    assert "a public key has 64 digits 0-9 a-f" in refused.err
 
 
 def test_another_store_is_given_up_by_a_flag(restored: Town) -> None:

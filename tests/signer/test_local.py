@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from tests.matrix import Row
 from tests.signer.conftest import (
     KEYS,
@@ -34,6 +34,7 @@ from treasuryd.core.model import (
     Signed,
     SignRequest,
     Term,
+    TxHash,
     VariantKind,
 )
 from treasuryd.core.restore import Witness
@@ -43,7 +44,14 @@ from treasuryd.signer import ledger
 from treasuryd.signer.local import LocalSigner
 from treasuryd.sqlite.connect import Connection, Database
 from treasuryd.sqlite.inline import InlineDriver
-from treasuryd.wire.theblock.transaction import decode_rpc7, payload_of, signing_message, transaction_id
+from treasuryd.wire.theblock.transaction import (
+    decode_rpc7,
+    payload_of,
+    payment_bytes,
+    rpc7_from_parts,
+    signing_message,
+    transaction_id,
+)
 
 TOO_MUCH = BaseUnits(2_000_000)
 
@@ -509,10 +517,85 @@ async def test_an_import_is_believed_only_as_far_as_its_bytes(desk: Desk) -> Non
         (replace(first, tx_hash=second.tx_hash), "another hash"),
         (replace(first, tx_bytes=bytes(forged)), "not a signed transaction"),
         (replace(first, tx_bytes=b"garbage"), "not a signed transaction"),
+        (made_by(THIEF, first.request), "which is not that of treasury"),
     ):
         with pytest.raises(Rejected, match=complaint):
             await signer.adopt(TREASURY, [second, bad], by=PERSON)
     assert await everything(signer) == []
+
+
+THIEF = Ed25519PrivateKey.from_private_bytes(b"\x66" * 32)
+
+
+def made_by(private: Ed25519PrivateKey, asked: SignRequest) -> Binding:
+    """What anybody can write into a store: true bytes of this request, under a key of his own."""
+    payload = payment_bytes(
+        from_=asked.account,
+        to=asked.destination,
+        amount=asked.amount,
+        fee=asked.fee,
+        nonce=asked.nonce,
+        memo=asked.memo.encode(),
+    )
+    public = private.public_key().public_bytes_raw()
+    return Binding(
+        request=asked,
+        tx_bytes=rpc7_from_parts(payload, public, private.sign(signing_message(payload))),
+        tx_hash=TxHash(transaction_id(payload, public)),
+    )
+
+
+async def test_a_key_of_before_is_believed_where_a_person_names_it(desk: Desk) -> None:
+    """The account's key was replaced: what the old one signed is ours, and nothing else under a foreign key is."""
+    signer = await desk.open()
+    old = Ed25519PrivateKey.from_private_bytes(b"\x67" * 32)
+    binding = made_by(old, request(1))
+    named = {old.public_key().public_bytes_raw()}
+    with pytest.raises(Rejected, match=f"signed by the key {next(iter(named)).hex()}") as refusal:
+        await signer.adopt(TREASURY, [binding], by=PERSON)
+    assert "--old-key" in refusal.value.hint
+    with pytest.raises(Rejected, match="which is not that of treasury"):
+        await signer.adopt(TREASURY, [binding, made_by(THIEF, request(2))], by=PERSON, old_keys=named)
+    await signer.adopt(TREASURY, [binding], by=PERSON, old_keys=named)
+    assert signed((await ask(signer, request(1)))[0]).tx_bytes == binding.tx_bytes
+
+
+async def test_what_policy_forbids_is_imported_on_an_explicit_word_alone(desk: Desk) -> None:
+    """The limit may have been lowered since, or the bytes be planted: a person looks, and names the nonces."""
+    before = await desk.open()
+    await ask(before, request(1), request(2, amount=BaseUnits(900)), request(3, amount=BaseUnits(901)))
+    bindings = await everything(before)
+    await desk.close()
+    desk.path.unlink()
+    desk.policy = replace(desk.policy, max_amount=BaseUnits(899))
+    signer = await desk.open()
+    for named, left in (
+        ((), "2 of these today: nonce 2 .disbursement 2,"),
+        ((2,), "1 of these today: nonce 3 "),
+    ):
+        with pytest.raises(Rejected, match=f"would not sign {left}.*an amount of 90") as refusal:
+            await signer.adopt(TREASURY, bindings, by=PERSON, beyond_policy=set(map(Nonce, named)))
+        assert "--beyond-policy NONCE" in refusal.value.hint
+        assert await everything(signer) == []
+    await signer.adopt(TREASURY, bindings, by=PERSON, beyond_policy={Nonce(2), Nonce(3)})
+    assert await everything(signer) == bindings
+    await signer.adopt(TREASURY, bindings, by=PERSON)  # what it knows by now is no import
+    assert reasons(await ask(signer, request(4, amount=BaseUnits(900)))) == ["amount_too_large"]
+
+
+async def test_a_long_list_beyond_policy_is_cut(desk: Desk) -> None:
+    """A lowered limit may forbid thousands: the refusal counts them and names ten."""
+    before = await desk.open()
+    await ask(before, *(request(number) for number in range(1, 13)))
+    bindings = await everything(before)
+    await desk.close()
+    desk.path.unlink()
+    desk.policy = replace(desk.policy, max_fee=BaseUnits(999))
+    signer = await desk.open()
+    with pytest.raises(Rejected, match="would not sign 12 of these") as refusal:
+        await signer.adopt(TREASURY, bindings, by=PERSON)
+    said = refusal.value.message
+    assert ("nonce 10 " in said, "nonce 11 " in said, said.endswith("; …")) == (True, False, True)
 
 
 async def test_an_import_that_contradicts_the_ledger_is_refused(desk: Desk) -> None:

@@ -106,12 +106,37 @@ def signer() -> None:
     is_flag=True,
     help="What the store does not have either is lost for good; in quarantine alone.",
 )
+@click.option(
+    "--beyond-policy",
+    type=click.IntRange(1, 2**63 - 1),
+    multiple=True,
+    metavar="NONCE",
+    help="What is under this nonce is ours, though the signer would not sign it today; may be repeated.",
+)
+@click.option(
+    "--old-key",
+    multiple=True,
+    metavar="HEX",
+    help="A public key that the account had before; may be repeated.",
+)
 @reason
 @as_json
-def import_bindings(*, account: str, give_up: bool, reason: str, by: str | None, wants_json: bool) -> None:
+def import_bindings(
+    *,
+    account: str,
+    give_up: bool,
+    beyond_policy: tuple[int, ...],
+    old_key: tuple[str, ...],
+    reason: str,
+    by: str | None,
+    wants_json: bool,
+) -> None:
     """Have a signer that lost its ledger take in everything that the store ever sealed for an account."""
     path = path_of("treasury", "signer", account, "import")
-    found = daemon().send("POST", path, order(reason, by, give_up=give_up))
+    more: dict[str, Any] = {"beyond_policy": list(beyond_policy)} if beyond_policy else {}
+    if old_key:
+        more["old_keys"] = list(old_key)
+    found = daemon().send("POST", path, order(reason, by, give_up=give_up, **more))
     if wants_json:
         screen.as_json(found)
     else:

@@ -1,6 +1,6 @@
 """What a person does about a store that may be older than the world: look, fill, have the signer import, end it (§8)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,12 +8,13 @@ from treasuryd.commands.control import cancel_fee, one_account
 from treasuryd.commands.fields import Person
 from treasuryd.commands.office import Office
 from treasuryd.core import restore
-from treasuryd.core.events import Event
+from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import AccountId, AccountState, Binding, IntentId, Nonce
 from treasuryd.core.restore import Standing
 from treasuryd.errors import Refusal, Rejected
 
 PAGE: Final = 1_000  # intents read at once
+LISTED: Final = 20  # ids and nonces named in one event
 MAX_IMPORTED: Final = 1_000_000  # bindings of one import, which is one transaction of the signer
 
 
@@ -97,13 +98,22 @@ async def fill(office: Office, account: AccountId, by: Person) -> Event:
     return event
 
 
-async def import_bindings(office: Office, account: AccountId, by: Person, *, give_up: bool = False) -> int:
+async def import_bindings(
+    office: Office,
+    account: AccountId,
+    by: Person,
+    *,
+    give_up: bool = False,
+    beyond_policy: Collection[Nonce] = (),
+    old_keys: Collection[bytes] = (),
+) -> int:
     """
     Have a signer that lost its memory take in all that the store ever sealed; answers how many bindings (R11).
 
     Args: give_up says that what the store does not hold is lost for good; in quarantine alone, where every open item is
-        held and unburned nonces are filled. Raises: Rejected (from the signer, which imports nothing) where bytes are not
-        what they should be, contradict what it knows, or end below what was sealed.
+        held and unburned nonces are filled. beyond_policy and old_keys name the exceptions to what the signer believes.
+    Raises: Rejected (from the signer, which imports nothing) where bytes are not what they should be, are under another key
+        than the account's, beyond its policy, contradict what it knows, or end below what was sealed.
     """
     office.compared()
     found_account = await one_account(office, account)
@@ -137,9 +147,35 @@ async def import_bindings(office: Office, account: AccountId, by: Person, *, giv
         await signer.confirm_fill(account, fillers, by=approval)
     if void:
         await signer.confirm_void(void, by=approval)
-    await signer.adopt(account, found, by=approval, give_up=give_up)
-    office.engine.wake()
+    await signer.adopt(
+        account, found, by=approval, give_up=give_up, beyond_policy=beyond_policy, old_keys=old_keys
+    )
+    office.told(_imported(account, found, by, beyond_policy, old_keys))
     return len(found)
+
+
+def _imported(
+    account: AccountId,
+    found: Sequence[Binding],
+    by: Person,
+    nonces: Collection[Nonce],
+    old_keys: Collection[bytes],
+) -> Event:
+    """Say what was taken in on whose word, and louder what only that word made believable."""
+    named = {one.request.disbursement_id for one in found if one.request.nonce in nonces}
+    said = [f"{len(found)} signed transactions by {by.who}: {by.reason}"]
+    if nonces:
+        said.append(f"beyond policy, nonces {' '.join(map(str, sorted(nonces)[:LISTED]))}")
+    if old_keys:
+        said.append(f"under old keys {' '.join(key.hex() for key in old_keys)}")
+    return Event(
+        kind=EventKind.SIGNER_IMPORTED,
+        severity=Severity.WARNING if nonces or old_keys else Severity.INFO,
+        account=account,
+        count=len(found),
+        ids=tuple(sorted(one for one in named if one is not None)[:LISTED]),
+        detail="; ".join(said),
+    )
 
 
 async def _standing(office: Office, account: AccountId) -> Standing:

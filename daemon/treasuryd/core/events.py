@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     ACCOUNT_FROZEN = "account_frozen"
     ACCOUNT_THAWED = "account_thawed"
     ACCOUNT_QUARANTINED = "account_quarantined"
+    SIGNER_IMPORTED = "signer_imported"  # a person had the signer take in what it forgot (R11)
     FILL_ORDERED = "fill_ordered"  # a person had nonces filled that pay nobody any more (R9)
     BASELINE_MOVED = "baseline_moved"
     BALANCE_MOVED = "balance_moved"

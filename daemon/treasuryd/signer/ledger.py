@@ -35,6 +35,7 @@ from treasuryd.core.model import (
 )
 from treasuryd.errors import Refusal as Kind
 from treasuryd.errors import Rejected
+from treasuryd.signer.importing import Belief, check_ours
 from treasuryd.signer.memory import (
     AccountMemory,
     Content,
@@ -388,7 +389,7 @@ def recall(connection: Connection, sealed: Mapping[AccountId, Marks]) -> list[Ac
 
 def adopt(
     connection: Connection,
-    account: AccountId,
+    belief: Belief,
     imported: Sequence[Binding],
     by: Approval,
     *,
@@ -399,11 +400,13 @@ def adopt(
 
     Args: give_up is a person's word that what is missing beyond them is lost for good: the marks rise to what was sealed.
 
-    Raises: Rejected, and nothing is taken in, when one contradicts what is known, or when the account would still
-        know less than the store has sealed.
+    Raises: Rejected, and nothing is taken in, when one that is not known yet is not believed, when one contradicts what is
+        known, or when the account would still know less than the store has sealed.
     """
+    account = belief.account
     requests = [binding.request for binding in imported]
     known = _load(connection, requests)
+    check_ours([one for one in imported if _place(one) not in known.signatures], belief)
     writes = _Writes()
     for binding in imported:
         _adopt_one(binding, known, writes)
@@ -423,13 +426,17 @@ def adopt(
         )
 
 
+def _place(binding: Binding) -> tuple[IntentId, int]:
+    return binding.request.intent_id, binding.request.variant
+
+
 def _adopt_one(binding: Binding, known: Known, writes: _Writes) -> None:
     request = binding.request
     content = content_of(request)
     signature = Signature(
         kind=request.kind, fee=request.fee, tx_bytes=binding.tx_bytes, tx_hash=binding.tx_hash
     )
-    before = known.signatures.get((request.intent_id, request.variant))
+    before = known.signatures.get(_place(binding))
     bound = known.contents.get(request.intent_id, content)
     owner = known.by_nonce.get((request.account, request.nonce), request.intent_id)
     other = owner != request.intent_id and request.disbursement_id is not None

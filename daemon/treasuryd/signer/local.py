@@ -4,11 +4,8 @@ The signer in this process: the `Signer` port over a ledger, with one key per ac
 It encodes for itself: whoever asks says what is to be paid and never which bytes to sign.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Self
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from treasuryd.core.model import (
     AccountId,
@@ -27,26 +24,20 @@ from treasuryd.core.model import (
     VariantKind,
 )
 from treasuryd.core.restore import Witness
-from treasuryd.errors import Refusal as Kind
-from treasuryd.errors import Rejected
 from treasuryd.ports import Many, Rows
-from treasuryd.signer import ledger, witness
+from treasuryd.signer import importing, ledger, witness
+from treasuryd.signer.importing import CANCEL_AMOUNT
 from treasuryd.signer.keys import Key
 from treasuryd.signer.memory import Waiting
 from treasuryd.signer.policy import Policy, objection
 from treasuryd.sqlite.connect import Driver
-from treasuryd.wire.theblock.binary import Undecodable
 from treasuryd.wire.theblock.transaction import (
-    SignedTransaction,
-    decode_rpc7,
-    payload_of,
     payment_bytes,
     rpc7_from_parts,
     signing_message,
     transaction_id,
 )
 
-CANCEL_AMOUNT: Final = 1  # base unit, to the account's own sink (protocol.md R7)
 MAX_BINDINGS: Final = 10_000  # per answer
 
 
@@ -128,17 +119,30 @@ class LocalSigner:
         await self._driver.write(witness.tell, dict(news))
 
     async def adopt(
-        self, account: AccountId, bindings: Many[Binding], *, by: Approval, give_up: bool = False
+        self,
+        account: AccountId,
+        bindings: Many[Binding],
+        *,
+        by: Approval,
+        give_up: bool = False,
+        beyond_policy: Collection[Nonce] = (),
+        old_keys: Collection[bytes] = (),
     ) -> None:
         """
         Import what this signer has forgotten; repeating it is harmless.
 
-        Raises: Rejected, and nothing is imported, when bytes do not say what their request says or carry no true
-            signature, when they contradict the ledger, or when they do not reach what the store has sealed.
+        Args: beyond_policy, old_keys: what a person says is ours all the same: nonces that policy forbids today, and
+            public keys that the account had before.
+        Raises: Rejected, and nothing is imported, when bytes do not say what their request says, carry no true signature
+            or one of a key that is not the account's, when policy forbids them, when they contradict the ledger, or when
+            they do not reach what the store has sealed.
         """
         for binding in bindings:
-            _check_binding(account, binding)
-        await self._driver.write(ledger.adopt, account, list(bindings), by, give_up=give_up)
+            importing.check_bytes(account, binding)
+        belief = importing.belief(
+            account, self.public_keys, self._policy, beyond_policy=beyond_policy, old_keys=old_keys
+        )
+        await self._driver.write(ledger.adopt, belief, list(bindings), by, give_up=give_up)
 
     def _vetted(self, row: int, draft: Draft) -> Draft | Refused:
         if draft.account not in self._keys:
@@ -165,45 +169,3 @@ class LocalSigner:
 
 def _refused(row: int, draft: Draft, reason: str, detail: str) -> Refused:
     return Refused(row=row, reason=reason, detail=detail, disbursement_id=draft.disbursement_id, first=True)
-
-
-def _check_binding(account: AccountId, binding: Binding) -> None:
-    """Believe no import: the bytes must say what the request says, and carry a true signature."""
-    request = binding.request
-    place = f"intent {request.intent_id}, variant {request.variant}"
-    try:
-        transaction = decode_rpc7(binding.tx_bytes)
-        payload = payload_of(binding.tx_bytes)
-        Ed25519PublicKey.from_public_bytes(transaction.public_key).verify(
-            transaction.signature, signing_message(payload)
-        )
-    except (Undecodable, InvalidSignature, ValueError) as error:
-        raise Rejected(
-            f"{place}: not a signed transaction of this chain", hint=_WRONG, kind=Kind.CONFLICT
-        ) from error
-    if transaction_id(payload, transaction.public_key) != binding.tx_hash:
-        raise Rejected(f"{place}: the bytes have another hash", hint=_WRONG, kind=Kind.CONFLICT)
-    if request.account != account or _said(transaction) != _meant(request, transaction):
-        raise Rejected(
-            f"{place}: the bytes pay something else than their request", hint=_WRONG, kind=Kind.CONFLICT
-        )
-
-
-_WRONG: Final = "Nothing was imported. Take the bindings from the store and the journal, unchanged."
-
-
-def _said(transaction: SignedTransaction) -> tuple[object, ...]:
-    payload = transaction.payload
-    return (
-        payload.from_, payload.nonce, payload.fee, payload.to, payload.amount_consumer, payload.amount_industrial,
-        payload.memo,
-    )  # fmt: skip
-
-
-def _meant(request: SignRequest, transaction: SignedTransaction) -> tuple[object, ...]:
-    """Say what the bytes should say; where a cancellation's unit went is the configuration's of that day."""
-    if request.kind is VariantKind.CANCEL:
-        to, amount, memo = transaction.payload.to, CANCEL_AMOUNT, b""
-    else:
-        to, amount, memo = str(request.destination), int(request.amount), request.memo.encode()
-    return (request.account, request.nonce, request.fee, to, amount, 0, memo)

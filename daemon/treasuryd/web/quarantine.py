@@ -1,16 +1,22 @@
 """Routes about a store that may be older than the world, and a signer that lost its memory (protocol.md §8, R11)."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
 
 from treasuryd.commands import quarantine
-from treasuryd.commands.fields import person
+from treasuryd.commands.fields import ids, person
+from treasuryd.commands.office import MAX_IDS
+from treasuryd.core.model import Nonce
 from treasuryd.core.reading import shown
 from treasuryd.errors import Rejected
 from treasuryd.web.envelope import answer, of_app
 from treasuryd.web.rest import account, order_of, path_account
+
+MAX_OLD_KEYS: Final = 20
+_HEX_KEY: Final = re.compile("[0-9a-f]{64}")
 
 
 async def show(request: web.Request) -> web.Response:
@@ -63,9 +69,16 @@ async def fill(request: web.Request) -> web.Response:
 async def import_bindings(request: web.Request) -> web.Response:
     """Have the signer take in everything that the store ever sealed for an account."""
     office, _ = of_app(request)
-    order = order_of(request, "give_up")
+    order = order_of(request, "give_up", "beyond_policy", "old_keys")
     found = path_account(request)
-    count = await quarantine.import_bindings(office, found, person(order), give_up=_give_up(order))
+    count = await quarantine.import_bindings(
+        office,
+        found,
+        person(order),
+        give_up=_give_up(order),
+        beyond_policy=[Nonce(nonce) for nonce in _named(order)],
+        old_keys=_old_keys(order),
+    )
     return answer({"account": found, "imported": count})
 
 
@@ -75,6 +88,24 @@ def _give_up(order: Mapping[str, object]) -> bool:
     if not isinstance(found, bool):
         raise Rejected(f"give_up must be true or false, this is {shown(found)}", field="give_up")
     return found
+
+
+def _named(order: Mapping[str, object]) -> Sequence[int]:
+    """Which nonces a person says are ours beyond the signer's policy."""
+    return ids(order, "beyond_policy", limit=MAX_IDS) if "beyond_policy" in order else ()
+
+
+def _old_keys(order: Mapping[str, object]) -> Sequence[bytes]:
+    """Which public keys a person says the account had before."""
+    found = order.get("old_keys", [])
+    if not isinstance(found, list) or len(found) > MAX_OLD_KEYS:
+        raise Rejected(f"old_keys must be a list of {MAX_OLD_KEYS} at most", field="old_keys")
+    for key in found:
+        if not isinstance(key, str) or not _HEX_KEY.fullmatch(key):
+            raise Rejected(
+                f"old_keys: a public key has 64 digits 0-9 a-f, this is {shown(key)}", field="old_keys"
+            )
+    return [bytes.fromhex(key) for key in found]
 
 
 ROUTES: Final = (
