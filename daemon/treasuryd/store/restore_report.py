@@ -1,4 +1,4 @@
-"""What a store says of itself, and the report of its last quarantine: for people, and for what follows when it ends (§8)."""
+"""What a store says of itself, and the report of its last quarantine: for people, and for what follows on it (§8)."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -289,7 +289,7 @@ def frame_of(row: Row) -> Frame:
     return Frame(
         height=Height(row[1]),
         block_hash=BlockHash(row[2]),
-        base_fee=None if row[3] is None else BaseUnits(row[3]),
+        base_fee=row[3],
         holdings={
             Address(address): None
             if held is None
