@@ -143,7 +143,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> No
         ),
         pytest.param(
             '[[chain.endpoints]]\nurl = "localhost:3030"\n',
-            "treasuryd.toml:2: chain.endpoints[0].url: is not a URL such as http://127.0.0.1:3030; "
+            "treasuryd.toml:2: chain.endpoints[0].url: is not a URL such as http://127.0.0.1:3030. "
             "Write it like http://127.0.0.1:3030; where a node wants a secret, let a proxy on this host add it.",
             id="no URL",
         ),

@@ -170,3 +170,70 @@ async def test_a_rollback_before_payment_and_a_release_without_hold_are_refused(
         answer = await shop.post(f"{MANY}/1/{verb}", {"reason": "x"})
         assert 400 <= answer.status < 500
     assert (await shop.get(f"{MANY}/1")).json()["status"] == "draft"
+
+
+HOSTILE = (2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**39, -1)
+BY = {"reason": "a test"}
+
+
+@pytest.mark.parametrize("number", HOSTILE)
+async def test_no_number_of_a_person_is_more_than_refused(shop: Site, number: int) -> None:
+    """Ids, cursors, limits, amounts, nonces, counters, epochs: what no column holds is an answer with 4xx, never 5xx."""
+    await shop.post(MANY, [GOOD])
+    asked = [
+        *(f"{MANY}/{number}{part}" for part in ("", "/explain", "/dependents", "/votes")),
+        *(
+            f"{MANY}?{name}={number}"
+            for name in ("cursor", "limit", "min_amount", "max_amount", "min_epoch", "max_created_at")
+        ),
+        f"{MANY}/waiting?cursor={number}",
+        f"/treasury/balance/history?cursor={number}",
+        f"/treasury/balance/history?limit={number}",
+    ]
+    sent: list[tuple[str, object]] = [
+        *((MANY, [{**GOOD, name: number, "memo": name}]) for name in ("amount", "scheduled_epoch")),
+        (MANY, [{**GOOD, "memo": "deps", "depends_on": [number]}]),
+        (MANY, [{**GOOD, "memo": f"depends_on={number}"}]),
+        (MANY, [{**GOOD, "expected_receipts": [{"account": PAYEE, "amount": number}]}]),
+        *(
+            (MANY, [{**GOOD, "memo": name, "proposal": {"title": "t", "summary": "s", name: number}}])
+            for name in ("vote_window_epochs", "timelock_epochs", "rollback_window_epochs", "deps")
+        ),
+        *((f"{MANY}/{verb}", {"ids": [number], **BY}) for verb in ("cancel", "release")),
+        *((f"{MANY}/{number}/{verb}", BY) for verb in ("cancel", "release", "rollback", "reopen", "queue")),
+        (f"{MANY}/resolve", {"ids": [number], "verdict": "paid", **BY}),
+        (
+            f"{MANY}/1/votes",
+            {
+                "house": "operators",
+                "key": "0" * 64,
+                "decision": "approve",
+                "counter": number,
+                "signature": "0" * 128,
+            },
+        ),
+        ("/treasury/accounts/treasury/announce", {"amount": number, **BY}),
+        ("/treasury/accounts/treasury/fill", {"nonces": [number], **BY}),
+        ("/treasury/quarantine/treasury/fill", {"nonces": [number], **BY}),
+    ]
+    statuses = {path: (await shop.get(path)).status for path in asked}
+    statuses |= {f"{path} {body}": (await shop.post(path, body)).status for path, body in sent}
+    assert {place: status for place, status in statuses.items() if status >= 500} == {}
+    for method in ("list_disbursements", "balance_history"):
+        for name in ("cursor", "limit"):
+            await shop.call(f"gov.treasury.{method}", {name: number})
+    assert (await shop.get("/health")).status == 200
+    assert await ids_of(shop)
+
+
+@pytest.mark.parametrize("number", HOSTILE)
+async def test_a_call_with_a_large_id_is_answered(shop: Site, number: int) -> None:
+    """JSON-RPC gives the id back; one that no JSON number of 64 bits holds is refused."""
+    body = b'{"jsonrpc":"2.0","id":%d,"method":"gov.treasury.balance","params":{}}' % number
+    answered = await shop.post("/rpc", body)
+    assert answered.status == 200
+    said = answered.json()
+    if number < 2**64:
+        assert said["id"] == number
+    else:
+        assert said["error"]["code"] == -32600

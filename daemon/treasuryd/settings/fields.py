@@ -56,7 +56,7 @@ def _optional_path(value: object) -> object:
 def _url(value: object, *, path: bool = False) -> object:
     fault = urls.fault_of(value, path=path) if isinstance(value, str) else None
     if fault is not None:
-        raise PydanticCustomError("url", "{fault}; {instead}", {"fault": fault, "instead": urls.INSTEAD})
+        raise PydanticCustomError("url", "{fault}. {instead}", {"fault": fault, "instead": urls.INSTEAD})
     return value
 
 

@@ -92,6 +92,8 @@ async def _call(request: web.Request, call: object, *, row: int | None) -> Json 
     call_id = call.get("id") if isinstance(call, dict) else None
     if isinstance(call_id, (bool, list, dict)):
         return _error(None, INVALID_REQUEST, "invalid request: id must be a string, a number or null")
+    if isinstance(call_id, int) and not -(2**63) <= call_id < 2**64:  # it could not be given back
+        return _error(None, INVALID_REQUEST, "invalid request: id must be a number of 64 bits, or a string")
     wants_answer = not isinstance(call, dict) or "id" in call or "method" not in call
     try:
         answered = {"jsonrpc": "2.0", "id": call_id, "result": await _dispatch(request, call, row=row)}
