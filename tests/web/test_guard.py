@@ -2,9 +2,13 @@
 
 import asyncio
 
-from tests.web.conftest import Open, Site
+import aiohttp
+import pytest
+from tests.web.conftest import TOKEN, Open, Site
 
 from treasuryd.web.guard import GuardLimits
+
+Held = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def closed_after(port: int, said: bytes, *, patience: float = 5.0) -> float | None:
@@ -49,20 +53,94 @@ async def test_half_a_body_earns_a_408(site: Site) -> None:
     assert b"0.3 s" in said
 
 
-async def test_idle_connections_do_not_keep_health_out(open_site: Open) -> None:
-    """Idle clients below the cap cost nothing; above it they are turned away until places are free again."""
-    site: Site = await open_site(
-        limits=GuardLimits(max_connections=8, head_seconds=0.3), keepalive_seconds=0.2
-    )
-    idle = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(7)]
-    assert (await site.get("/livez")).status == 200
-    await asyncio.sleep(0.05)  # the question's own connection has to be gone on the server's side too
-    idle.append(await asyncio.open_connection("127.0.0.1", site.port))
-    assert await closed_after(site.port, b"", patience=0.25) is not None
-    for reader, writer in idle:
-        await reader.read()
+def request(path: str = "/livez", *headers: str, method: str = "GET") -> bytes:
+    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", "")).encode()
+
+
+async def held(site: Site, count: int, said: bytes, heard: bytes = b"") -> list[Held]:
+    """Connections that say something, hear the start of an answer, and stay."""
+    found = []
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(said)
+        if heard:
+            assert (await reader.readline()).startswith(heard)
+        found.append((reader, writer))
+    return found
+
+
+KEPT = (request(), b"HTTP/1.1 200")
+PART = (b"GET /health HTTP/1.1\r\nHost:", b"")
+BODY = (request("/rpc", "Content-Type: application/json", "Content-Length: 99", method="POST") + b"{", b"")
+FEW = GuardLimits(max_connections=4, head_seconds=20.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        pytest.param(*KEPT, id="kept after an answer"),
+        pytest.param(b"", b"", id="silent from the start"),
+        pytest.param(*PART, id="half a head"),
+        pytest.param(*BODY, id="half a body without the token"),
+    ],
+)
+async def test_a_person_is_heard_while_strangers_keep_every_connection(
+    open_site: Open, said: bytes, heard: bytes
+) -> None:
+    """The kill switch, however the strangers fill the cap; no deadline of theirs ends before it is done."""
+    site: Site = await open_site(limits=FEW, keepalive_seconds=20.0, body_seconds=20.0)
+    idle = await held(site, 4, said, heard)
+    order = {"state": "open", "reason": "thief"}
+    answer = await site.post("/treasury/breakers/*/send", order)
+    assert answer.status == 200
+    for _, writer in idle:
         writer.close()
+
+
+async def test_at_the_cap_the_longest_idle_gives_its_place(open_site: Open) -> None:
+    """Who asked last is kept longest; the cap itself stands."""
+    site: Site = await open_site(limits=FEW, keepalive_seconds=20.0)
+    (first, second, *_) = kept = await held(site, 4, *KEPT)
+    await answered(first)
+    first[1].write(request())
+    await first[0].readline()
+    new = await held(site, 1, *KEPT)
+    await answered(second)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await answered(second)
+    await answered(first)
+    await answered(new[0])
+    for connection in (first, *new):
+        connection[1].write(request())
+        assert b"application/json" in await answered(connection)
+    for _, writer in (*kept, *new):
+        writer.close()
+
+
+async def test_a_newcomer_is_turned_away_when_everybody_is_served(open_site: Open) -> None:
+    """A request that is worked on, and an order whose body is on its way, lose their place to nobody."""
+    site: Site = await open_site(limits=FEW, body_seconds=20.0)
+    token = (f"Authorization: Bearer {TOKEN}", "Content-Type: application/json", "Content-Length: 99")
+    orders = await held(site, 4, request("/rpc", *token, method="POST") + b"{")
+    await asyncio.sleep(0.05)  # the heads have to be read
+    assert await closed_after(site.port, request(), patience=1.0) is not None
+    with pytest.raises(aiohttp.ClientError):
+        await site.get("/livez")
+    for reader, writer in orders:
+        writer.write(b" " * 97 + b"}")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+    await asyncio.sleep(0.05)
     assert (await site.get("/livez")).status == 200
+
+
+async def answered(connection: Held) -> bytes:
+    """Read what is left of an answer, or of the connection."""
+    async with asyncio.timeout(5):
+        said = await connection[0].readuntil(b"\r\n\r\n")
+        length = int(said.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await connection[0].readexactly(length)
+        return said
 
 
 async def test_a_kept_connection_serves_many_requests(site: Site) -> None:

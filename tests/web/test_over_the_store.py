@@ -172,6 +172,26 @@ async def test_a_rollback_before_payment_and_a_release_without_hold_are_refused(
     assert (await shop.get(f"{MANY}/1")).json()["status"] == "draft"
 
 
+async def test_pages_bounded_by_bytes_hold_every_item_once(shop: Site) -> None:
+    """The list read in slices from the database, by count and by bytes, is the list."""
+    summary = {"title": "t", "summary": "s" * 65_000}
+    for start in range(0, 60, 30):
+        many = [{**GOOD, "memo": str(n), "proposal": summary} for n in range(start, start + 30)]
+        assert (await shop.post(MANY, many)).status == 201
+    every = list(range(60, 0, -1))
+    page = await ids_of(shop, "?limit=200")
+    assert 25 < len(page) < 60
+    assert page + await ids_of(shop, f"?limit=200&cursor={page[-1]}") == every
+    seen: list[int] = []
+    cursor: int | None = None
+    while cursor is not None or not seen:
+        params = {"limit": 27, "cursor": cursor}
+        found = (await shop.call("gov.treasury.disbursements", params))["result"]
+        seen += [row["disbursement"]["id"] for row in found["disbursements"]]
+        cursor = found["next_cursor"]
+    assert seen == every
+
+
 HOSTILE = (2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**39, -1)
 BY = {"reason": "a test"}
 

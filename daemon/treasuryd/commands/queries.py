@@ -175,12 +175,16 @@ async def find(office: Office, where: Filter) -> Page:
     return await office.world.desk.find(where)
 
 
-async def waiting(office: Office, fields: Mapping[str, object]) -> Page:
-    """What waits for a person, newest first; takes `cursor` and `limit`."""
-    where = read_filter({name: value for name, value in fields.items() if name in {"cursor", "limit"}})
+def read_waiting(fields: Mapping[str, object]) -> Filter:
+    """Read what the list of those waiting takes: `cursor` and `limit`."""
     unknown = next((name for name in fields if name not in {"cursor", "limit"}), None)
     if unknown is not None:
         raise Rejected(f"unknown filter {shown(unknown)}", field=unknown[:80], hint="Known: cursor, limit.")
+    return read_filter(fields)
+
+
+async def waiting(office: Office, where: Filter) -> Page:
+    """What waits for a person, newest first; of the filter cursor and limit count."""
     return await office.world.desk.waiting(cursor=where.cursor, limit=where.limit)
 
 

@@ -11,9 +11,11 @@ from aiohttp import web
 from treasuryd.commands.office import Office
 from treasuryd.errors import Rejected
 from treasuryd.web import health, quarantine, rest, rpc
+from treasuryd.web.bulk import KNOWN, STRANGERS
 from treasuryd.web.envelope import FATAL, OFFICE, OPTIONS, WebOptions, envelope
 from treasuryd.web.guard import Gate, guarded
 from treasuryd.web.lookout import Lookout
+from treasuryd.web.turns import Turns
 
 BACKLOG: Final = 128  # connections that the system keeps for us while the loop is busy
 
@@ -26,6 +28,8 @@ def application(office: Office, options: WebOptions, fatal: "asyncio.Future[None
     app[OFFICE] = office
     app[OPTIONS] = options
     app[FATAL] = fatal
+    app[KNOWN] = Turns(options.listings)
+    app[STRANGERS] = Turns(options.listings)
     app[health.STORED] = Lookout()
     app[health.REFRESHED] = Lookout()
     app.add_routes([*health.ROUTES, *rest.ROUTES, *quarantine.ROUTES, *rpc.ROUTES])

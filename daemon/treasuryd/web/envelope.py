@@ -20,7 +20,8 @@ from treasuryd.commands.disbursements import Unsound
 from treasuryd.commands.office import Office
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.errors import Corrupt, Refusal, Rejected, TreasuryError
-from treasuryd.web.guard import GuardLimits, head_came
+from treasuryd.web.guard import GuardLimits, guard_of
+from treasuryd.web.turns import CLAIM, RETRY_SECONDS, Busy, TurnLimits
 
 Json = dict[str, Any]
 Exposition = Callable[[str], tuple[str, bytes]]
@@ -31,6 +32,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024  # interfaces.md §1
 # Reading calls of `/rpc` need no token: strangers get a body that a thousand of them fit into.
 MAX_STRANGER_BODY_BYTES: Final = 1024 * 1024
+SLOWEST_ANSWER: Final = 4  # times `write_seconds`, for a long answer as a whole
 MAX_ERRORS: Final = 100  # of one request, in one answer
 WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 STATUS_OF: Final[Mapping[Refusal, int]] = {
@@ -73,6 +75,7 @@ class WebOptions:
     exposition: Exposition | None = None
     refresh: Callable[[], Awaitable[None]] | None = None  # awaited before each exposition: reads the store
     limits: GuardLimits = field(default_factory=GuardLimits)
+    listings: TurnLimits = field(default_factory=TurnLimits)
     look_seconds: float = 2.0  # what a question about health may wait for the store
     body_seconds: float = 30.0
     keepalive_seconds: float = 15.0
@@ -235,7 +238,19 @@ def check_length(request: web.Request) -> None:
 @web.middleware
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Take a request through all that a route may rely on, and translate what it raises."""
-    head_came(request.transport)
+    guard = guard_of(request.transport)
+    if guard is not None:
+        guard.head_complete()
+    try:
+        return await _enveloped(request, handler)
+    finally:
+        if CLAIM in request:
+            request[CLAIM].release()
+        if guard is not None:
+            guard.over()
+
+
+async def _enveloped(request: web.Request, handler: Handler) -> web.StreamResponse:
     sent = request.headers.get(REQUEST_ID_HEADER, "")
     request[REQUEST_ID] = sent if _REQUEST_ID.fullmatch(sent) else request.app[OFFICE].world.entropy.new_id()
     try:
@@ -251,7 +266,23 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if CLAIM in request:
+        await _send(request, response)
     return response
+
+
+async def _send(request: web.Request, response: web.StreamResponse) -> None:
+    """Send a long answer here, so that it counts until its client has read it; a client that dawdles is hung up on."""
+    seconds = SLOWEST_ANSWER * request.app[OPTIONS].limits.write_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    except ConnectionError:
+        return  # aiohttp meets the same, and ends the connection
 
 
 async def _checked(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -260,8 +291,18 @@ async def _checked(request: web.Request, handler: Handler) -> web.StreamResponse
         demand_token(request)
     if request.method in WRITING:
         check_length(request)
+        if authorized(request):
+            _taken(request)
         request[BODY] = await read_body(request)
+    _taken(request)
     return await handler(request)
+
+
+def _taken(request: web.Request) -> None:
+    """From here on the request's connection gives its place to nobody; a stranger's slow body is no reason to keep one."""
+    guard = guard_of(request.transport)
+    if guard is not None:
+        guard.taken()
 
 
 def _of_http(error: web.HTTPException) -> web.Response:
@@ -280,6 +321,10 @@ def _of_ours(request: web.Request, error: TreasuryError) -> web.Response:
     match error:
         case Unauthorized():
             return failure(401, "unauthorized", error.message, where=error.field, hint=error.hint, close=True)
+        case Busy():
+            response = failure(503, "busy", error.message, hint=error.hint)
+            response.headers["Retry-After"] = str(RETRY_SECONDS)
+            return response
         case Rejected():
             status = STATUS_OF[error.kind]
             return failure(

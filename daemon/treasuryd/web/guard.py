@@ -22,39 +22,49 @@ class GuardLimits:
 
 @dataclass(slots=True)
 class Gate:
-    """Counts of one listening socket: open connections, and those turned away at the cap."""
+    """Of one listening socket: connections open, those of them without a request (longest first), and turned away."""
 
     limits: GuardLimits = field(default_factory=GuardLimits)
     open: int = 0
     turned_away: int = 0
+    idle: "dict[GuardedConnection, None]" = field(default_factory=dict)  # a dict keeps the order
+
+    def make_room(self) -> bool:
+        """Hang up on whoever has been without a request for longest; False when nobody is."""
+        return any(connection.hang_up() for connection in self.idle)
 
 
 class GuardedConnection(asyncio.Protocol):
     """
     One connection, wrapped around aiohttp's protocol.
 
-    Guarantees: at most `max_connections` are open; a connection without a complete first head within `head_seconds`,
-    and one that does not read for `write_seconds`, is aborted. Later heads on the same connection are bounded by
-    aiohttp's keep-alive timer, bodies by `web/app.py`. Does not guarantee: fairness between clients.
+    Guarantees: at most `max_connections` are open, and at the cap a newcomer takes the place of the one that has been
+    longest without a request, so that who only keeps connections keeps nobody out. A request counts from its head on if
+    it needs no body or carries the token, else from the end of its body, until its answer is sent. A connection without
+    a complete first head within `head_seconds`, and one that does not read for `write_seconds`, is aborted. Later heads
+    on the same connection are bounded by aiohttp's keep-alive timer, bodies by `web/envelope.py`. Does not guarantee:
+    fairness between clients.
     """
 
     def __init__(self, inner: asyncio.Protocol, gate: Gate) -> None:
         self._inner = inner
         self._gate = gate
         self._transport: asyncio.Transport | None = None
-        self._counted = False
+        self._counted = False  # aiohttp knows of it
+        self._placed = False  # it has one of the places
         self._deadline: asyncio.TimerHandle | None = None
         self._drain_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, or turn it away."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._gate.open >= self._gate.limits.max_connections:
+        if self._gate.open >= self._gate.limits.max_connections and not self._gate.make_room():
             self._gate.turned_away += 1
             self._transport.abort()
             return
         self._gate.open += 1
-        self._counted = True
+        self._counted = self._placed = True
+        self._gate.idle[self] = None
         self._inner.connection_made(transport)
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(self._gate.limits.head_seconds, self._transport.abort)
@@ -64,6 +74,31 @@ class GuardedConnection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def taken(self) -> None:
+        """A request is being worked on: nobody takes this connection's place."""
+        self._gate.idle.pop(self, None)
+
+    def over(self) -> None:
+        """The request is answered; the rest of its answer may still be on the way."""
+        if self._placed:
+            self._gate.idle.pop(self, None)
+            self._gate.idle[self] = None
+
+    def hang_up(self) -> bool:
+        """Give the place to another, unless an answer is still on its way."""
+        if self._transport is None or self._transport.get_write_buffer_size() > 0:
+            return False
+        self._leave()
+        self._transport.abort()
+        return True
+
+    def _leave(self) -> None:
+        """Give the place back, once."""
+        self._gate.idle.pop(self, None)
+        if self._placed:
+            self._placed = False
+            self._gate.open -= 1
 
     def data_received(self, data: bytes) -> None:
         """Hand on what a counted client sent."""
@@ -93,9 +128,9 @@ class GuardedConnection(asyncio.Protocol):
         for timer in (self._deadline, self._drain_deadline):
             if timer is not None:
                 timer.cancel()
+        self._leave()
         if self._counted:
             self._counted = False
-            self._gate.open -= 1
             self._inner.connection_lost(exc)
 
 
@@ -104,8 +139,7 @@ def guarded(factory: Callable[[], asyncio.Protocol], gate: Gate) -> Callable[[],
     return lambda: GuardedConnection(factory(), gate)
 
 
-def head_came(transport: asyncio.BaseTransport | None) -> None:
-    """Tell the guard of a transport that a request head is complete; a transport without guard is left alone."""
+def guard_of(transport: asyncio.BaseTransport | None) -> GuardedConnection | None:
+    """The guard of a request's connection; None where it has none, or is gone."""
     protocol = transport.get_protocol() if transport is not None else None
-    if isinstance(protocol, GuardedConnection):
-        protocol.head_complete()
+    return protocol if isinstance(protocol, GuardedConnection) else None

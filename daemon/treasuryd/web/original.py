@@ -7,7 +7,7 @@ Statuses are externally tagged and PascalCase, records nested as `{"disbursement
 from typing import Any, Final, assert_never
 
 from treasuryd.commands.queries import ExecutorStatus
-from treasuryd.core.model import BalanceEvent, BalanceKind, Disbursement, Page, Status
+from treasuryd.core.model import BalanceEvent, BalanceKind, Disbursement, Status
 from treasuryd.core.staging import proposal_json, receipts_json
 from treasuryd.web.shapes import lease_snapshot
 
@@ -80,11 +80,6 @@ def record(item: Disbursement) -> Json:
         },
         "deps": list(item.depends_on),
     }
-
-
-def page(found: Page) -> Json:
-    """The list, newest first."""
-    return {"disbursements": [record(item) for item in found.items], "next_cursor": found.next_cursor}
 
 
 def snapshot(event: BalanceEvent) -> Json:

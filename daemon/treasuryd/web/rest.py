@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from treasuryd.core.model import MAX_AMOUNT, AccountId, BaseUnits, CallClass, Di
 from treasuryd.core.reading import read_json, shown
 from treasuryd.errors import Rejected
 from treasuryd.web import shapes
+from treasuryd.web.bulk import in_turn, page_of
 from treasuryd.web.envelope import BODY, answer, of_app
 
 _BATCH_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -86,29 +88,32 @@ async def intake(request: web.Request) -> web.Response:
     return answer(shapes.intake(disbursements.intake(office)))
 
 
+@in_turn
 async def listing(request: web.Request) -> web.Response:
     """The list with the original's filters, newest first."""
     office, _ = of_app(request)
-    page = await queries.find(office, queries.read_filter(query_of(request)))
-    items = [shapes.disbursement(item) for item in page.items]
-    return answer(shapes.many(items, next_cursor=page.next_cursor))
+    where = queries.read_filter(query_of(request))
+    items, following = await page_of(where, partial(queries.find, office), shapes.disbursement)
+    return answer(shapes.many(items, next_cursor=following))
 
 
+@in_turn
 async def waiting(request: web.Request) -> web.Response:
     """What waits for a person, newest first."""
     office, _ = of_app(request)
-    page = await queries.waiting(office, query_of(request))
-    return answer(
-        shapes.many([shapes.disbursement(item) for item in page.items], next_cursor=page.next_cursor)
-    )
+    where = queries.read_waiting(query_of(request))
+    items, following = await page_of(where, partial(queries.waiting, office), shapes.disbursement)
+    return answer(shapes.many(items, next_cursor=following))
 
 
+@in_turn
 async def show(request: web.Request) -> web.Response:
     """One disbursement with its intents."""
     office, _ = of_app(request)
     return answer(shapes.detail(await queries.detail(office, path_id(request))))
 
 
+@in_turn
 async def explain(request: web.Request) -> web.Response:
     """Why it is not paid yet."""
     office, _ = of_app(request)
@@ -116,6 +121,7 @@ async def explain(request: web.Request) -> web.Response:
     return answer(shapes.explanation(item, said))
 
 
+@in_turn
 async def dependents(request: web.Request) -> web.Response:
     """Who waits for it."""
     office, _ = of_app(request)
@@ -123,6 +129,7 @@ async def dependents(request: web.Request) -> web.Response:
     return answer(shapes.many([{"id": item, "distance": distance} for item, distance in found]))
 
 
+@in_turn
 async def votes(request: web.Request) -> web.Response:
     """What is voted on and how it stands."""
     office, _ = of_app(request)
@@ -245,6 +252,7 @@ async def balance(request: web.Request) -> web.Response:
     return answer(shapes.many([shapes.balance(found) for found in await queries.balances(office)]))
 
 
+@in_turn
 async def balance_history(request: web.Request) -> web.Response:
     """Movements of the booked balance, newest first."""
     office, _ = of_app(request)

@@ -7,6 +7,7 @@ as in the original, except an empty one (204).
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -21,16 +22,26 @@ from treasuryd.core.model import DisbursementId, Status
 from treasuryd.core.reading import read_json, shown
 from treasuryd.errors import Corrupt, Refusal, Rejected, TreasuryError
 from treasuryd.web import original
+from treasuryd.web.bulk import claim_of, page_of
 from treasuryd.web.envelope import BODY, authorized, of_app, sound
+from treasuryd.web.turns import Busy
 
 MAX_BATCH: Final = 100  # calls in one request
+MAX_BATCH_ANSWER: Final = 8 * 1024 * 1024  # bytes; the answer that crosses it is still given
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 NO_METHOD: Final = -32601
 INVALID_PARAMS: Final = -32602
 NOT_FOUND: Final = -32001  # of `disbursement` only, as in the original
 STORE_REFUSED: Final = -32092  # every refusal of the treasury's store
+LIMITED: Final = -32005  # too much asked for: of one batch, or by everybody at once
 UNAUTHORIZED: Final = -33009  # the one code that the original calls "unauthorized"
+
+SORTED: Final = orjson.OPT_SORT_KEYS
+_TOO_LONG: Final = (
+    f"the answers before this one reach the limit of {MAX_BATCH_ANSWER} bytes for one batch: this call was not done. "
+    "Send it again, with the rest, in the next request."
+)
 
 Json = dict[str, Any]
 Params = Mapping[str, object]
@@ -50,7 +61,8 @@ class Method:
     """
     One method: the params it knows, what it does, and the code under which a command's refusal is told.
 
-    `writes` asks for the token. A refusal while params are read is -32602 (of `submit_disbursement` -32600).
+    `writes` asks for the token. `long` has its answer wait for its turn and count to the batch's limit: what changes
+    something or is short does neither. A refusal while params are read is -32602 (of `submit_disbursement` -32600).
     """
 
     run: Callable[[Office, Params], Awaitable[object]]
@@ -59,6 +71,7 @@ class Method:
     refused: int = STORE_REFUSED
     invalid: int = INVALID_PARAMS
     writes: bool = False
+    long: bool = False
 
 
 async def rpc(request: web.Request) -> web.Response:
@@ -69,18 +82,29 @@ async def rpc(request: web.Request) -> web.Response:
         return _reply(_error(None, PARSE_ERROR, f"parse error: {error.message}"))
     if not isinstance(body, list):
         answered = await _call(request, body, row=None)
-        return _reply(answered) if answered is not None else web.Response(status=204)
+        if answered is None:
+            return web.Response(status=204)
+        return _reply(orjson.Fragment(_encoded(request, answered)))
     if not body or len(body) > MAX_BATCH:
         message = f"invalid request: a batch holds 1 to {MAX_BATCH} calls, this one {len(body)}"
         return _reply(_error(None, INVALID_REQUEST, message))
-    answers = [await _call(request, call, row=row) for row, call in enumerate(body)]
-    kept = [found for found in answers if found is not None]
+    kept = []
+    for row, call in enumerate(body):
+        answered = await _call(request, call, row=row)
+        if answered is not None:
+            kept.append(orjson.Fragment(_encoded(request, answered)))
     return _reply(kept) if kept else web.Response(status=204)
 
 
+def _encoded(request: web.Request, answered: Json) -> bytes:
+    """Render one answer of a batch, and count it to what the request holds."""
+    text = orjson.dumps(answered, option=SORTED)
+    claim_of(request).add(len(text))
+    return text
+
+
 def _reply(payload: object) -> web.Response:
-    body = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
-    return web.Response(body=body, content_type="application/json")
+    return web.Response(body=orjson.dumps(payload, option=SORTED), content_type="application/json")
 
 
 def _error(call_id: object, code: int, message: str) -> Json:
@@ -118,9 +142,17 @@ async def _dispatch(request: web.Request, call: object, *, row: int | None) -> o
     if method.writes and not authorized(request):
         raise Fault(UNAUTHORIZED, "unauthorized: this method needs the daemon's bearer token")
     key = request.headers.get("Idempotency-Key")
-    return await _run(
-        office, method, parts.get("params"), key=key if row is None or key is None else f"{key}.{row}"
-    )
+    key = key if row is None or key is None else f"{key}.{row}"
+    if not method.long:
+        return await _run(office, method, parts.get("params"), key=key)
+    claim = claim_of(request)
+    if claim.size >= MAX_BATCH_ANSWER:
+        raise Fault(LIMITED, _TOO_LONG)
+    try:
+        async with claim.turns.turn():
+            return await _run(office, method, parts.get("params"), key=key)
+    except Busy as error:
+        raise Fault(LIMITED, f"{error.message}. {error.hint}") from error
 
 
 async def _run(office: Office, method: Method, params: object, *, key: str | None) -> object:
@@ -173,7 +205,8 @@ async def listing(office: Office, params: Params) -> Json:
         where = queries.read_filter({name: params[name] for name in params if name != _KEY}, clamp=True)
     except Rejected as error:
         raise BadParams(error.message, field=error.field) from error
-    return original.page(await queries.find(office, where))
+    records, following = await page_of(where, partial(queries.find, office), original.record, option=SORTED)
+    return {"disbursements": records, "next_cursor": following}
 
 
 async def one(office: Office, params: Params) -> Json:
@@ -246,7 +279,7 @@ async def balance_history(office: Office, params: Params) -> Json:
     }
 
 
-_LIST: Final = Method(run=listing, params=queries.FILTER_FIELDS)
+_LIST: Final = Method(run=listing, params=queries.FILTER_FIELDS, long=True)
 METHODS: Final[Mapping[str, Method]] = {
     "gov.treasury.submit_disbursement": Method(
         run=submit,
@@ -258,7 +291,9 @@ METHODS: Final[Mapping[str, Method]] = {
     ),
     "gov.treasury.disbursements": _LIST,
     "gov.treasury.list_disbursements": _LIST,
-    "gov.treasury.disbursement": Method(run=one, params=("id",), required=("id",), refused=NOT_FOUND),
+    "gov.treasury.disbursement": Method(
+        run=one, params=("id",), required=("id",), refused=NOT_FOUND, long=True
+    ),
     "gov.treasury.queue_disbursement": Method(
         run=queue, params=("id", "current_epoch", "signature"), required=("id",), writes=True
     ),
@@ -269,7 +304,7 @@ METHODS: Final[Mapping[str, Method]] = {
         run=rollback, params=("id", "reason", "signature"), required=("id", "reason"), writes=True
     ),
     "gov.treasury.balance": Method(run=balance),
-    "gov.treasury.balance_history": Method(run=balance_history, params=("cursor", "limit")),
+    "gov.treasury.balance_history": Method(run=balance_history, params=("cursor", "limit"), long=True),
 }
 
 ROUTES: Final = (web.post("/rpc", rpc),)

@@ -311,6 +311,6 @@ def lease_snapshot(row: LeaseSeen | None, own: Account | None) -> Json:
     }
 
 
-def many(rows: Sequence[Json], **more: object) -> Json:
+def many(rows: Sequence[object], **more: object) -> Json:
     """A list as an object, so that it can grow."""
     return {"items": list(rows), **more}
