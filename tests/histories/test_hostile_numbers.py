@@ -11,6 +11,8 @@ from tests.world import PAYER, History, new
 
 from treasuryd.chain.transport import Answer
 from treasuryd.core.model import Evidence
+from treasuryd.store import auditing
+from treasuryd.wire.theblock.readings import LARGEST
 
 HOSTILE: Final = (2**53, 2**62 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -1)
 BASE_FEE: Final = re.compile(r"(?m)^base_fee \d+")
@@ -67,6 +69,24 @@ async def test_no_number_of_a_node_ends_the_process(
     say(None)
     await history.run(2)
     assert "64 bits" not in str(history.seen.events)
+
+
+async def test_balances_that_come_and_go_are_summed_beyond_64_bits(
+    begin: Begin, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is booked of one kind alone knows no bound; the audit says it to the unit all the same."""
+    history = await begin(evidence)
+    await history.run(3)
+    say = lie(history, monkeypatch, "balance")
+    for _ in range(5):
+        say(LARGEST)
+        await history.run(1)
+        say(None)
+        await history.run(1)
+    totals = {kind: delta for _, kind, _, delta, _ in await history.sql.read(auditing.totals)}
+    assert totals["funding"] - history.balance(PAYER) == -totals["unexplained"] > 2**64
+    booked, shown = await history.books()
+    assert booked == shown == history.balance(PAYER)
 
 
 @pytest.mark.parametrize("number", HOSTILE)

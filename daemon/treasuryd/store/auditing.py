@@ -183,4 +183,7 @@ def decided(connection: Connection, *, before: IntentId, limit: int) -> list[Dec
 
 def totals(connection: Connection) -> list[tuple[AccountId, str, int, int, int]]:
     """Each account's movements by kind: how many, what they come to, and the fees among it."""
-    return [tuple(row) for row in connection.execute(SQL["totals"]).fetchall()]
+    return [
+        (account, kind, count, (high << 31) + low, (fees_high << 31) + fees_low)
+        for account, kind, count, high, low, fees_high, fees_low in connection.execute(SQL["totals"])
+    ]

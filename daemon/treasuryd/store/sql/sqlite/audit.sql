@@ -80,5 +80,6 @@ WHERE account = ?1 AND nonce > ?2 AND (live = 1 OR proof <> 'never_bound') GROUP
 SELECT coalesce(max(nonce), 0) FROM intent WHERE account = ?1 AND state = 'final' AND height <= ?2;
 
 -- name: totals
--- What each account's books come to, by kind.
-SELECT account, kind, count(*), sum(delta), sum(fee) FROM balance_event GROUP BY account, kind ORDER BY account, kind;
+-- What each account's books come to, by kind; sums in halves, for of one kind alone they can be beyond 64 bits.
+SELECT account, kind, count(*), sum(delta >> 31), sum(delta & 2147483647), sum(fee >> 31), sum(fee & 2147483647)
+FROM balance_event GROUP BY account, kind ORDER BY account, kind;
