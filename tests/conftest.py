@@ -1,5 +1,6 @@
 """What every test may use: evidence of the failure matrix, and planted bugs (`--plant`)."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ def _planted(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with planted(name):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ordinary_umask() -> Iterator[None]:
+    """What a test makes is no folder that others may write, whoever runs it: a daemon refuses those."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

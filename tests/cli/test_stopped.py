@@ -29,9 +29,13 @@ async def left(tmp_path: Path) -> AsyncIterator[History]:
 
 
 async def _declared(history: History, call: Callable[..., Told]) -> Told:
-    return await asyncio.to_thread(
-        call, "quarantine", "declare-stopped", "--state-folder", history.folder, *WHY
+    as_it_runs = (
+        "--state-folder",
+        history.folder,
+        "--set",
+        f"chain.epoch_blocks={history.rules.epoch_blocks}",
     )
+    return await asyncio.to_thread(call, "quarantine", "declare-stopped", *as_it_runs, *WHY)
 
 
 async def test_a_daemon_finds_itself_in_quarantine_at_its_start(
