@@ -18,6 +18,7 @@ from treasuryd.core.model import (
 from treasuryd.devnet.config import DevnetConfig
 from treasuryd.errors import Transient
 from treasuryd.ports import Chain
+from treasuryd.wire.theblock.readings import LARGEST
 
 TREASURY = Address("treasury")
 
@@ -114,6 +115,19 @@ async def test_frames_quotes_and_sightings_come_from_the_first_that_can_be_read(
     assert (await stage.chain.quote()).per_byte == 2
     assert (await stage.chain.frame([TREASURY])).holdings[TREASURY] is not None
     assert len(await stage.chain.sightings(intents(1))) == (1 if config is DEV else 0)
+
+
+@pytest.mark.parametrize("config", [DEV, REAL], ids=["look-up", "stream"])
+@pytest.mark.parametrize("balance", [LARGEST + 1, 2**63, 2**64 - 1])
+async def test_a_balance_that_could_not_be_kept_is_read_from_the_next_endpoint(
+    config: DevnetConfig, balance: int
+) -> None:
+    """One number of one node stops nothing: the frame is the next one's."""
+    stage = Stage(config, DEV)
+    stage.mine(3)
+    honest = (await stage.chain.frame([TREASURY])).holdings[TREASURY]
+    stage.node.ledger.accounts[TREASURY].balance = balance
+    assert (await stage.chain.frame([TREASURY])).holdings[TREASURY] == honest
 
 
 async def test_with_every_endpoint_away_reading_is_transient_and_sending_is_told() -> None:
