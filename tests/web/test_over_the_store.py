@@ -10,6 +10,7 @@ from tests.store.deskworld import DeskWorld, opened
 from tests.web.conftest import Open, Site
 
 from treasuryd.core.model import Rules
+from treasuryd.web.guard import GuardLimits
 
 MANY = "/treasury/disbursements"
 GOOD = {"destination": PAYEE, "amount": 1_000, "scheduled_epoch": 3, "memo": "rent"}
@@ -26,7 +27,8 @@ async def stored(tmp_path: Path) -> AsyncIterator[DeskWorld]:
 async def shop(stored: DeskWorld, open_site: Open) -> Site:
     world = FakeWorld(rules=Rules(allow_treasury_initiated=True))
     world.desk = cast("FakeDesk", stored.desk)
-    found: Site = await open_site(world)
+    patient = GuardLimits(max_connections=16, head_seconds=20.0, write_seconds=20.0)
+    found: Site = await open_site(world, limits=patient, body_seconds=20.0)
     return found
 
 

@@ -4,13 +4,15 @@ import asyncio
 import json
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.fakes import FakeDesk, FakeWorld, disbursement
-from tests.web.conftest import Open, Site
+from tests.web.conftest import TOKEN, Open, Site
 
 from treasuryd.core.model import Filter, Page, Proposal
+from treasuryd.web.guard import GuardLimits
 from treasuryd.web.turns import Busy, Claim, TurnLimits, Turns
 
 MANY = "/treasury/disbursements"
@@ -18,6 +20,17 @@ LIST = "gov.treasury.disbursements"
 PAGE = 2 * 1024 * 1024
 BATCH = 8 * 1024 * 1024
 JSON = {"Content-Type": "application/json"}
+
+
+PATIENT = GuardLimits(
+    max_connections=16, head_seconds=20.0, write_seconds=20.0
+)  # long answers on a busy machine
+
+
+@pytest.fixture
+async def site(open_site: Open) -> Site:
+    found: Site = await open_site(limits=PATIENT, body_seconds=20.0)
+    return found
 
 
 class SlowDesk(FakeDesk):
@@ -53,6 +66,19 @@ def fill(site: Site, count: int, *, length: int) -> None:
 
 def as_json(value: object) -> bytes:
     return json.dumps(value).encode()
+
+
+def deaf(site: Site) -> socket.socket:
+    """Somebody who asks for a long answer and never reads."""
+    batch = as_json(calls(100, limit=200))
+    head = "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    client = socket.socket()
+    client.setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096
+    )  # for the server, what the system takes in is read
+    client.connect(("127.0.0.1", site.port))
+    client.sendall(f"{head}Content-Length: {len(batch)}\r\n\r\n".encode() + batch)
+    return client
 
 
 def calls(count: int, method: str = LIST, **params: object) -> list[Any]:
@@ -149,7 +175,8 @@ async def test_who_has_the_token_waits_in_a_line_apart(open_site: Open) -> None:
     strangers = asyncio.create_task(site.get(MANY))
     await desk.begun.acquire()
     person = asyncio.create_task(site.post("/rpc", calls(1)))
-    await desk.begun.acquire()
+    async with asyncio.timeout(5):
+        await desk.begun.acquire()
     desk.go.set()
     assert "result" in (await person).json()[0]
     assert (await strangers).status == 200
@@ -159,14 +186,7 @@ async def test_an_answer_that_nobody_reads_counts_until_its_client_is_hung_up_on
     """Otherwise each client that does not read would hold one more of them."""
     site: Site = await open_site(listings=TurnLimits(held_bytes=7_000_000))
     fill(site, 200, length=60_000)
-    batch = as_json(calls(100, limit=200))
-    head = "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    deaf = socket.socket()
-    deaf.setsockopt(
-        socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096
-    )  # what the system takes in is read, for the server
-    deaf.connect(("127.0.0.1", site.port))
-    deaf.sendall(f"{head}Content-Length: {len(batch)}\r\n\r\n".encode() + batch)
+    client = deaf(site)
 
     async def refused() -> bool:
         answer = await site.get(f"{MANY}?limit=1")
@@ -177,7 +197,28 @@ async def test_an_answer_that_nobody_reads_counts_until_its_client_is_hung_up_on
 
     await until(refused)
     await until(served)  # write_seconds is 0.3 here
-    deaf.close()
+    client.close()
+
+
+async def test_who_does_not_read_keeps_no_person_out(open_site: Open) -> None:
+    """At the cap, with nobody idle, the place of an answer that nobody reads is given away before its deadline."""
+    few = replace(PATIENT, max_connections=2)
+    site: Site = await open_site(limits=few, body_seconds=20.0, listings=TurnLimits(held_bytes=7_000_000))
+    fill(site, 200, length=60_000)
+    client = deaf(site)
+
+    async def refused() -> bool:
+        return (await site.get(f"{MANY}?limit=1")).status == 503
+
+    await until(refused)
+    _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    head = f"POST /rpc HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 99\r\n\r\n".encode())
+    await asyncio.sleep(0.05)  # the head has to be read
+    order = {"state": "open", "reason": "thief"}
+    assert (await site.post("/treasury/breakers/*/send", order)).status == 200
+    writer.close()
+    client.close()
 
 
 async def test_a_turn_and_a_claim_are_given_back_whatever_happens() -> None:

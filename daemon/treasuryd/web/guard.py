@@ -22,16 +22,22 @@ class GuardLimits:
 
 @dataclass(slots=True)
 class Gate:
-    """Of one listening socket: connections open, those of them without a request (longest first), and turned away."""
+    """Of one listening socket: connections open, turned away, and those that may lose their place, longest first."""
 
     limits: GuardLimits = field(default_factory=GuardLimits)
     open: int = 0
     turned_away: int = 0
-    idle: "dict[GuardedConnection, None]" = field(default_factory=dict)  # a dict keeps the order
+    idle: "dict[GuardedConnection, None]" = field(
+        default_factory=dict
+    )  # without a request; a dict keeps the order
+    unread: "dict[GuardedConnection, None]" = field(default_factory=dict)  # do not read their answers now
 
     def make_room(self) -> bool:
-        """Hang up on whoever has been without a request for longest; False when nobody is."""
-        return any(connection.hang_up() for connection in self.idle)
+        """Hang up on whoever has been without a request for longest, else has not read for longest; False for nobody."""
+        found = next((other for other in self.idle if other.has_sent), None) or next(iter(self.unread), None)
+        if found is not None:
+            found.hang_up()
+        return found is not None
 
 
 class GuardedConnection(asyncio.Protocol):
@@ -39,7 +45,8 @@ class GuardedConnection(asyncio.Protocol):
     One connection, wrapped around aiohttp's protocol.
 
     Guarantees: at most `max_connections` are open, and at the cap a newcomer takes the place of the one that has been
-    longest without a request, so that who only keeps connections keeps nobody out. A request counts from its head on if
+    longest without a request, or else has not read its answer for longest, so that who only keeps connections keeps
+    nobody out. A request counts from its head on if
     it needs no body or carries the token, else from the end of its body, until its answer is sent. A connection without
     a complete first head within `head_seconds`, and one that does not read for `write_seconds`, is aborted. Later heads
     on the same connection are bounded by aiohttp's keep-alive timer, bodies by `web/envelope.py`. Does not guarantee:
@@ -85,17 +92,21 @@ class GuardedConnection(asyncio.Protocol):
             self._gate.idle.pop(self, None)
             self._gate.idle[self] = None
 
-    def hang_up(self) -> bool:
-        """Give the place to another, unless an answer is still on its way."""
-        if self._transport is None or self._transport.get_write_buffer_size() > 0:
-            return False
+    @property
+    def has_sent(self) -> bool:
+        """Whether no answer is still on its way."""
+        return self._transport is None or self._transport.get_write_buffer_size() == 0
+
+    def hang_up(self) -> None:
+        """Give the place to another."""
         self._leave()
-        self._transport.abort()
-        return True
+        if self._transport is not None:
+            self._transport.abort()
 
     def _leave(self) -> None:
         """Give the place back, once."""
         self._gate.idle.pop(self, None)
+        self._gate.unread.pop(self, None)
         if self._placed:
             self._placed = False
             self._gate.open -= 1
@@ -112,12 +123,15 @@ class GuardedConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read: from now on it has a deadline."""
         self._inner.pause_writing()
+        if self._placed:
+            self._gate.unread[self] = None
         if self._transport is not None and self._drain_deadline is None:
             loop = asyncio.get_running_loop()
             self._drain_deadline = loop.call_later(self._gate.limits.write_seconds, self._transport.abort)
 
     def resume_writing(self) -> None:
         """The client read enough."""
+        self._gate.unread.pop(self, None)
         if self._drain_deadline is not None:
             self._drain_deadline.cancel()
             self._drain_deadline = None
