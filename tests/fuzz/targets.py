@@ -38,8 +38,10 @@ from treasuryd.signer.keys import load as load_key
 from treasuryd.signer.keys import read_secret
 from treasuryd.store.journal_copy import entry_of, read_file
 from treasuryd.telemetry.registry.observed import FAMILIES
+from treasuryd.web.bulk import KNOWN
 from treasuryd.web.envelope import BODY, OFFICE, OPTIONS
 from treasuryd.web.rpc import rpc
+from treasuryd.web.turns import TurnLimits, Turns
 from treasuryd.wire.theblock import readings
 from treasuryd.wire.theblock.binary import U64_MAX, Undecodable
 from treasuryd.wire.theblock.exposition import read_exposition
@@ -316,7 +318,8 @@ class Call(dict[Any, Any]):
 
     def __init__(self, world: FakeWorld, body: bytes) -> None:
         super().__init__({BODY: body})
-        self.app = {OFFICE: world.office(), OPTIONS: SimpleNamespace(token=lambda: "t", development=True)}
+        options = SimpleNamespace(token=lambda: "t", development=True)
+        self.app = {OFFICE: world.office(), OPTIONS: options, KNOWN: Turns(TurnLimits())}
         self.headers = {"Authorization": "Bearer t"}
 
 

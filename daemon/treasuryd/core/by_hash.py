@@ -34,9 +34,7 @@ class _Look(Enum):
     """What a look-up leaves open."""
 
     ABSENT = auto()  # its nonce is consumed in the frame, and no block up to there holds bytes of it
-    LATER = (
-        auto()
-    )  # the answer is older than the frame, missing, of another fork, or names an impossible charge
+    LATER = auto()  # the answer is older than the frame, missing, of another fork, or of an impossible charge
 
 
 @dataclass(slots=True)

@@ -23,9 +23,7 @@ class TurnLimits:
 
     at_once: int = 2  # built at the same time
     waiting: int = 32  # that wait for a turn
-    held_bytes: int = (
-        32 * 1024 * 1024
-    )  # built and not yet read by their clients; asyncio keeps up to three copies
+    held_bytes: int = 32 * 1024 * 1024  # built and not yet read; asyncio keeps up to three copies
 
 
 class Turns:
