@@ -290,6 +290,27 @@ async def test_staging_checks_the_row_again(payer: Bench, columns: dict[str, Any
     assert answers[1].nonce == 1
 
 
+@pytest.mark.parametrize("evidence", Evidence)
+async def test_an_own_account_is_paid_only_where_it_can_be_looked_up(
+    payer: Bench, evidence: Evidence
+) -> None:
+    """§5.1: whoever leads it, and whatever intake knew of it; a person hears of what is not paid."""
+    await payer.adopt(OTHER)
+    (item,) = await payer.insert(destination=OTHER)
+    (sink,) = await payer.insert(destination=f"{OTHER}-sink")
+    answers = await payer.store.stage(
+        await payer.drafts([item, sink]), payer.held, at=replace(payer.at(), evidence=evidence)
+    )
+    paid = evidence is Evidence.HASH
+    assert [isinstance(answer, NotWritten) for answer in answers] == [not paid, True]
+    assert (await payer.item(item)).hold is (None if paid else Hold.REFUSED)
+    held = await payer.item(sink)
+    assert (held.hold, held.hold_detail.partition(",")[0]) == (
+        Hold.REFUSED,
+        "its destination is a sink or an account of this treasury",
+    )
+
+
 async def test_the_kill_switch_stops_staging(payer: Bench) -> None:
     """The send breaker forced open by a person."""
     ids = await payer.insert()

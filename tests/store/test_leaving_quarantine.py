@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from tests.store.kit import OTHER, PAYER, RULES, Bench
-from tests.store.test_said_of_restores import PERSON, said
+from tests.store.test_said_of_restores import PERSON, found, said
 
 from treasuryd.core.changes import BaselineMoved, FrozenNow, QuarantinedNow, Unproven
 from treasuryd.core.events import Event, EventKind, Severity
@@ -20,9 +20,10 @@ from treasuryd.core.model import (
     Holding,
     IntentId,
     Nonce,
+    NotWritten,
     UnixSeconds,
 )
-from treasuryd.core.restore import Standing, open_points
+from treasuryd.core.restore import Reason, Sign, Standing, open_points
 from treasuryd.errors import Rejected
 from treasuryd.store.desk import SqliteDesk
 from treasuryd.store.restore_report import put_report, report
@@ -277,15 +278,19 @@ async def test_what_is_found_in_quarantine_pages_once_and_freezes_the_account_th
     await declared(payer, desk)
     fall = deep(FreezeCause.UNEXPLAINED_FALL, "it fell by 5")
     told = await payer.written(deep(FreezeCause.FOREIGN_NONCE), fall, deep(), deep(), fall)
-    assert [(event.kind, event.reason, event.severity, event.detail) for event in told.events] == [
-        (
-            EventKind.ACCOUNT_FROZEN,
-            cause,
-            Severity.PAGE,
-            f"{said}; it is in quarantine, and frozen once it leaves",
+    once = "; it is in quarantine, and frozen once it leaves"
+    assert told.events == tuple(
+        Event(
+            kind=EventKind.ACCOUNT_FROZEN,
+            severity=Severity.PAGE,
+            account=PAYER,
+            reason=change.cause,
+            detail=f"{change.detail}{once}",
         )
-        for cause, said in (("unexplained_fall", "it fell by 5"), ("deep_reorg", "block 5 was replaced"))
-    ]
+        for change in (fall, deep())
+    )
+    notes = [[change.cause, f"{change.detail}{once}", None] for change in (fall, deep())]
+    assert await said(payer) == [(f"account:{PAYER}", "record", {"frozen": notes})]
     assert await payer.sql("SELECT state FROM account WHERE id = ?", PAYER) == [("quarantined",)]
     await leave(desk)
     stands = "SELECT state, cause, detail FROM account WHERE id = ?"
@@ -314,3 +319,22 @@ async def test_an_account_that_had_left_is_taken_up_anew_by_what_happens_next(
     await payer.sql("UPDATE account SET cause = 'taken_up'")
     await leave(desk)
     assert await payer.sql("SELECT state FROM account WHERE id = ?", PAYER) == [("active",)]
+
+
+@pytest.mark.parametrize(
+    ("sign", "may_be_paid"),
+    [
+        pytest.param(Sign.MOVED, True, id="the machine may have been set back with the file"),
+        pytest.param(Sign.JOURNAL_REPLAYED, False, id="nothing of its past is missing"),
+    ],
+)
+async def test_what_may_be_paid_unknown_to_the_store_is_not_cancelled_in_quarantine(
+    payer: Bench, desk: SqliteDesk, sign: Sign, may_be_paid: bool
+) -> None:
+    """§8: rolled back and paid would be a lie; whoever believes it submits it anew."""
+    (item,) = await payer.insert()
+    await found(payer, Reason(sign=sign, detail="seen"))
+    await payer.sql("UPDATE account SET cause = 'taken_up'")
+    (answer,) = await desk.cancel([item], by=PERSON)
+    assert isinstance(answer, NotWritten) is may_be_paid
+    assert not isinstance(answer, NotWritten) or answer.reason == "in_quarantine"

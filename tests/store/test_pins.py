@@ -192,3 +192,17 @@ async def test_the_journal_rebuilds_what_is_pinned(bench: Bench) -> None:
     await start(bench, replace(RULES, sinks={PAYER: NEW, OTHER: OLD}))
     assert await bench.driver.read(_told) == [PINNED, {f"sink:{OTHER}": OLD, f"sink:{PAYER}": NEW}]
     await bench.driver.read(replays)
+
+
+async def test_no_sink_is_where_an_open_payment_goes(bench: Bench) -> None:
+    """R7: a cancellation would pay the payee, and balances could not tell the one from the other."""
+    paid, back = await bench.insert(2, destination=NEW)
+    await bench.pay([paid])
+    await bench.sql("UPDATE disbursement SET status = 'finalized' WHERE id = ?", paid)
+    await stop(bench)
+    assert (await refused(bench, MOVED)).message == (
+        f"the sink of {PAYER} is {NEW} in the settings, and disbursements that have not ended pay it"
+    )
+    await bench.sql("UPDATE disbursement SET status = 'rolled_back' WHERE id = ?", back)
+    await start(bench, MOVED)
+    assert (await pinned(bench))[f"sink:{PAYER}"] == NEW

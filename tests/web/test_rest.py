@@ -322,7 +322,7 @@ async def test_a_hold_is_explained_in_one_sentence(site: Site) -> None:
     body = (await site.get(f"{MANY}/1/explain")).json()
     assert (body["hold"], body["paid"]) == ("refused", False)
     assert body["sentence"] == (
-        "disbursement 1: the signer's policy refused it (cap); when the cause is dealt with: `treasuryd release 1`."
+        "disbursement 1: it was refused (cap); when the cause is dealt with: `treasuryd release 1`."
     )
 
 

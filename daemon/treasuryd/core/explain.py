@@ -298,7 +298,7 @@ _ITEM: Mapping[Hold, _Say] = {
     Hold.NEEDS_RELEASE: _stored(
         "its payment is proved void and a person must confirm that it may be paid anew"
     ),
-    Hold.REFUSED: _stored("the signer's policy refused it"),
+    Hold.REFUSED: _stored("it was refused"),
     Hold.POISONED: _stored("every endpoint refused its content"),
     Hold.RESTORED: _stored("it came out of a restored backup and nobody has looked at it yet"),
     Hold.APPROVAL_LOST: _stored("its approval does not stand"),

@@ -52,6 +52,8 @@ def pin(connection: Connection, rules: Rules, now: UnixSeconds) -> None:
     fresh = {name: value for name, value in sorted(wanted.items()) if pinned.get(name) != value}
     for name in fresh.keys() & pinned.keys():
         _may_change(connection, name.removeprefix(SINK), pinned[name], fresh[name])
+    for name in fresh.keys() - {EPOCH_BLOCKS}:
+        _pays_nobody(connection, name.removeprefix(SINK), fresh[name])
     if fresh:
         connection.executemany(SQL["pin"], list(fresh.items()))
         journal.append(connection, journal.STORE, "pin", {"pins": fresh}, now)
@@ -64,5 +66,15 @@ def _may_change(connection: Connection, account: str, old: str, new: str) -> Non
         raise Rejected(
             f"the sink of {account} is {old} in this store, {new} in the settings: {AGAINST[against]}",
             hint=f"Put the old sink back, sink = {old!r}, in that account's settings{AGAIN[against]}",
+            kind=Refusal.CONFLICT,
+        )
+
+
+def _pays_nobody(connection: Connection, account: str, sink: str) -> None:
+    """Raises: Rejected where a payment to the new sink is open: nothing would tell it from a cancellation (R7)."""
+    if connection.execute(SQL["pays"], (sink,)).fetchone()[0]:
+        raise Rejected(
+            f"the sink of {account} is {sink} in the settings, and disbursements that have not ended pay it",
+            hint=f"Choose an address that nobody is paid at, or wait for them: `treasuryd list --destination {sink}`.",
             kind=Refusal.CONFLICT,
         )

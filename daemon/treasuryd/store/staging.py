@@ -20,6 +20,7 @@ from treasuryd.core.model import (
     DisbursementId,
     Draft,
     Epoch,
+    Evidence,
     Held,
     Hold,
     Intent,
@@ -43,6 +44,9 @@ from treasuryd.store.standing import SQL, Standing, standing
 from treasuryd.store.voiding import void
 from treasuryd.store.work import Work, ours
 
+INDISTINCT = (
+    "its destination is a sink or an account of this treasury, and nothing would prove that it was paid"
+)
 FOREVER = frozenset({Hold.DEPENDENCY_MISSING, Hold.DEPENDENCY_CIRCULAR, Hold.DEPENDENCY_FAILED})
 
 
@@ -132,8 +136,11 @@ class _Staging:
         self._next_id: int | None = (
             None  # taken with the first one that passes: a batch of none changes nothing
         )
-        sinks = (work.rules.sink_of(account) for account in self._purses)
-        self._forbidden = {*map(Address, self._purses), *sinks}
+        self._own: set[Address] = set()  # every account of this store, whoever leads it
+        self._sinks: set[Address] = set()
+        for account, sink in connection.execute(SQL["own_addresses"]).fetchall():
+            self._own.add(Address(account))
+            self._sinks |= {Address(sink or ""), work.rules.sink_of(account)}
         self._bound: list[Intent] = []
         self._payable: dict[DisbursementId, UnixSeconds] = {}
 
@@ -148,6 +155,9 @@ class _Staging:
         if content != row[1:5] or (draft.payload_digest, draft.idempotency_key) != row[6:8]:
             return "changed"
         hold = self._item_hold(row) or self._worldly_hold(draft)
+        if hold is None and self._indistinct(draft):
+            hold = Hold.REFUSED  # stored, so that a person hears of it: a tick would try it for ever
+            dependencies.hold(self._work, row[0], draft.account, hold, INDISTINCT)
         if hold is None:
             self._payable[row[0]] = self._work.calendar.payable_since(row[12], row[5], self._work.rules)
         return None if hold is None else f"held:{hold}"
@@ -178,11 +188,18 @@ class _Staging:
             return Hold.ACCOUNT_QUARANTINED
         if purse.next_nonce is None or purse.next_nonce <= purse.consumed:
             return Hold.CHAIN_UNREACHABLE  # not adopted yet, or the chain is ahead of us: R14 decides, not we
-        if draft.destination in self._forbidden:
-            return Hold.REFUSED  # intake refuses it; here it came in behind its back
         if purse.funds < draft.amount + draft.fee:
             return Hold.INSUFFICIENT_FUNDS
         return None
+
+    def _indistinct(self, draft: Draft) -> bool:
+        """
+        Whether it pays what §5.1 could not tell apart: the payer, a sink, or an own account without look-up.
+
+        Intake refuses it, by the accounts and the evidence of that day.
+        """
+        own = draft.destination == Address(draft.account) or self._at.evidence is not Evidence.HASH
+        return draft.destination in self._sinks or (own and draft.destination in self._own)
 
     def bind(self, draft: Draft) -> Intent:
         """Give it the next nonce of its account."""

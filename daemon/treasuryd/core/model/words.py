@@ -67,7 +67,7 @@ class Hold(StrEnum):
     DEPENDENCY_CIRCULAR = "dependency_circular"  # * stored data depends on itself
     CANCEL_REQUESTED = "cancel_requested"
     NEEDS_RELEASE = "needs_release"  # * its intent became void (R5 a, b, d): a person releases it
-    REFUSED = "refused"  # * the signer's policy refused it
+    REFUSED = "refused"  # * the signer's policy refused it, or nothing would prove that it was paid (§5.1)
     POISONED = "poisoned"  # * every endpoint refused its content
     RESTORED = "restored"  # * came out of a restore and could not be replayed
     APPROVAL_LOST = "approval_lost"  # * recount below quorum; ends when keys change or a person releases it

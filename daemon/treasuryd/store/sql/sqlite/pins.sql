@@ -8,6 +8,10 @@ SELECT name, value FROM meta WHERE name = 'epoch_blocks' OR name >= 'sink:' AND 
 -- From now on ?1 is ?2.
 INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
+-- name: pays
+-- Whether something that has not ended pays ?1.
+SELECT EXISTS (SELECT 1 FROM disbursement WHERE destination = ?1 AND status NOT IN ('finalized', 'rolled_back'));
+
 -- name: against
 -- Why the sink of the account ?1 must stay; NULL where nothing is against another one. The last question reads variants
 -- until it finds one, all of them at worst: it is asked where somebody changes a sink, and never of an unchanged one.

@@ -13,6 +13,10 @@ SELECT id, state, next_nonce, chain_balance, chain_nonce,
         WHERE i.account = account.id AND i.step IN ('sign', 'send', 'watch')) AS promised
 FROM account WHERE id IN (SELECT value FROM json_each(?1));
 
+-- name: own_addresses
+-- Every account of the store, with the sink that is pinned for it.
+SELECT a.id, m.value FROM account AS a LEFT JOIN meta AS m ON m.name = 'sink:' || a.id;
+
 -- name: insert_intent
 -- Bind a disbursement to a nonce.
 INSERT INTO intent (id, account, nonce, disbursement_id, destination, amount, fee, term, state, live, step, staged_at)
