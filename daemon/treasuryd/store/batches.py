@@ -16,7 +16,7 @@ from treasuryd.core.staging import canonical_json, payload_digest, request_diges
 from treasuryd.errors import Refusal, Rejected
 from treasuryd.ports import Submission, Submitted
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store import journal
+from treasuryd.store import journal, keys
 from treasuryd.store.desk_intake import answered, read_item, store, written_item
 from treasuryd.store.desk_queries import DESK
 
@@ -31,12 +31,16 @@ def open_batch(connection: Connection, name: str, *, now: UnixSeconds, expires_s
     """
     Begin a batch, or go on with one of that name; one that was sealed already stays as it is.
 
-    Raises: Rejected for a name that is empty or longer than 150 characters, or when 100 batches are under way.
+    Raises: Rejected for a name that is empty or longer than 150 characters, one that is the key of a whole request
+        (CONFLICT), or when 100 batches are under way.
     """
     connection.execute(DESK["expire_batches"], (now,))
     if not 1 <= len(name) <= 150 or not name.isascii() or not name.isprintable() or " " in name:
         raise Rejected("batch: a name is 1 to 150 printable ASCII characters without spaces", field="batch")
-    if connection.execute(DESK["batch"], (name,)).fetchone() is None:
+    found = connection.execute(DESK["batch"], (name,)).fetchone()
+    if found is None or found[0] is None:
+        keys.check_batch(connection, name)
+    if found is None:
         under_way = connection.execute(DESK["open_batches"]).fetchone()[0]
         if under_way >= MAX_OPEN:
             raise Rejected(
@@ -52,8 +56,8 @@ def add_part(connection: Connection, name: str, part: int, request: Submission, 
     """
     Add one part; answers how many items the batch holds then.
 
-    Raises: Rejected when there is no such batch, the part's number is none, another part has that number, or the batch
-        would grow beyond 100,000 items.
+    Raises: Rejected when there is no such batch, its name is the key of a whole request (CONFLICT), the part's number is
+        none, another part has that number, or the batch would grow beyond 100,000 items.
     """
     sealed = _sealed_at(connection, name, now)
     if not 1 <= part <= MAX_PARTS:
@@ -108,7 +112,7 @@ def gather(connection: Connection, name: str) -> Gathered | None:
     wrong = check_refs(items, names)
     return Gathered(
         request=Submission(
-            key=_key(name),
+            key=keys.of_batch(name),
             request_digest=request_digest([Digest(one) for one in digests]),
             items=tuple(items),
         ),
@@ -130,8 +134,9 @@ def seal_batch(
     """
     Make a batch real: all parts at once, or nothing. Sealed before: the first answer again.
 
-    Raises: Rejected when parts 1 … `parts` are not exactly those that are there, when refs among them do not work out,
-        or when a part came in after `gathered` was read (CONFLICT: seal again).
+    Raises: Rejected when its name is the key of a whole request (CONFLICT), when parts 1 … `parts` are not exactly those
+        that are there, when refs among them do not work out, or when a part came in after `gathered` was read
+        (CONFLICT: seal again).
     """
     _sealed_at(connection, name, now)
     digests = dict(connection.execute(DESK["part_numbers"], (name,)).fetchall())
@@ -145,7 +150,7 @@ def seal_batch(
             kind=Refusal.CONFLICT,
         )
     digest = request_digest([Digest(digests[number]) for number in sorted(digests)])
-    known = answered(connection, _key(name), digest)
+    known = answered(connection, keys.of_batch(name), digest)
     if known is not None:
         return known
     if gathered is None or gathered.request.request_digest != digest:
@@ -165,10 +170,6 @@ def seal_batch(
     return done
 
 
-def _key(name: str) -> str:
-    return f"batch:{name}"
-
-
 def _sealed_at(connection: Connection, name: str, now: UnixSeconds) -> float | None:
     connection.execute(DESK["expire_batches"], (now,))
     row = connection.execute(DESK["batch"], (name,)).fetchone()
@@ -180,4 +181,6 @@ def _sealed_at(connection: Connection, name: str, now: UnixSeconds) -> float | N
             kind=Refusal.NOT_FOUND,
         )
     sealed: float | None = row[0]
+    if sealed is None:  # one of an older version may stand beside a whole request of its name
+        keys.check_batch(connection, name)
     return sealed

@@ -32,7 +32,7 @@ from treasuryd.core.staging import canonical_json, payload_digest, proposal_json
 from treasuryd.errors import Corrupt, Refusal, Rejected
 from treasuryd.ports import Submission, Submitted
 from treasuryd.sqlite.connect import Connection
-from treasuryd.store import journal
+from treasuryd.store import journal, keys
 from treasuryd.store.dependencies import count_dependents
 from treasuryd.store.desk_queries import DESK
 from treasuryd.store.rows import disbursements_by_id, ids_json, take_ids
@@ -59,12 +59,14 @@ def submit(
     """
     Store all items of a request, or none.
 
-    Same key and digest: the first answer again. Raises: Rejected for a known key with another digest (CONFLICT), a
-    dependency that does not exist or was rolled back, and while an account of it is in quarantine (UNAVAILABLE).
+    Same key and digest: the first answer again. Raises: Rejected for a known key with another digest and a key that is
+    a batch's (CONFLICT), a dependency that does not exist or was rolled back, and while an account of it is in
+    quarantine (UNAVAILABLE).
     """
     known = answered(connection, request.key, request.request_digest)
     if known is not None:
         return known
+    keys.check_whole(connection, request.key, now=now)
     names = [f"items[{row}]." for row in range(len(request.items))]
     return store(connection, request, names, now=now, satisfied_by_final=satisfied_by_final)
 
@@ -261,8 +263,8 @@ def _insert(connection: Connection, ready: Sequence[_Ready], *, now: UnixSeconds
 def _clash(connection: Connection, ready: Sequence[_Ready]) -> Exception:
     """Say which key exists already; anything else that a constraint refused is our bug."""
     own = {one.id for one in ready}
-    keys = ids_json(one.item.idempotency_key for one in ready)
-    for item, key in connection.execute(DESK["ids_by_key"], (keys,)).fetchall():
+    named = ids_json(one.item.idempotency_key for one in ready)
+    for item, key in connection.execute(DESK["ids_by_key"], (named,)).fetchall():
         if item not in own:
             return Rejected(
                 f"the item key {key!r} belongs to disbursement {item}",

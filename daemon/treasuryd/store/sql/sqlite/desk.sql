@@ -4,6 +4,10 @@
 -- The request of an idempotency key: its digest and the ids of its rows.
 SELECT request_digest, first_id, items FROM request WHERE key = ?1;
 
+-- name: request_since
+-- The ids of the rows of an idempotency key's request, and when it was taken.
+SELECT first_id, items, taken_at FROM request WHERE key = ?1;
+
 -- name: put_request
 -- Remember a request for as long as its disbursements are kept.
 INSERT INTO request (key, request_digest, first_id, items, taken_at) VALUES (?1, ?2, ?3, ?4, ?5);
@@ -52,6 +56,10 @@ DELETE FROM batch WHERE sealed_at IS NULL AND expires_at <= ?1;
 -- name: batch
 -- A batch by name.
 SELECT sealed_at FROM batch WHERE name = ?1;
+
+-- name: batch_under_way
+-- Since when the batch ?1 is on its way up, where it has not expired by ?2.
+SELECT opened_at FROM batch WHERE name = ?1 AND sealed_at IS NULL AND expires_at > ?2;
 
 -- name: open_batches
 -- How many batches are on their way up.
