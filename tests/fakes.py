@@ -373,12 +373,13 @@ class FakeDesk:
 
     async def open_batch(self, name: str, *, now: UnixSeconds, expires_seconds: float) -> None:
         self._check()
-        if name in self.requests:
-            raise Rejected(f"the batch {name} is sealed already", kind=Refusal.CONFLICT)
-        self.batches.setdefault(name, {})
+        if name not in self.requests:  # one that was sealed stays as it is
+            self.batches.setdefault(name, {})
 
     async def add_part(self, name: str, part: int, request: Submission, *, now: UnixSeconds) -> int:
         self._check()
+        if name in self.requests:
+            return len(self.requests[name][1])
         if name not in self.batches:
             raise Rejected(f"there is no open batch {name}", kind=Refusal.NOT_FOUND)
         self.batches[name][part] = request
@@ -389,9 +390,13 @@ class FakeDesk:
         if name in self.requests:
             ids = self.requests[name][1]
             return Submitted(items=tuple(self.items[item] for item in ids), repeated=True)
-        found = self.batches.get(name, {})
+        if name not in self.batches:
+            raise Rejected(f"there is no open batch {name}", kind=Refusal.NOT_FOUND)
+        found = self.batches[name]
         if sorted(found) != list(range(1, parts + 1)):
-            raise Rejected(f"the batch {name} has parts {sorted(found)}, not 1 to {parts}")
+            raise Rejected(
+                f"the batch {name} has parts {sorted(found)}, not 1 to {parts}", kind=Refusal.CONFLICT
+            )
         stored = self._store([item for part in sorted(found) for item in found[part].items], now)
         self.requests[name] = ("", [item.id for item in stored])
         del self.batches[name]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from tests.cli.conftest import Town
 from tests.fakes import PAYEE
 
@@ -131,6 +132,37 @@ def test_a_long_file_goes_up_as_a_sealed_batch(town: Town, tmp_path: Path) -> No
     assert (said.code, said.out) == (0, "submitted 2500 disbursements: 1-2500\n")
     assert town.world.desk.items[1].depends_on == (2,)  # type: ignore[index]  # an id is an integer
     assert town.world.desk.batches == {}
+
+
+def test_a_long_file_saved_anew_is_the_same_submission(town: Town, tmp_path: Path) -> None:
+    """Its rows are its key: with other ends of lines and a BOM, by another program, nothing is submitted twice."""
+    lines = ["destination,amount,scheduled_epoch", *(f"{PAYEE},{row + 1},1" for row in range(1_001)), ""]
+    first = town.call("submit", written(tmp_path, "\n".join(lines), "unix.csv"), "--json")
+    again = tmp_path / "dos.csv"
+    again.write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
+    said = json.loads(town.call("submit", again, "--json").out)
+    assert said == {**json.loads(first.out), "repeated": True}
+    other = "\n".join([*lines[:-2], f"{PAYEE},1001,2", ""])
+    assert json.loads(town.call("submit", written(tmp_path, other, "other.csv"), "--json").out) == {
+        "ids": list(range(1_002, 2_003)),
+        "repeated": False,
+    }
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "on its way up"])
+def test_a_long_file_that_went_up_under_its_bytes_is_found_there(
+    town: Town, tmp_path: Path, *, sealed: bool
+) -> None:
+    """So an older version named it: what it sealed is not submitted again, what it left open is taken up."""
+    path = written(tmp_path, [item(row) for row in range(1_200)])
+    named = f"file-{blake3(path.read_bytes()).hexdigest()[:48]}"
+    if sealed:
+        town.call("submit", path, "--key", named)
+    else:
+        town.world.desk.batches[named] = {}
+    said = json.loads(town.call("submit", path, "--json").out)
+    assert said == {"ids": list(range(1, 1_201)), "repeated": sealed}
+    assert (list(town.world.desk.requests), town.world.desk.batches) == ([named], {})
 
 
 def test_one_bad_row_of_a_long_file_keeps_all_of_it_back(town: Town, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 `treasuryd submit`: a file is judged whole on this side, by the daemon's own rules, before any of it is sent.
 
 Up to 1,000 items go as one request, more as a named batch in parts, which the daemon keeps invisible until it is sealed:
-either way nothing is half-submitted. The batch's name comes from its content, so the same file again is the same
-submission again, and an interrupted upload goes on where it stopped.
+either way nothing is half-submitted. The batch's name comes from its content as it was read, so the same rows again are
+the same submission again, however they were saved, and an interrupted upload goes on where it stopped.
 """
 
 import sys
@@ -23,7 +23,8 @@ from treasuryd.cli.shared import as_json, daemon
 from treasuryd.core.intake import MAX_ITEMS, Intake, check, check_refs, items_of
 from treasuryd.core.model import AccountId, Address, Evidence, NewDisbursement, Rules
 from treasuryd.core.reading import read_csv, read_json
-from treasuryd.errors import Exit, Rejected
+from treasuryd.core.staging import digest_of, request_digest
+from treasuryd.errors import Exit, Refusal, Rejected
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 MAX_FILE_ITEMS: Final = 100_000  # what one named batch holds
@@ -37,7 +38,12 @@ class File:
     items: tuple[object, ...]
     places: tuple[str, ...]
     errors: tuple[Rejected, ...]
-    digest: str
+    bytes_digest: str
+
+    @property
+    def digest(self) -> str:
+        """Of what it says, as the daemon digests a whole request: ends of lines and a BOM do not count."""
+        return request_digest([digest_of(item) for item in self.items])
 
 
 @click.command()
@@ -104,7 +110,7 @@ def read_file(source: Path, form: str) -> File:
 def _json(raw: bytes) -> File:
     items = tuple(items_of(read_json(raw, limit=MAX_FILE_BYTES)))
     places = tuple(f"items[{row}]." for row in range(len(items)))
-    return File(items=items, places=places, errors=(), digest=blake3(raw).hexdigest())
+    return File(items=items, places=places, errors=(), bytes_digest=blake3(raw).hexdigest())
 
 
 def _csv(raw: bytes) -> File:
@@ -113,7 +119,7 @@ def _csv(raw: bytes) -> File:
         items=tuple(row.item for row in rows),
         places=tuple(f"line {row.line}: " for row in rows),
         errors=tuple(error for row in rows for error in row.errors),
-        digest=blake3(raw).hexdigest(),
+        bytes_digest=blake3(raw).hexdigest(),
     )
 
 
@@ -151,16 +157,28 @@ def send(target: Daemon, file: File, key: str | None) -> dict[str, Any]:
     if len(file.items) <= MAX_ITEMS:
         reply = target.send("POST", "/treasury/disbursements", {"items": list(file.items)}, key=key)
         return {"ids": [item["id"] for item in reply["items"]], "repeated": reply["repeated"]}
-    name = key or f"file-{file.digest[:48]}"
-    target.send("PUT", path_of("treasury", "batches", name), {})
     numbered = list(enumerate(parts_of(file.items), start=1))
+    name = key
+    if name is None:
+        older = f"file-{file.bytes_digest[:48]}"  # as versions that went by the bytes named it, maybe sealed there
+        sealed = _seal(target, older, len(numbered), accept=(404, 409))
+        if "ids" in sealed:
+            return sealed
+        begun = sealed["error"]["code"] != Refusal.NOT_FOUND
+        name = older if begun else f"file-{file.digest[:48]}"
+    target.send("PUT", path_of("treasury", "batches", name), {})
     with _progress("sending", len(file.items)) as advance:
         for number, (_, part) in numbered:
             path = path_of("treasury", "batches", name, "parts", number)
             target.send("PUT", path, {"items": list(part)})
             advance(len(part))
-    sealed = target.send("POST", path_of("treasury", "batches", name, "seal"), {"parts": len(numbered)})
-    return {"ids": sealed["ids"], "repeated": sealed["repeated"]}
+    return _seal(target, name, len(numbered))
+
+
+def _seal(target: Daemon, name: str, parts: int, accept: tuple[int, ...] = ()) -> dict[str, Any]:
+    path = path_of("treasury", "batches", name, "seal")
+    reply: dict[str, Any] = target.send("POST", path, {"parts": parts}, accept=accept)
+    return reply
 
 
 class _progress:  # noqa: N801 - used as a function
