@@ -61,7 +61,7 @@ from treasuryd.core.model import (
     View,
     Vote,
 )
-from treasuryd.core.planner import Plan, Pricing, carry, decide, next_batch, sendable
+from treasuryd.core.planner import NO_PROPOSAL, Plan, Pricing, carry, decide, next_batch, sendable
 from treasuryd.core.restore import TAKEN_UP
 from treasuryd.core.staging import payload_digest
 
@@ -330,9 +330,9 @@ def test_without_a_frame_or_a_quote_nothing_is_staged(missing: Any) -> None:
 def test_votes_are_counted_again_before_staging() -> None:
     """§2: below quorum by the keys of today: the hold `approval_lost` is stored, and nothing is staged."""
     proposal = Proposal(title="t", summary="s")
-    seen = view(candidates=(item(1, proposal=proposal), item(2)), votes={DisbursementId(1): (ballot(1),)})
+    seen = view(candidates=(item(1, proposal=proposal),), votes={DisbursementId(1): (ballot(1),)})
     found, _, counts = asking(seen, passed=False)
-    assert [draft.disbursement_id for draft in found.drafts] == [2]
+    assert found.drafts == ()
     assert found.changes == (
         HoldSet(
             account=TREASURY,
@@ -343,6 +343,21 @@ def test_votes_are_counted_again_before_staging() -> None:
     )
     assert counts == [(1, (ballot(1),))]
     assert asking(replace(seen, votes={}), passed=False)[2] == [(1, ())], "no vote at all is a count, too"
+    assert [draft.disbursement_id for draft in asking(seen)[0].drafts] == [1]
+
+
+def test_without_a_proposal_policy_is_asked_again_before_staging() -> None:
+    """§2: it was allowed when the item became payable, or the proposal's row was taken out since: both look like this."""
+    seen = view(candidates=(item(1),))
+    found, _, asked = asking(seen, passed=False)
+    (hold,) = found.changes
+    assert isinstance(hold, HoldSet)
+    assert (found.drafts, hold.disbursement_id, hold.hold) == ((), 1, Hold.APPROVAL_LOST)
+    assert hold.detail.startswith(
+        "it has no proposal, and the policy does not allow that (governance.allow_treasury_"
+    )
+    assert asked == [(1, ())]
+    assert [draft.disbursement_id for draft in asking(seen)[0].drafts] == [1]
 
 
 def test_what_waits_for_the_world_is_not_counted_again() -> None:
@@ -507,7 +522,7 @@ def test_without_a_proposal_policy_decides() -> None:
         account=TREASURY,
         disbursement_id=draft.id,
         hold=Hold.APPROVAL_LOST,
-        detail="the policy no longer allows disbursements without a proposal",
+        detail=NO_PROPOSAL,
     )
 
 

@@ -8,6 +8,8 @@ from tests.histories.test_paying import HOUSES, PROPOSAL, VOTER, approve
 from tests.world import ADA, RULES, History, new
 
 from treasuryd.core.model import DisbursementId, Evidence, House, HouseName, Status
+from treasuryd.core.staging import payload_digest
+from treasuryd.sqlite.connect import Connection
 
 KEY = VOTER.public_key().public_bytes_raw().hex()
 OTHER = "ab" * 32
@@ -80,3 +82,44 @@ async def test_votes_that_were_changed_by_hand_do_not_count(begin: Begin, eviden
 
     assert await history.desk.intents(item) == []
     assert await held(history, item)
+
+
+async def test_a_policy_that_was_withdrawn_holds_what_waited_under_it(begin: Begin) -> None:
+    """§2: payable without a vote yesterday is not payable today; put back, the next start pays what it held."""
+    history = await begin(Evidence.HASH, rules=GOVERNED)
+    (bonus,) = await history.submit(new("bonus", scheduled=2))
+    await history.until(lambda: is_(history, bonus, Status.TIMELOCKED))
+    history.rules = replace(GOVERNED, allow_treasury_initiated=False)
+    await history.crash()
+
+    await history.until(lambda: held(history, bonus))
+    assert "governance.allow_treasury_initiated" in (await history.item(bonus)).hold_detail
+    await history.desk.release([bonus], by=ADA)
+    await history.until(lambda: held(history, bonus))  # a person's word is no policy
+    assert await history.desk.intents(bonus) == []
+
+    history.rules = GOVERNED
+    await history.crash()
+    await history.finalized([bonus])
+    assert history.paid("bonus") == 1
+
+
+async def test_a_proposal_that_was_taken_out_by_hand_is_not_paid(begin: Begin) -> None:
+    """Whoever can write votes into the database can take the question out, with a digest to match."""
+    history = await begin(Evidence.HASH, rules=replace(GOVERNED, allow_treasury_initiated=False))
+    (grant,) = await history.submit(new("grant", proposal=PROPOSAL))
+    await history.until(lambda: is_(history, grant, Status.VOTING))
+    digest = payload_digest(replace(await history.item(grant), proposal=None))
+    history.forged = True
+
+    def forge(rows: Connection) -> None:
+        rows.execute("DELETE FROM proposal WHERE disbursement_id = ?", (grant,))
+        rows.execute(
+            "UPDATE disbursement SET status = 'timelocked', ready_epoch = 1, payload_digest = ? WHERE id = ?",
+            (digest, grant),
+        )
+
+    await history.sql.write(forge)
+    await history.until(lambda: held(history, grant))
+
+    assert (await history.desk.intents(grant), history.paid("grant")) == ([], 0)

@@ -54,9 +54,16 @@ Price = Callable[[AccountId, Address, str], BaseUnits | None]
 """Fee of one transaction from an account to a destination with a memo; None when it is above the ceiling."""
 
 Approved = Callable[[Disbursement, tuple[Vote, ...]], bool]
-"""Whether the votes taken in time, their signatures verified anew, reach the quorum of both houses."""
+"""
+Whether the votes taken in time, their signatures verified anew, reach the quorum of both houses; without a proposal,
+whether the policy allows that today.
+"""
 
 NO_FEE: Final = BaseUnits(0)
+NO_PROPOSAL: Final = (
+    "it has no proposal, and the policy does not allow that (governance.allow_treasury_initiated is false): cancel it, "
+    "or, if it was meant to be paid without a vote, put the setting back and start again"
+)
 UNTIL_THE_NEXT_BLOCK: Final = frozenset(
     {Meaning.PENDING_LIMIT, Meaning.POOL_FULL, Meaning.NONCE_GAP, Meaning.REPLAYED}
 )
@@ -252,13 +259,14 @@ def _approval_lost(item: Disbursement, view: View, pricing: Pricing) -> str:
     Say why an item is not approved as it stands; empty when it is.
 
     What was approved is the digest, so the content is digested anew: a row that was changed by hand in the database
-    pays nobody. The votes, counted anew, must still carry it; without a proposal there are none to count (§2).
+    pays nobody. The votes, counted anew, must still carry it; without a proposal the policy of today must allow it (§2),
+    whatever it was when the item became payable: an item that lost its proposal in the database looks no different.
     """
     if staging.payload_digest(item) != item.payload_digest:
         return "its stored content is not what was submitted and approved: the digest differs"
-    if item.proposal is not None and not pricing.approved(item, view.votes.get(item.id, ())):
-        return "the recount of the stored votes is below the quorum"
-    return ""
+    if pricing.approved(item, view.votes.get(item.id, ())):
+        return ""
+    return NO_PROPOSAL if item.proposal is None else "the recount of the stored votes is below the quorum"
 
 
 def _funds(at: Moment, account: AccountId) -> BaseUnits:
@@ -298,7 +306,7 @@ def _advance(
                     account=item.account,
                     disbursement_id=item.id,
                     hold=Hold.APPROVAL_LOST,
-                    detail="the policy no longer allows disbursements without a proposal",
+                    detail=NO_PROPOSAL,
                 )
             case Status.VOTING if _reached(item.vote_deadline_epoch, at):
                 change = _close_vote(
