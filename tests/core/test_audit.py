@@ -119,6 +119,12 @@ def found(case: Case, rules: Rules = RULES, **page: Any) -> list[Finding]:
     return [one.finding for one in judge(rules).judge(Page(cases=[case], **page))]
 
 
+def houses(operators: dict[str, int], *, retired: frozenset[str] = frozenset()) -> dict[HouseName, House]:
+    """Those of RULES, but for the operators."""
+    house = House(name=HouseName.OPERATORS, keys=operators, retired=retired)
+    return {**RULES.houses, HouseName.OPERATORS: house}
+
+
 VOTED = {"proposal": PROPOSAL, "weights": dict.fromkeys(HouseName, 1), "vote_deadline_epoch": Epoch(9)}
 YES = tuple(vote(house) for house in HouseName)
 CANCELLED = (
@@ -275,13 +281,10 @@ def test_a_violation_says_what_to_do() -> None:
     [
         pytest.param(replace(RULES, houses={}), False, YES, id="a key has left the configuration"),
         pytest.param(
-            replace(
-                RULES,
-                houses={name: House(name=name, keys={KEYS[name]: 1, "c" * 64: 1}) for name in HouseName},
-            ),
+            replace(RULES, houses=houses({"a" * 64: 1, "c" * 64: 3})),
             False,
-            YES[:1],
-            id="the weights have changed",
+            YES,
+            id="weights were exchanged, and their sum is the same",
         ),
         pytest.param(RULES, True, YES[:1], id="the store was restored and may have lost votes"),
     ],
@@ -289,9 +292,49 @@ def test_a_violation_says_what_to_do() -> None:
 def test_what_cannot_be_recounted_is_a_doubt(rules: Rules, restored: bool, votes: tuple[Vote, ...]) -> None:
     """A changed configuration must not freeze an account for what was paid years ago."""
     one = judge(rules)
-    case = Case(item=item(**VOTED), intents=(intent(),), votes=votes)
+    weights = {HouseName.OPERATORS: 4, HouseName.BUILDERS: 1}
+    case = Case(item=item(**VOTED | {"weights": weights}), intents=(intent(),), votes=votes)
     assert one.judge(Page(cases=[case], restored=restored)) == []
     assert one.doubts == [1]
+
+
+RETIRED = replace(RULES, houses=houses({"a" * 64: 1, "d" * 64: 1}, retired=frozenset({"d" * 64})))
+HEAVIER = replace(RULES, houses=houses({"a" * 64: 3, "c" * 64: 1}))
+
+
+@pytest.mark.parametrize(
+    "rules", [RULES, RETIRED, HEAVIER], ids=["as it was", "a key retired", "other weights"]
+)
+@pytest.mark.parametrize(
+    "votes",
+    [
+        pytest.param(YES[1:], id="no vote"),
+        pytest.param(
+            (replace(YES[0], key="f" * 64, signature="bogus"), YES[1]), id="a forged vote of nobody"
+        ),
+        pytest.param((replace(YES[0], seen_epoch=Epoch(9)), YES[1]), id="a vote taken too late"),
+        pytest.param((vote(HouseName.OPERATORS, Decision.REJECT), YES[1]), id="a rejection"),
+    ],
+)
+def test_where_nobody_of_a_house_approved_no_configuration_excuses_the_payment(
+    rules: Rules, votes: tuple[Vote, ...]
+) -> None:
+    """A retired key, or one that came later, makes no doubt of what was never voted for."""
+    one = judge(rules)
+    one.verify = lambda _message, _key, signature: signature != "bogus"
+    case = Case(item=item(**VOTED), intents=(intent(),), votes=votes)
+    assert [said.finding for said in one.judge(Page(cases=[case]))] == [Finding.NOT_APPROVED]
+    assert one.doubts == []
+
+
+def test_a_cancel_is_held_against_the_sink_that_the_store_keeps() -> None:
+    """Of an account that is not configured here the settings do not know the sink; where none is kept they decide."""
+    cancelled = item(status=Status.ROLLED_BACK, live_intent=None, tx_hash=None)
+    case = Case(item=cancelled, intents=(intent(state=State.VOID, variants=CANCELLED, winner=2),))
+    elsewhere = replace(RULES, sinks={OPS: Address("tb1elsewhere")})
+    assert found(case, elsewhere) == [Finding.PAID_OTHERWISE]
+    assert found(case, elsewhere, sinks={OPS: Address("ops-sink")}) == []
+    assert found(case, sinks={OPS: Address("tb1elsewhere")}) == [Finding.PAID_OTHERWISE]
 
 
 def test_a_policy_that_changed_is_a_doubt_too() -> None:

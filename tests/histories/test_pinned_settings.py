@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from tests.auditing import audited
 from tests.histories.conftest import Begin
 from tests.histories.restoring import forget_pools, reached
-from tests.world import PAYER, History, new
+from tests.world import CHAIN_ID, PAYER, RESERVE, RULES, SINK, History, new
 
-from treasuryd.core.model import AccountState, Address, Evidence, Rules, State, Status
+from treasuryd.core.model import AccountState, Address, BaseUnits, Evidence, Rules, State, Status
 from treasuryd.errors import Refusal, Rejected
+from treasuryd.signer.policy import Policy
 
 
 async def refused(history: History, rules: Rules) -> Rejected:
@@ -54,3 +56,23 @@ async def test_the_sink_of_a_cancellation_that_is_out_stays(begin: Begin, eviden
     assert await history.status(rent) is Status.ROLLED_BACK
     assert (await history.account()).state is AccountState.ACTIVE
     assert history.paid("rent") == 0
+
+
+async def test_the_audit_knows_the_sink_of_an_account_that_is_led_elsewhere(begin: Begin) -> None:
+    """§10: taken out of the settings, or another daemon's on this store: its cancellations paid the sink of then."""
+    sinks = {PAYER: Address(SINK), RESERVE: Address("tb1sink")}
+    history = await begin(
+        Evidence.HASH,
+        accounts=(PAYER, RESERVE),
+        rules=replace(RULES, sinks=sinks),
+        policy=Policy(sinks=sinks, max_fee=BaseUnits(50_000)),
+    )
+    await history.run(3)
+    (rent,) = await history.submit(new("rent", account=RESERVE))
+    await history.until(lambda: reached(history, rent, State.BROADCAST), blocks=0)
+    forget_pools(history)
+    await history.cancel(rent)
+    await history.until(lambda: reached(history, rent, State.VOID))
+
+    here = replace(history.rules, sinks={PAYER: Address(SINK)})
+    assert await history.sql.read(audited, here, chain_id=CHAIN_ID) == []

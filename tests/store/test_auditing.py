@@ -4,14 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.store.kit import OTHER, PAYER, Bench
+from tests.store.kit import OTHER, PAYER, RULES, Bench
 
 from treasuryd.core.audit import Rivals
 from treasuryd.core.audit_books import Ledger, Movement, Uncosted
 from treasuryd.core.changes import Adopted, Unproven
 from treasuryd.core.findings import Finding
-from treasuryd.core.model import Address, DisbursementId, Height, IntentId, Nonce
-from treasuryd.store import auditing
+from treasuryd.core.model import Address, DisbursementId, Height, IntentId, Nonce, UnixSeconds
+from treasuryd.store import auditing, pins
 from treasuryd.store.auditing import Cursor
 from treasuryd.store.restore_report import put_report
 
@@ -75,6 +75,14 @@ async def test_a_store_that_was_taken_up_from_a_backup_says_so(payer: Bench) -> 
     await payer.driver.write(put_report, {"found": [], "left_at": 5.0})
     page, _ = await payer.driver.read(auditing.page, Cursor(), 2)
     assert page.restored
+
+
+async def test_a_page_names_the_sinks_that_the_store_keeps(payer: Bench) -> None:
+    """Of every account, led here or not: its cancellations pay the one of then."""
+    sinks = {OTHER: Address("tb1sink"), PAYER: Address("treasury-sink")}
+    await payer.driver.write(pins.pin, replace(RULES, sinks=sinks), UnixSeconds(5.0))
+    page, _ = await payer.driver.read(auditing.page, Cursor(), 2)
+    assert page.sinks == sinks
 
 
 async def test_what_only_a_look_at_everything_shows_is_named(payer: Bench) -> None:

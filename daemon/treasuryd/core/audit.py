@@ -5,7 +5,7 @@ It judges what is stored, not what was meant: every rule is checked anew on the 
 them. What it finds is a value with the item, what is wrong, and what to do; whoever called it freezes and pages.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -39,7 +39,7 @@ from treasuryd.core.model import (
     VariantKind,
     Vote,
 )
-from treasuryd.core.proposals import Verify, count, signature_valid
+from treasuryd.core.proposals import Verify, count, last_words, signature_valid
 from treasuryd.core.staging import payload_digest
 
 IN_BLOCK: Final = frozenset({State.INCLUDED, State.FINAL})
@@ -91,6 +91,7 @@ class Page:
     uncosted: Sequence[Uncosted] = ()
     rivals: Sequence[Rivals] = ()
     broken: Sequence[tuple[AccountId | None, str]] = ()  # entries of the journal that do not follow
+    sinks: Mapping[AccountId, Address] = field(default_factory=dict)  # pinned in the store, configured or not
     restored: bool = False  # the store was once taken up from a backup: what it lost of votes proves nothing
 
 
@@ -119,7 +120,7 @@ class Judge:
             Violation(finding=Finding.JOURNAL, detail=said, account=account) for account, said in page.broken
         ]
         for case in page.cases:
-            found += self._case(case, restored=page.restored)
+            found += self._case(case, page)
         for movement in page.movements:
             found += of_movement(movement)
         for ledger in page.ledgers:
@@ -128,18 +129,19 @@ class Judge:
         found += [_rivals(rivals) for rivals in page.rivals]
         return found
 
-    def _case(self, case: Case, *, restored: bool) -> list[Violation]:
+    def _case(self, case: Case, page: Page) -> list[Violation]:
         item = case.item
+        sink = page.sinks.get(item.account, self.rules.sink_of(item.account))
         paid = [intent for intent in case.intents if _pays(intent)]
-        said = [*self._bytes(case), *_standing(item, case.intents, paid)]
+        said = [*self._bytes(case, sink), *_standing(item, case.intents, paid)]
         if paid:
-            said += self._approval(case, restored=restored)
+            said += self._approval(case, restored=page.restored)
         return [
             Violation(finding=finding, detail=detail, account=item.account, item=item.id)
             for finding, detail in said
         ]
 
-    def _bytes(self, case: Case) -> Iterable[tuple[Finding, str]]:
+    def _bytes(self, case: Case, sink: Address) -> Iterable[tuple[Finding, str]]:
         """Every intent and every sealed variant of it, in a block or not: they may all still leave (R6, R7)."""
         item = case.item
         for intent in case.intents:
@@ -151,16 +153,16 @@ class Judge:
                 )
             for variant in intent.variants:
                 if variant.tx_bytes is not None:
-                    wrong = self._variant(item, intent, variant)
+                    wrong = self._variant(item, intent, variant, sink)
                     if wrong:
                         yield Finding.PAID_OTHERWISE, f"intent {intent.id}, variant {variant.number}: {wrong}"
 
-    def _variant(self, item: Disbursement, intent: Intent, variant: Variant) -> str:
+    def _variant(self, item: Disbursement, intent: Intent, variant: Variant, sink: Address) -> str:
         found = None if variant.tx_bytes is None else self.read(variant.tx_bytes)
         if found is None:
             return "its bytes cannot be read"
         pays = variant.kind is VariantKind.PAYMENT
-        destination = item.destination if pays else self.rules.sink_of(item.account)
+        destination = item.destination if pays else sink
         expected: dict[str, object] = {
             "account": item.account,
             "destination": destination,
@@ -205,22 +207,18 @@ class Judge:
             HouseName.OPERATORS: item.proposal.operators_ppm,
             HouseName.BUILDERS: item.proposal.builders_ppm,
         }
-        short = [
+        short = {
             house
             for house, ppm in asked.items()
             if counts[house].approving * MAX_PPM < ppm * item.weights.get(house, 0)
-        ]
+        }
         if not short:
             return True
-        return None if any(self._keys_changed(case, house) for house in short) else False
-
-    def _keys_changed(self, case: Case, name: HouseName) -> bool:
-        """Whether the configuration has other keys or weights than when the vote was opened."""
-        house = self.rules.houses.get(name)
-        keys = {} if house is None else house.keys
-        known = all(vote.key in keys for vote in case.votes if vote.house is name)
-        approving = any(vote.house is name and vote.decision is Decision.APPROVE for vote in case.votes)
-        return (not known and approving) or sum(keys.values()) != (case.item.weights or {}).get(name, 0)
+        # Keys and weights may be others today: of a house of which anybody approved the configuration of then may have
+        # made that enough. Where nobody did, none can have.
+        words = last_words(item, case.votes, chain_id=self.chain_id, verify=self.verify)
+        heard = {house for (house, _), decision in words.items() if decision is Decision.APPROVE}
+        return None if short <= heard else False
 
 
 def _pays(intent: Intent) -> bool:

@@ -260,7 +260,20 @@ def _decisions(
     item: Disbursement, votes: Iterable[Vote], rules: Rules, chain_id: int, verify: Verify
 ) -> dict[tuple[HouseName, str], Decision]:
     """Give each key's last word, of what counts."""
-    houses, deadline = _houses(rules), item.vote_deadline_epoch
+    houses = _houses(rules)
+    belonging = (vote for vote in votes if vote.key in houses[vote.house].keys)
+    return last_words(item, belonging, chain_id=chain_id, verify=verify)
+
+
+def last_words(
+    item: Disbursement, votes: Iterable[Vote], *, chain_id: int, verify: Verify = signature_valid
+) -> dict[tuple[HouseName, str], Decision]:
+    """
+    Give the last word of each key, of the votes on this very item that were taken in time with a good signature.
+
+    Does not guarantee: that a key belongs to its house, or ever did.
+    """
+    deadline = item.vote_deadline_epoch
     last: dict[tuple[HouseName, str], Vote] = {}
     if deadline is None:
         return {}
@@ -268,7 +281,6 @@ def _decisions(
         before = last.get((vote.house, vote.key))
         if (
             vote.disbursement_id == item.id
-            and vote.key in houses[vote.house].keys
             and vote.seen_epoch < deadline
             and (before is None or _strength(vote) > _strength(before))
             and _genuine(vote, item, chain_id, verify)

@@ -65,6 +65,7 @@ def page(connection: Connection, cursor: Cursor, limit: int) -> tuple[Page, Curs
             for row in connection.execute(SQL["rivals_of"], (concerned,)).fetchall()
         ],
         broken=broken,
+        sinks={AccountId(row[0]): Address(row[1]) for row in connection.execute(SQL["sinks"]).fetchall()},
         restored=bool(report(connection)),
     )
     return found, replace(

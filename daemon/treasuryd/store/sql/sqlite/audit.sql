@@ -26,6 +26,10 @@ SELECT a.id, a.booked, a.chain_balance,
     OR EXISTS (SELECT 1 FROM intent WHERE account = a.id AND state = 'ambiguous')
 FROM account AS a WHERE a.next_nonce IS NOT NULL ORDER BY a.id;
 
+-- name: sinks
+-- Where the cancellations of each account go that has a sink pinned here (pins.sql), configured by this process or not.
+SELECT substr(name, 6), value FROM meta WHERE name >= 'sink:' AND name < 'sink;';
+
 -- name: entries_after
 -- Journal entries above ?1, read until the reader has enough.
 SELECT id, chain, seq, at, verb, body, hash FROM journal WHERE id > ?1 ORDER BY id;
