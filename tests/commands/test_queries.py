@@ -74,9 +74,36 @@ def waiting(**at: Any) -> FakeWorld:
     return world
 
 
+def payment(item: DisbursementId, state: State) -> Intent:
+    """The first payment of the account, for this disbursement."""
+    return Intent(
+        id=IntentId(1),
+        account=TREASURY,
+        nonce=Nonce(1),
+        disbursement_id=item,
+        destination=Address(PAYEE),
+        amount=BaseUnits(1),
+        memo="",
+        payload_digest=disbursement().payload_digest,
+        idempotency_key="",
+        term=Term(1),
+        state=state,
+    )
+
+
 async def hold_in(world: FakeWorld) -> Hold | None:
     _, said = await queries.explanation(world.office(), ONE)
     return said.hold
+
+
+async def test_what_the_signer_waits_for_explains_what_is_not_signed() -> None:
+    """R11: it stands in the executor's vitals; the sentence passes it on."""
+    world = waiting()
+    world.desk.put(disbursement(1, status=Status.TIMELOCKED, live_intent=IntentId(1)))
+    world.desk.bound[ONE] = [payment(ONE, State.STAGED)]
+    world.engine.state = replace(HEALTHY, signer_waits="a person imports first")
+    _, said = await queries.explanation(world.office(), ONE)
+    assert "not signed yet; the signer waits: a person imports first." in said.sentence
 
 
 async def test_nothing_in_the_way_means_the_next_tick() -> None:
@@ -152,22 +179,9 @@ async def test_a_final_intent_satisfies_where_the_rules_say_so(by_final: bool, h
     world.rules = Rules(dependency_satisfied_by_final=by_final)
     world.desk.put(disbursement(2, status=Status.EXECUTED))
     world.desk.put(disbursement(1, status=Status.TIMELOCKED, depends_on=(DisbursementId(2),)))
-    final = Intent(
-        id=IntentId(1),
-        account=TREASURY,
-        nonce=Nonce(1),
-        disbursement_id=DisbursementId(2),
-        destination=Address(PAYEE),
-        amount=BaseUnits(1),
-        memo="",
-        payload_digest=disbursement().payload_digest,
-        idempotency_key="",
-        term=Term(1),
-        state=State.FINAL,
-    )
-    world.desk.bound[DisbursementId(2)] = [final]
+    world.desk.bound[DisbursementId(2)] = [payment(DisbursementId(2), State.FINAL)]
     assert await hold_in(world) is hold
-    world.desk.bound[DisbursementId(2)] = [replace(final, state=State.INCLUDED)]
+    world.desk.bound[DisbursementId(2)] = [payment(DisbursementId(2), State.INCLUDED)]
     assert await hold_in(world) is Hold.DEPENDENCY_PENDING
 
 

@@ -169,6 +169,104 @@ def test_a_payment_under_way_says_how_far_it_is(intent: Intent | None, named: st
     assert (found.hold, named in found.sentence) == (Hold.IN_FLIGHT, True)
 
 
+UNDER_WAY = (State.STAGED, State.SIGNED, State.BROADCAST)
+
+
+@pytest.mark.parametrize("state", UNDER_WAY)
+@pytest.mark.parametrize(
+    ("account", "around", "named"),
+    [
+        (
+            Account(id=TREASURY, state=AccountState.FROZEN, cause="person", detail="drill"),
+            AROUND,
+            "while account treasury is frozen (person drill): `treasuryd account show`",
+        ),
+        (
+            Account(id=TREASURY, state=AccountState.QUARANTINED, cause="found"),
+            AROUND,
+            "while account treasury is in quarantine: `treasuryd quarantine show`",
+        ),
+        (
+            Account(id=TREASURY),
+            replace(AROUND, kill_switch=True),
+            "while the kill switch is on: `treasuryd breaker reset`",
+        ),
+    ],
+    ids=["frozen", "quarantine", "kill switch"],
+)
+def test_what_stops_a_payment_under_way_is_named(
+    state: State, account: Account, around: Surroundings, named: str
+) -> None:
+    """Else "in flight, sent once" reads as if it were sent again by itself."""
+    known = replace(KNOWN, intent=bound(state), accounts={TREASURY: account}, surroundings=around)
+    found = said(known=known, live_intent=IntentId(5))
+    assert found.hold is Hold.IN_FLIGHT
+    verb = "signed" if state is State.STAGED else "sent"
+    assert f"it is not {verb} again {named}." in found.sentence
+    included = replace(known, intent=bound(State.INCLUDED, height=Height(1_295)))
+    assert "while" not in said(known=included, live_intent=IntentId(5)).sentence
+    free = replace(known, accounts={TREASURY: Account(id=TREASURY)}, surroundings=AROUND)
+    assert "while" not in said(known=free, live_intent=IntentId(5)).sentence
+
+
+def test_what_was_never_sent_is_not_sent_at_all() -> None:
+    """And several causes are all named."""
+    frozen = Account(id=TREASURY, state=AccountState.FROZEN, cause="person")
+    around = replace(AROUND, kill_switch=True)
+    intent = bound(State.SIGNED, variants=())
+    known = replace(KNOWN, intent=intent, accounts={TREASURY: frozen}, surroundings=around)
+    sentence = said(known=known, live_intent=IntentId(5)).sentence
+    assert (
+        "it is not sent while account treasury is frozen (person): `treasuryd account show`, and while"
+        in sentence
+    )
+    assert sentence.endswith("the kill switch is on: `treasuryd breaker reset`.")
+
+
+def test_what_was_adopted_in_quarantine_is_sent_again_and_signed_no_more() -> None:
+    """§8.4: fillers alone are signed there; adopted bytes go out once the kill switch is off."""
+    taken_up = Account(id=TREASURY, state=AccountState.QUARANTINED, cause="taken_up")
+    for state, stopped in ((State.STAGED, True), (State.BROADCAST, False)):
+        known = replace(KNOWN, intent=bound(state), accounts={TREASURY: taken_up})
+        found = said(known=known, live_intent=IntentId(5)).sentence
+        assert ("is in quarantine: `treasuryd quarantine show`" in found) is stopped
+
+
+def test_what_the_signer_waits_for_is_said_of_what_is_not_signed() -> None:
+    """R11: one that lost its ledger waits for a person, and so does every payment."""
+    waits = "this ledger knows 0: a person imports the bindings first, `treasuryd signer import treasury`"
+    known = replace(KNOWN, intent=bound(State.STAGED), signer_waits=waits)
+    assert (
+        f"not signed yet; the signer waits: {waits}." in said(known=known, live_intent=IntentId(5)).sentence
+    )
+    sent = replace(known, intent=bound(State.BROADCAST))
+    assert "signer" not in said(known=sent, live_intent=IntentId(5)).sentence
+
+
+@pytest.mark.parametrize("status", [Status.EXECUTED, Status.FINALIZED])
+def test_what_a_deep_reorg_took_is_not_called_paid(status: Status) -> None:
+    """R9: the sentence names the word that sends its bytes again."""
+    lost = Account(id=TREASURY, lost_payments=(DisbursementId(1),))
+    changes: dict[str, Any] = {"status": status, "tx_hash": TxHash("ab" * 32), "executed_height": Height(882)}
+    found = said(known=replace(KNOWN, accounts={TREASURY: lost}), **changes)
+    assert found.paid is False
+    assert found.sentence == "final, then lost by a deep reorg: `treasuryd reopen 1`."
+    other = replace(lost, lost_payments=(DisbursementId(2),))
+    assert said(known=replace(KNOWN, accounts={TREASURY: other}), **changes).paid is True
+
+
+def test_a_cancellation_that_lost_the_race_says_so() -> None:
+    """protocol.md §2: the request has failed, visibly."""
+    changes: dict[str, Any] = {"tx_hash": TxHash("ab" * 32), "executed_height": Height(1_295)}
+    late = {**changes, "cancel_requested": "wrong"}
+    for status in (Status.EXECUTED, Status.FINALIZED):
+        buried = replace(KNOWN, believed=Height(1_400))
+        assert said(known=buried, status=status, **late).sentence.endswith("Its cancellation came too late.")
+        assert "cancellation" not in said(known=buried, status=status, **changes).sentence
+    fresh = said(status=Status.EXECUTED, **late).sentence
+    assert fresh.endswith("Its cancellation is too late, unless a reorg takes this block back.")
+
+
 def test_an_ambiguous_payment_asks_for_a_person() -> None:
     """With the two words that a person may say."""
     found = said(known=replace(KNOWN, intent=bound(State.AMBIGUOUS)), live_intent=IntentId(5))

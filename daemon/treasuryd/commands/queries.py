@@ -222,6 +222,7 @@ async def _known(office: Office, item: Disbursement) -> Known:
     found = [dependency for dependency in dependencies if dependency is not None]
     intents = await desk.intents(item.id)
     accounts = {account.id: account for account in await desk.accounts()}
+    vitals = office.engine.vitals()
     votes: Sequence[Vote] = await desk.votes(item.id) if item.status is Status.VOTING else ()
     return Known(
         rules=office.rules,
@@ -234,7 +235,8 @@ async def _known(office: Office, item: Disbursement) -> Known:
         surroundings=await _surroundings(office, item, accounts, moment),
         accounts=accounts,
         tallies=tallies(office, item, votes),
-        last_error=office.engine.vitals().last_error,
+        last_error=vitals.last_error,
+        signer_waits=vitals.signer_waits,
     )
 
 

@@ -7,10 +7,12 @@ Pure: `commands/queries.py` gathers what is known; nothing here is a second opin
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from treasuryd.core import restore
 from treasuryd.core.eligibility import Surroundings, reason_to_hold, worldly_hold
 from treasuryd.core.model import (
     Account,
     AccountId,
+    AccountState,
     Disbursement,
     DisbursementId,
     Epoch,
@@ -46,6 +48,7 @@ class Known:
     accounts: Mapping[AccountId, Account] = field(default_factory=dict)
     tallies: Mapping[HouseName, tuple[int, int]] = field(default_factory=dict)
     last_error: str | None = None
+    signer_waits: str = ""  # why the signer signs nothing until a person acts (R11)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,10 @@ _Say = Callable[[Disbursement, Known], str]
 
 def explain(item: Disbursement, known: Known) -> Explanation:
     """Say where `item` stands and what it waits for."""
+    if _lost(item, known):
+        return Explanation(
+            paid=False, hold=None, sentence=f"final, then lost by a deep reorg: `treasuryd reopen {item.id}`."
+        )
     match item.status:
         case Status.DRAFT:
             return _waiting(Hold.NOT_APPROVED, _draft(item, known))
@@ -78,11 +85,8 @@ def explain(item: Disbursement, known: Known) -> Explanation:
         case Status.EXECUTED:
             return Explanation(paid=True, hold=None, sentence=_executed(item, known))
         case Status.FINALIZED:
-            return Explanation(
-                paid=True,
-                hold=None,
-                sentence=f"paid for good by {item.tx_hash} in block {item.executed_height}.",
-            )
+            said = f"paid for good by {item.tx_hash} in block {item.executed_height}."
+            return Explanation(paid=True, hold=None, sentence=said + _too_late(item))
         case Status.ROLLED_BACK:
             return Explanation(paid=False, hold=None, sentence=_rolled_back(item))
 
@@ -159,9 +163,11 @@ def _in_flight(item: Disbursement, known: Known) -> Explanation:
 def _progress(intent: Intent, known: Known) -> str:
     match intent.state:
         case State.STAGED:
-            return f"bound to nonce {intent.nonce} of {intent.account}; not signed yet."
+            waits = f"; the signer waits: {known.signer_waits}" if known.signer_waits else ""
+            return f"bound to nonce {intent.nonce} of {intent.account}; not signed yet{waits}{_stopped(intent, known)}."
         case State.SIGNED:
-            return f"signed under nonce {intent.nonce} of {intent.account}; not sent yet{_because(known)}."
+            stopped = _stopped(intent, known)
+            return f"signed under nonce {intent.nonce} of {intent.account}; not sent yet{stopped}{_because(known)}."
         case State.INCLUDED:
             assert intent.height is not None
             missing = blocks_until_final(intent.height, known)
@@ -172,8 +178,37 @@ def _progress(intent: Intent, known: Known) -> str:
             what = "its cancellation is" if cancels else "in flight"
             pooled = _pooled(intent, known)
             sent = f"sent {_many(attempts, 'time')}"
-            before = _open_before(intent, known)
+            before = _open_before(intent, known) + _stopped(intent, known)
             return f"{what} at nonce {intent.nonce} of {intent.account}, {sent}{pooled}{before}{_because(known)}."
+
+
+def _stopped(intent: Intent, known: Known) -> str:
+    """What keeps a payment that is under way from being signed or sent, again or at all; as `planner` stops it."""
+    account = known.accounts.get(intent.account)
+    verb = "signed" if intent.state is State.STAGED else "sent"
+    again = " again" if any(variant.attempts for variant in intent.variants) else ""
+    causes = []
+    if account is not None and account.state is AccountState.FROZEN:
+        why = f"{account.cause} {account.detail}".strip()
+        causes.append(f"account {account.id} is frozen ({why}): `treasuryd account show`")
+    if account is not None and (
+        restore.untouched(account) or (restore.resends(account) and intent.state is State.STAGED)
+    ):
+        causes.append(f"account {account.id} is in quarantine: `treasuryd quarantine show`")
+    if known.surroundings.kill_switch:
+        causes.append("the kill switch is on: `treasuryd breaker reset`")
+    return f"; it is not {verb}{again} while {', and while '.join(causes)}" if causes else ""
+
+
+def _lost(item: Disbursement, known: Known) -> bool:
+    """Whether the chain no longer shows a payment that was final (R9)."""
+    account = known.accounts.get(item.account)
+    paid = item.status in {Status.EXECUTED, Status.FINALIZED}
+    return paid and account is not None and item.id in account.lost_payments
+
+
+def _too_late(item: Disbursement) -> str:
+    return " Its cancellation came too late." if item.cancel_requested else ""
 
 
 def _open_before(intent: Intent, known: Known) -> str:
@@ -208,8 +243,13 @@ def _executed(item: Disbursement, known: Known) -> str:
     said = f"included at height {item.executed_height} by {item.tx_hash}"
     missing = blocks_until_final(item.executed_height, known)
     if missing != 0:
-        return f"{said}; final in {_many(missing, 'block')}{_window(item, known)}."
-    return f"{said}; final on the chain{_window(item, known)}."
+        wish = (
+            " Its cancellation is too late, unless a reorg takes this block back."
+            if item.cancel_requested
+            else ""
+        )
+        return f"{said}; final in {_many(missing, 'block')}{_window(item, known)}.{wish}"
+    return f"{said}; final on the chain{_window(item, known)}.{_too_late(item)}"
 
 
 def _window(item: Disbursement, known: Known) -> str:
@@ -266,7 +306,9 @@ def _frozen(item: Disbursement, known: Known) -> str:
 def _quarantined(item: Disbursement, known: Known) -> str:
     account = known.accounts.get(item.account)
     cause = f": {account.cause} {account.detail}".rstrip() if account is not None else ""
-    return f"account {item.account} is in quarantine{cause}; the store may be older than the world."
+    return (
+        f"account {item.account} is in quarantine{cause}; the store may be old: `treasuryd quarantine show`."
+    )
 
 
 def _funds(item: Disbursement, known: Known) -> str:

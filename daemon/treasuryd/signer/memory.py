@@ -212,7 +212,7 @@ def _stale(request: SignRequest, known: Known, term: Term | None) -> Refusal | N
         return Refusal(
             why=Waiting.LOST_MEMORY,
             detail=f"the store has sealed up to nonce {memory.sealed.nonce} of {request.account}, this ledger knows "
-            f"{memory.marks.nonce}: a person imports the bindings first",
+            f"{memory.marks.nonce}: a person imports the bindings first, `treasuryd signer import {request.account}`",
         )
     return None
 
