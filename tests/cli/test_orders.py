@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 from tests.cli.conftest import Town
 from tests.cli.test_reading import bound
-from tests.fakes import TREASURY, disbursement
+from tests.fakes import TREASURY, breaker, disbursement
 
 from treasuryd.core.model import (
     Account,
     BaseUnits,
     BreakerMode,
+    BreakerState,
     CallClass,
     DisbursementId,
     FeeQuote,
@@ -108,3 +109,28 @@ def test_the_kill_switch_from_the_command_line(town: Town) -> None:
     assert town.call("breaker", "close", "node-a", "--class", "read", "--reason", "x").code == 0
     assert town.world.desk.forced["node-a", CallClass.READ].mode is BreakerMode.FORCED_CLOSED
     assert town.call("breaker", "open", "nobody", "--reason", "x").code == 1
+
+
+def test_a_reset_gives_both_classes_back_unless_one_is_named(town: Town) -> None:
+    """An open read breaker was left open without a word by a reset of the node."""
+    for name in ("send", "read"):
+        assert town.call("breaker", "open", "node-a", "--class", name, "--reason", "x").code == 0
+    assert town.call("breaker", "reset", "node-a", "--class", "read", "--reason", "x").code == 0
+    modes = {name: town.world.desk.forced.get(("node-a", name)) for name in CallClass}
+    assert [one is not None and one.mode is BreakerMode.FORCED_OPEN for one in modes.values()] == [
+        name is CallClass.SEND for name in modes
+    ]
+    assert town.call("breaker", "open", "node-a", "--class", "read", "--reason", "x").code == 0
+    assert town.call("breaker", "reset", "node-a", "--reason", "x").code == 0
+    left = [town.world.desk.forced.get(("node-a", name)) for name in CallClass]
+    assert all(one is None or one.mode is BreakerMode.AUTO for one in left)
+
+
+def test_when_a_breaker_reopens_is_told_in_whole_seconds(town: Town) -> None:
+    """Nobody reads fourteen digits; as JSON they stand as they are."""
+    town.world.chain.reports = [
+        replace(breaker(state=BreakerState.OPEN), reopens_in_seconds=44.95815316192602)
+    ]
+    shown = town.call("breaker", "show").out
+    assert "45" in shown.split()
+    assert "44.9" not in shown

@@ -1,5 +1,6 @@
 """Accounts and circuit breakers: look at them, stop and start them."""
 
+import math
 from typing import Any, Final
 
 import click
@@ -95,34 +96,56 @@ def _show(reply: Any, *, wants_json: bool) -> None:
         screen.as_json(reply)
         return
     columns = ("endpoint", "class", "state", "mode", "failures", "rejections", "reopens_in_seconds")
-    screen.table("", columns, [[row[name] for name in columns] for row in reply["items"]])
+    screen.table(
+        "",
+        columns,
+        [[*(row[name] for name in columns[:-1]), _whole(row[columns[-1]])] for row in reply["items"]],
+    )
     if reply["kill_switch"]:
         screen.say("The kill switch is on: nothing is sent. `treasuryd breaker reset` ends it.")
 
 
-def _forcing(name: str, state: str, text: str) -> click.Command:
-    """Make one of the three commands that force a breaker."""
+def _whole(seconds: float | None) -> int | None:
+    """Seconds for people; rounded up, so that what is shown has passed when it is over."""
+    return None if seconds is None else math.ceil(seconds)
+
+
+def _forcing(name: str, state: str, classes: tuple[str, ...], text: str) -> click.Command:
+    """Make one of the three commands that force a breaker; `classes` are ordered where none is named."""
 
     @click.command(name, help=text)
     @click.argument("endpoint", metavar="[ENDPOINT]", default="*")
     @click.option(
-        "--class", "call_class", type=click.Choice(["send", "read"]), default="send", show_default=True
+        "--class",
+        "call_class",
+        type=click.Choice(["send", "read"]),
+        help=f"Calls of one class; by default {' and '.join(classes)}.",
     )
     @reason
     @as_json
-    def force(*, endpoint: str, call_class: str, reason: str, by: str | None, wants_json: bool) -> None:
-        path = path_of("treasury", "breakers", endpoint, call_class)
-        _show(daemon().send("POST", path, order(reason, by, state=state)), wants_json=wants_json)
+    def force(
+        *, endpoint: str, call_class: str | None, reason: str, by: str | None, wants_json: bool
+    ) -> None:
+        replies = [
+            daemon().send(
+                "POST", path_of("treasury", "breakers", endpoint, one), order(reason, by, state=state)
+            )
+            for one in (classes if call_class is None else (call_class,))
+        ]
+        _show(replies[-1], wants_json=wants_json)
 
     return force
 
 
 breaker.add_command(
     _forcing(
-        "open", "open", "Force a breaker open. Without ENDPOINT, all of them: for sending, the kill switch."
+        "open",
+        "open",
+        ("send",),
+        "Force a breaker open. Without ENDPOINT, all of them: for sending, the kill switch.",
     )
 )
-breaker.add_command(_forcing("close", "closed", "Force a breaker closed: every call passes."))
-breaker.add_command(_forcing("reset", "auto", "Give a breaker back to the machine."))
+breaker.add_command(_forcing("close", "closed", ("send",), "Force a breaker closed: every call passes."))
+breaker.add_command(_forcing("reset", "auto", ("read", "send"), "Give a breaker back to the machine."))
 
 COMMANDS: Final = (account, breaker)
