@@ -328,13 +328,14 @@ class FakeDesk:
 
     async def submit(self, request: Submission, *, now: UnixSeconds) -> Submitted:
         self._check()
-        known = self.requests.get(request.key)
-        if known is not None:
-            if known[0] != request.request_digest:
-                raise Rejected(
-                    f"the idempotency key {request.key} belongs to another request", kind=Refusal.CONFLICT
-                )
-            return Submitted(items=tuple(self.items[item] for item in known[1]), repeated=True)
+        for key in (request.key, *request.also):
+            known = self.requests.get(key)
+            if known is not None:
+                if known[0] != request.request_digest:
+                    raise Rejected(
+                        f"the idempotency key {key} belongs to another request", kind=Refusal.CONFLICT
+                    )
+                return Submitted(items=tuple(self.items[item] for item in known[1]), repeated=True)
         stored = self._store(request.items, now)
         self.requests[request.key] = (request.request_digest, [item.id for item in stored])
         return Submitted(items=tuple(stored), repeated=False)

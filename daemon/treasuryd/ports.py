@@ -192,12 +192,17 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One request of new disbursements: its idempotency key (or its digest), its canonical digest, its items."""
+    """
+    One request of new disbursements: its idempotency key (or its digest), its canonical digest, its items.
+
+    `also` are further keys under which the same request may stand already: one that stands there is this one, or a clash.
+    """
 
     key: str
     request_digest: Digest
     items: tuple[NewDisbursement, ...]
 
+    also: tuple[str, ...] = ()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:

@@ -1,6 +1,7 @@
 """One namespace for keys: a whole request's and a batch's name, with the words and the class of each refusal."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,19 @@ async def test_a_store_that_has_both_already_answers_each_again(
     await begin(world, "may")
     again = await world.desk.seal_batch("may", parts=1, now=NOW)
     assert (again.repeated, again.items) == (True, sealed.items)
+
+
+async def test_what_stands_under_a_further_key_is_answered_or_a_clash(world: DeskWorld) -> None:
+    """A call that came in another form the first time; a new one is stored under its own key alone."""
+    (first,) = await world.submit(GOOD, key="june.0")
+    again = await world.desk.submit(replace(request(GOOD, key="june"), also=("june.0",)), now=NOW)
+    assert (again.repeated, [item.id for item in again.items]) == (True, [first])
+    other = replace(request(GOOD | {"amount": 101}, key="june"), also=("june.0",))
+    words = "the idempotency key 'june.0' belongs to another request"
+    assert await refused(world.desk.submit(other, now=NOW)) == (words, "Idempotency-Key", Refusal.CONFLICT)
+    fresh = await world.desk.submit(replace(request(GOOD, key="july"), also=("july.0",)), now=NOW)
+    assert [item.idempotency_key for item in fresh.items] == ["july#0"]
+    assert await world.sql("SELECT key FROM request ORDER BY key") == [("july",), ("june.0",)]
 
 
 async def test_a_key_that_looks_like_a_batchs_own_is_one_key_with_it(world: DeskWorld) -> None:

@@ -314,6 +314,27 @@ async def test_a_key_in_the_header_covers_a_call_and_each_call_of_a_batch(site: 
         assert [answer["result"]["id"] for answer in answers] == [1, 2]
 
 
+@pytest.mark.parametrize("alone_first", [True, False], ids=["alone first", "in a batch first"])
+async def test_a_call_repeated_in_the_other_form_is_the_same_call(site: Site, *, alone_first: bool) -> None:
+    """Alone or first in a batch under one key: the answer comes again, and another content is refused, not paid too."""
+
+    def call(**changes: Any) -> dict[str, Any]:
+        params = {"payload": {"disbursement": {**ITEM, **changes}}}
+        return {"jsonrpc": "2.0", "id": 1, "method": "gov.treasury.submit_disbursement", "params": params}
+
+    async def said(*, alone: bool, **changes: Any) -> Any:
+        body = call(**changes)
+        found = (await site.post("/rpc", body if alone else [body], Idempotency_Key="june")).json()
+        return found if alone else found[0]
+
+    first = await said(alone=alone_first)
+    assert first["result"]["id"] == 1
+    assert await said(alone=not alone_first) == first
+    clash = (await said(alone=not alone_first, amount=77))["error"]
+    assert (clash["code"], "belongs to another request" in clash["message"]) == (-32600, True)
+    assert len(site.world.desk.items) == 1
+
+
 WRITES: list[tuple[str, dict[str, Any]]] = [
     ("submit_disbursement", {"payload": {"disbursement": ITEM}}),
     ("queue_disbursement", {"id": 1}),

@@ -1,6 +1,7 @@
 """What people may ask of disbursements: submit, queue, cancel, roll back, release, resolve, reopen (protocol.md §2)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from treasuryd.commands.fields import Person
@@ -58,18 +59,23 @@ def checked(
 
 
 async def submit(
-    office: Office, items: Sequence[object], *, key: str | None, places: Sequence[str] | None = None
+    office: Office,
+    items: Sequence[object],
+    *,
+    key: str | None,
+    places: Sequence[str] | None = None,
+    also: tuple[str, ...] = (),
 ) -> Submitted:
     """
     Store all items of a request, or none.
 
     Args: key: the caller's idempotency key; None means that the request itself is the key. places: how messages
-        name each item, by default `items[3].`.
+        name each item, by default `items[3].`. also: further keys under which the same request may stand already.
     Raises: Unsound with every error of every item; Rejected (CONFLICT) for a known key with another request,
         (UNAVAILABLE) while stopping, as every verb of intake here does.
     """
     _open(office)
-    request = checked(office, items, key=key, places=places)
+    request = replace(checked(office, items, key=key, places=places), also=also)
     done = await office.world.desk.submit(request, now=office.world.clock.unix_seconds())
     _told(office, done)
     return done

@@ -63,9 +63,10 @@ def submit(
     a batch's (CONFLICT), a dependency that does not exist or was rolled back, and while an account of it is in
     quarantine (UNAVAILABLE).
     """
-    known = answered(connection, request.key, request.request_digest)
-    if known is not None:
-        return known
+    for key in (request.key, *request.also):
+        known = answered(connection, key, request.request_digest)
+        if known is not None:
+            return known
     keys.check_whole(connection, request.key, now=now)
     names = [f"items[{row}]." for row in range(len(request.items))]
     return store(connection, request, names, now=now, satisfied_by_final=satisfied_by_final)

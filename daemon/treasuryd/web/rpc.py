@@ -8,7 +8,7 @@ as in the original, except an empty one (204).
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from aiohttp import web
@@ -141,27 +141,39 @@ async def _dispatch(request: web.Request, call: object, *, row: int | None) -> o
         raise Fault(NO_METHOD, f"method not found: {shown(parts['method'])}")
     if method.writes and not authorized(request):
         raise Fault(UNAUTHORIZED, "unauthorized: this method needs the daemon's bearer token")
-    key = request.headers.get("Idempotency-Key")
-    key = key if row is None or key is None else f"{key}.{row}"
+    keys = _keys(request.headers.get("Idempotency-Key"), row)
     if not method.long:
-        return await _run(office, method, parts.get("params"), key=key)
+        return await _run(office, method, parts.get("params"), keys=keys)
     claim = claim_of(request)
     if claim.size >= MAX_BATCH_ANSWER:
         raise Fault(LIMITED, _TOO_LONG)
     try:
         async with claim.turns.turn():
-            return await _run(office, method, parts.get("params"), key=key)
+            return await _run(office, method, parts.get("params"), keys=keys)
     except Busy as error:
         raise Fault(LIMITED, f"{error.message}. {error.hint}") from error
 
 
-async def _run(office: Office, method: Method, params: object, *, key: str | None) -> object:
+def _keys(given: str | None, row: int | None) -> tuple[str, ...]:
+    """
+    Name a call by its own key, then by that of the other form in which it may have come: alone, or first of a batch.
+
+    Whoever repeats it in that other form means the same call.
+    """
+    if given is None:
+        return ()
+    if row is None:
+        return given, f"{given}.0"
+    return (f"{given}.0", given) if row == 0 else (f"{given}.{row}",)
+
+
+async def _run(office: Office, method: Method, params: object, *, keys: tuple[str, ...]) -> object:
     try:
         known = fields_of({} if params is None else params, allowed=method.params, required=method.required)
     except Rejected as error:
         raise Fault(INVALID_PARAMS, f"invalid params: {error.message}") from error
     try:
-        return await method.run(office, {**known, _KEY: key})
+        return await method.run(office, {**known, _KEYS: keys})
     except BadParams as error:
         raise Fault(method.invalid, f"invalid params: {error.message}") from error
     except Corrupt:
@@ -177,7 +189,7 @@ class BadParams(Rejected):
     """A param of the wrong type or out of range."""
 
 
-_KEY: Final = "\0key"  # the idempotency key travels beside the params, under a name that no client can send
+_KEYS: Final = "\0keys"  # the idempotency keys travel beside the params, under a name that no client can send
 
 
 def _id(params: Params) -> DisbursementId:
@@ -193,16 +205,17 @@ def _id(params: Params) -> DisbursementId:
 async def submit(office: Office, params: Params) -> Json:
     """`{payload: {proposal, disbursement}}` → `{id, created_at}`; `signature` is read and ignored, as ever."""
     item = from_payload(params["payload"])
-    key = params[_KEY]
-    own_key = key if isinstance(key, str) else None
-    done = await disbursements.submit(office, [item], key=own_key, places=["disbursement."])
+    keys = cast("tuple[str, ...]", params[_KEYS])
+    done = await disbursements.submit(
+        office, [item], key=keys[0] if keys else None, places=["disbursement."], also=keys[1:]
+    )
     return {"id": done.items[0].id, "created_at": original.seconds(done.items[0].created_at)}
 
 
 async def listing(office: Office, params: Params) -> Json:
     """The original's list with its filters; a limit above 200 counts as 200."""
     try:
-        where = queries.read_filter({name: params[name] for name in params if name != _KEY}, clamp=True)
+        where = queries.read_filter({name: params[name] for name in params if name != _KEYS}, clamp=True)
     except Rejected as error:
         raise BadParams(error.message, field=error.field) from error
     records, following = await page_of(where, partial(queries.find, office), original.record, option=SORTED)
