@@ -1,5 +1,6 @@
 """The file of the bearer token: a bad one is said before anything is opened."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,23 @@ def test_a_bad_token_file_ends_the_start_before_anything_is_opened(
     assert (code, state.exists()) == (ended, False)
     for word in ("http.token_file", str(token), said, "openssl rand"):
         assert word in complaint
+
+
+@pytest.mark.parametrize("mode", [None, 0o644])
+def test_the_hint_mends_what_it_names(mode: int | None, tmp_path: Path) -> None:
+    """Run as it stands: writing into a file that is there keeps its mode, so the command changes that first."""
+    token = tmp_path / "our token"
+    if mode is not None:
+        token.write_text(WORD * 2)
+        token.chmod(mode)
+    with pytest.raises(Rejected) as refusal:
+        token_of(token, setting="http.token_file")
+    assert ("could read it" in refusal.value.hint) is (mode is not None)
+    command = refusal.value.hint.split("`")[1]
+    assert "openssl rand -hex 32 >" in command
+    command = command.replace("openssl rand -hex 32", "echo 0123456789abcdef0123456789abcdef")
+    subprocess.run(["/bin/sh", "-c", f"umask 022; {command}"], check=True)
+    assert token_of(token, setting="http.token_file") == WORD * 2
 
 
 def private(path: Path, content: str) -> Path:

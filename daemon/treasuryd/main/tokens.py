@@ -1,5 +1,6 @@
 """Bearer tokens: one word in a file that is ours alone, read anew each time, so that a changed one needs no restart."""
 
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -41,9 +42,22 @@ def _wrong(token: str, shortest: int) -> str:
     return ""
 
 
+def _forbidden(path: Path) -> str:
+    """Others could read it, or somebody else owns it: what it holds is no secret any more."""
+    return f"It is to be ours alone, mode 0600. Others could read it, so make it anew: {_make(path)}."
+
+
+def _make(path: Path) -> str:
+    """A command that mends the mode of a file that is there, too: a shell that writes into it keeps its mode."""
+    place = shlex.quote(str(path))
+    return f"`touch {place} && chmod 600 {place} && openssl rand -hex 32 > {place}`"
+
+
 def _bad(setting: str, path: Path, message: str, kind: Refusal) -> Rejected:
     return Rejected(
         f"{setting}: {message}",
-        hint=f"It holds one word, the token, and is ours alone: `(umask 077; openssl rand -hex 32 > {path})`.",
+        hint=_forbidden(path)
+        if kind is Refusal.FORBIDDEN
+        else f"It holds one word, the token: {_make(path)}.",
         kind=kind,
     )

@@ -133,7 +133,7 @@ def thaw(
     if state is AccountState.QUARANTINED:
         raise Rejected(
             f"the account {account} is in quarantine: it is not left by thawing",
-            hint="The store may be older than the world; docs/runbooks says how to leave quarantine.",
+            hint="The store may be older than the world: `treasuryd quarantine show`, docs/runbooks/quarantine.md.",
             field="account",
             kind=Refusal.CONFLICT,
         )

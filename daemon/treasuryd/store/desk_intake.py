@@ -131,7 +131,7 @@ def _check_open(connection: Connection, accounts: Iterable[AccountId]) -> None:
     if closed is not None:
         raise Rejected(
             f"the account {closed[0]} is in quarantine: intake is closed",
-            hint="The store may be older than the world; docs/runbooks says how to leave quarantine.",
+            hint="The store may be older than the world: `treasuryd quarantine show`, docs/runbooks/quarantine.md.",
             field="account",
             kind=Refusal.UNAVAILABLE,
         )

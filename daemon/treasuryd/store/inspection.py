@@ -139,7 +139,8 @@ def compare(connection: Connection, found: Found, copies: Copies) -> None:
         elif chain not in copies.problems and copy.seq < found.heads[chain].seq:
             late = found.heads[chain].seq - copy.seq
             found.remarks.append(
-                f"copy: {chain} is {late} entries behind; the daemon writes them when it next starts"
+                f"copy: {chain} is {late} {'entry' if late == 1 else 'entries'} behind; the daemon writes "
+                f"{'it' if late == 1 else 'them'} within moments, or at its next start"
             )
 
 
