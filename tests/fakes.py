@@ -492,7 +492,7 @@ class FakeDesk:
         self._check()
         self.thawed_for.append(only)
         self.burned.append(burned)
-        return Event(kind=EventKind.ACCOUNT_THAWED, account=account)
+        return Event(kind=EventKind.ACCOUNT_THAWED, account=account, detail=f"next nonce {next_nonce(now)}")
 
     async def fillable(self, account: AccountId, nonces: Sequence[Nonce]) -> None:
         self._check()

@@ -88,6 +88,7 @@ def test_it_is_resolved_when_nothing_is_open(restored: Town) -> None:
     assert "treasuryd quarantine resolve treasury --reason" in shown.out
     told = restored.call("quarantine", "resolve", "treasury", "--reason", "compared", "--by", "ada")
     assert told.code == 0
+    assert "; next nonce " in told.out, "what the store says of it"
     assert restored.world.desk.by[-1].reason == "compared"
 
 

@@ -325,3 +325,33 @@ async def test_a_payment_that_the_chain_still_shows_may_be_reopened_too(
     assert history.paid("kept") == history.paid("lost") == 1
     booked, shown = await history.books()
     assert booked == shown == history.balance(PAYER)
+
+
+async def test_a_filler_of_a_strangers_nonce_is_no_sign_of_an_old_store(
+    begin: Begin, evidence: Evidence
+) -> None:
+    """R9, §8: the thaw went on above a nonce that we never gave; after a deep reorg we fill it, and the signer knows it."""
+    history = await begin(evidence)
+    await history.run(3)
+    (item,) = await history.submit(new("first", to="tb1first"))
+    await history.finalized([item])
+    history.node.ledger.foreign_spend(PAYER, to="tb1thief", amount=0, fee=1_000)
+    await history.run(12)
+    await control.thaw(office(history), PAYER, ADA)
+    await history.run(3)
+    ledger, height = history.node.ledger, (await history.intent(item)).height
+    assert height is not None
+    history.clock.now += 1.0
+    ledger.reorg(ledger.height - height, now=history.clock.now, then=Then.NEVER)
+    await history.tick()
+    await history.run(6)
+    account = (await history.desk.accounts())[0]
+    assert (account.state, account.lost_nonces) == (AccountState.FROZEN, (2,))
+    await control.fill(office(history), PAYER, [Nonce(2)], ADA)
+    await control.thaw(office(history), PAYER, ADA)
+    (after,) = await history.submit(new("after", to="tb1after"))
+    await history.finalized([after])
+    await history.crash()
+    await history.run(3)
+    assert (await history.account()).state is AccountState.ACTIVE
+    assert history.paid("after") == 1

@@ -74,7 +74,7 @@ def resolve(*, account: str, give_up: bool, reason: str, by: str | None) -> None
     """End an account's quarantine; refused, with what is open, until everything is decided."""
     path = path_of("treasury", "quarantine", account, "resolve")
     found = daemon().send("POST", path, order(reason, by, give_up=give_up))
-    screen.say(f"{account} is {found['state']}; its next nonce is {found['next_nonce']}.")
+    screen.say(f"{account} is {found['state']}; {found['said']}.")
 
 
 @quarantine.command()

@@ -291,11 +291,12 @@ def leave(
         )
     following = restore.next_nonce(now)
     judge_fillers(connection, rules, account, by=by)
-    said = report(connection)
+    said, warned = report(connection), ""
     if now.consumed > now.mark or _forgotten(connection, account, said, now.consumed):
         # somebody paid from this account what nobody here remembers: perhaps we did
         detail = "the chain shows payments of this account that nobody here remembers"
         connection.execute(SQL["hold_restored"], (account, detail))
+        warned = f"; {detail}, up to nonce {now.consumed}: look there before anything is submitted again"
     if now.contradictions:
         detail = "the signer served another store too, which is lost: it may have paid this"
         connection.execute(SQL["hold_restored"], (account, detail))
@@ -319,5 +320,5 @@ def leave(
         severity=Severity.WARNING,
         account=account,
         reason="quarantine",
-        detail=f"next nonce {following}: {by.reason}",
+        detail=f"next nonce {following}: {by.reason}{warned}",
     )

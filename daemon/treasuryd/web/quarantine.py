@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from treasuryd.commands import quarantine
+from treasuryd.commands import control, quarantine
 from treasuryd.commands.fields import ids, person
 from treasuryd.commands.office import MAX_IDS
 from treasuryd.core.model import Nonce
 from treasuryd.core.reading import shown
 from treasuryd.errors import Rejected
+from treasuryd.web import shapes
 from treasuryd.web.envelope import answer, of_app
 from treasuryd.web.rest import account, order_of, path_account
 
@@ -45,11 +46,11 @@ def _row(row: quarantine.Shown) -> dict[str, Any]:
 
 
 async def resolve(request: web.Request) -> web.Response:
-    """End an account's quarantine."""
+    """End an account's quarantine; answers the account, and in `said` what a person should know now."""
     office, _ = of_app(request)
-    order = order_of(request, "give_up")
-    await quarantine.resolve(office, path_account(request), person(order), give_up=_give_up(order))
-    return await account(request)
+    order, name = order_of(request, "give_up"), path_account(request)
+    event = await quarantine.resolve(office, name, person(order), give_up=_give_up(order))
+    return answer(shapes.account(await control.one_account(office, name)) | {"said": event.detail})
 
 
 async def declare(request: web.Request) -> web.Response:

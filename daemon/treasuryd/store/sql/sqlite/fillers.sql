@@ -48,6 +48,10 @@ UPDATE intent SET proof = 'filled', cost = NULL WHERE id = ? AND state = 'void';
 INSERT INTO intent (id, account, nonce, disbursement_id, destination, amount, fee, term, state, live, step, staged_at)
 VALUES (?, ?, ?, NULL, ?, ?, ?, ?, 'staged', 1, 'sign', ?);
 
+-- name: filled_up_to
+-- Of the account ?1 the nonce ?2 was given: as high as any, where a thaw went on above a stranger's.
+UPDATE account SET high_water = max(high_water, ?2) WHERE id = ?1;
+
 -- name: term_of
 -- The term of the account's lease now; 0 before the first.
 SELECT coalesce(max(term), 0) FROM lease WHERE account = ?1;
