@@ -129,6 +129,35 @@ async def test_the_lists_filters_and_pages(shop: Site) -> None:
     assert await ids_of(shop, f"?destination={PAYEE}&min_epoch=4") == []
 
 
+async def test_a_key_is_one_whole_request_or_one_batch(shop: Site) -> None:
+    """409 for whichever comes second; and what `submit` goes by to find a batch: 404, 409 with parts missing, its ids."""
+    june = "/treasury/batches/june"
+    nowhere = await shop.post(f"{june}/seal", {"parts": 1})
+    assert (nowhere.status, nowhere.error["code"]) == (404, "not_found")
+    await shop.post(june, {}, method="PUT")
+    missing = await shop.post(f"{june}/seal", {"parts": 1})
+    assert (missing.status, missing.error["code"]) == (409, "conflict")
+    await shop.post(f"{june}/parts/1", [GOOD], method="PUT")
+    for _ in ("on its way up", "sealed"):
+        whole = await shop.post(MANY, [GOOD], Idempotency_Key="june")
+        assert (whole.status, whole.error["field"]) == (409, "Idempotency-Key")
+        assert (await shop.post(f"{june}/seal", {"parts": 1})).json()["ids"] == [1]
+    await shop.post(MANY, [GOOD], Idempotency_Key="may")
+    batch = await shop.post("/treasury/batches/may", {}, method="PUT")
+    assert (batch.status, batch.error["field"]) == (409, "batch")
+    assert await ids_of(shop) == [2, 1]
+
+
+async def test_a_call_in_the_other_form_is_found_in_the_store(shop: Site) -> None:
+    """One row for a call that came alone and then in an array, under one key."""
+    payload = {"disbursement": GOOD}
+    call = {"id": 1, "method": "gov.treasury.submit_disbursement", "params": {"payload": payload}}
+    alone = (await shop.post("/rpc", call, Idempotency_Key="june")).json()
+    (listed,) = (await shop.post("/rpc", [call], Idempotency_Key="june")).json()
+    assert alone["result"] == listed["result"]
+    assert await ids_of(shop) == [1]
+
+
 async def test_a_batch_is_judged_whole_over_its_parts(shop: Site) -> None:
     """A circle over two parts is refused at the seal, and nothing becomes visible."""
     batch = "/treasury/batches/june"

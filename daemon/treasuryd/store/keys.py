@@ -28,7 +28,9 @@ def check_whole(connection: Connection, key: str, *, now: UnixSeconds) -> None:
     Raises: Rejected (CONFLICT) for a batch that was sealed, or is on its way up.
     """
     _check_requests(connection, key, (of_batch(key),), field="Idempotency-Key")
-    for name in {key, key.removeprefix(_BATCH)}:  # sealed, the second one would be stored under this very key
+    for name in dict.fromkeys(
+        (key, key.removeprefix(_BATCH))
+    ):  # sealed, the second one would be stored under this very key
         row = connection.execute(DESK["batch_under_way"], (name, now)).fetchone()
         if row is not None:
             raise Rejected(
