@@ -58,7 +58,7 @@ from treasuryd.core.model import (
     Vote,
 )
 from treasuryd.core.model import BootSeconds as Boot
-from treasuryd.core.restore import SealedPage, Standing, open_points
+from treasuryd.core.restore import SealedPage, Standing, next_nonce, open_points
 from treasuryd.core.staging import payload_digest
 from treasuryd.errors import Corrupt, Refusal, Rejected, Transient
 from treasuryd.ports import Chain, Clock, Entropy, Rows, Signer, Store, Submission, Submitted, Vitals, World
@@ -492,7 +492,7 @@ class FakeDesk:
         self._check()
         self.thawed_for.append(only)
         self.burned.append(burned)
-        return Event(kind=EventKind.ACCOUNT_THAWED, account=account, detail=f"next nonce {next_nonce(now)}")
+        return Event(kind=EventKind.ACCOUNT_THAWED, account=account)
 
     async def fillable(self, account: AccountId, nonces: Sequence[Nonce]) -> None:
         self._check()
@@ -533,7 +533,7 @@ class FakeDesk:
             raise Rejected("; ".join(points), kind=Refusal.CONFLICT)
         self.by.append(by)
         del self.standing[account]
-        return Event(kind=EventKind.ACCOUNT_THAWED, account=account)
+        return Event(kind=EventKind.ACCOUNT_THAWED, account=account, detail=f"next nonce {next_nonce(now)}")
 
     async def declare_restored(self, *, by: Approval) -> Sequence[Event]:
         self.by.append(by)

@@ -63,6 +63,28 @@ def test_it_is_shown_what_was_found_and_what_to_do_next(restored: Town) -> None:
     assert "treasuryd resolve 7 --paid" in told.out
 
 
+def test_what_is_over_is_said_to_be_over_before_it_is_told(restored: Town) -> None:
+    """Else last year's finding reads like tonight's."""
+    left = {"treasury": {"by": "ada", "reason": "compared", "at": 1_795_260_657.4}}
+    left["savings"] = left["treasury"] | {"by": "bob", "at": 1_795_174_257.0}
+    restored.world.desk.report = {**REPORT, "left": left, "left_at": 1_795_260_657.4}
+    restored.world.desk.account_rows = [replace(restored.world.desk.account_rows[0], state=AccountState.ACTIVE)]
+    first, second, *_ = restored.call("quarantine", "show").out.splitlines()
+    assert first == "No account is in quarantine. The last one ended 2026-11-21 11:30:57Z by ada:"
+    assert second.startswith("found: the signer bound nonce 9")
+
+
+@pytest.mark.parametrize(
+    ("sign", "lost"),
+    [("signer_nonce", True), ("journal_lost", True), ("journal_replayed", False), ("moved", False)],
+)
+def test_that_what_was_only_submitted_is_gone_is_said(restored: Town, sign: str, lost: bool) -> None:
+    """The signer gives back what it signed, nothing else; "held 0, nothing is open" sounded as if nothing were lost."""
+    restored.world.desk.report = {**REPORT, "found": [{"sign": sign, "detail": "x"}]}
+    told = restored.call("quarantine", "show").out
+    assert ("and not signed is gone: ask those who submit" in told) is lost
+
+
 def test_the_same_as_json(restored: Town) -> None:
     """For whoever has a script."""
     told = restored.call("quarantine", "show", "--json")
@@ -88,7 +110,7 @@ def test_it_is_resolved_when_nothing_is_open(restored: Town) -> None:
     assert "treasuryd quarantine resolve treasury --reason" in shown.out
     told = restored.call("quarantine", "resolve", "treasury", "--reason", "compared", "--by", "ada")
     assert told.code == 0
-    assert "; next nonce " in told.out, "what the store says of it"
+    assert "; next nonce 10." in told.out, "what the store says of it"
     assert restored.world.desk.by[-1].reason == "compared"
 
 
@@ -134,7 +156,8 @@ def test_exceptions_of_an_import_are_named(restored: Town) -> None:
     assert (event.kind, event.severity) == (EventKind.SIGNER_IMPORTED, Severity.WARNING)
     assert f"the limit was lowered; beyond policy, nonces 7 9; under old keys {old}" in event.detail
     refused = restored.call("signer", "import", "treasury", "--reason", "x", "--old-key", "AB" * 32)
-    assert "a public key has 64 digits 0-9 a-f" in refused.err
+    assert refused.code == 2
+    assert "'--old-key': a public key has 64 digits 0-9 a-f" in refused.err
 
 
 def test_another_store_is_given_up_by_a_flag(restored: Town) -> None:
