@@ -68,7 +68,9 @@ def test_what_is_over_is_said_to_be_over_before_it_is_told(restored: Town) -> No
     left = {"treasury": {"by": "ada", "reason": "compared", "at": 1_795_260_657.4}}
     left["savings"] = left["treasury"] | {"by": "bob", "at": 1_795_174_257.0}
     restored.world.desk.report = {**REPORT, "left": left, "left_at": 1_795_260_657.4}
-    restored.world.desk.account_rows = [replace(restored.world.desk.account_rows[0], state=AccountState.ACTIVE)]
+    restored.world.desk.account_rows = [
+        replace(restored.world.desk.account_rows[0], state=AccountState.ACTIVE)
+    ]
     first, second, *_ = restored.call("quarantine", "show").out.splitlines()
     assert first == "No account is in quarantine. The last one ended 2026-11-21 11:30:57Z by ada:"
     assert second.startswith("found: the signer bound nonce 9")

@@ -55,6 +55,19 @@ def vote(town: Town, folder: Path, *more: object) -> tuple[int, str, str]:
     return said.code, said.out, said.err
 
 
+def test_a_key_without_a_credential_beside_it_asks_for_the_flag(
+    town: Town, tmp_path: Path, key: keys.Key
+) -> None:
+    """The house keys of development lie in another folder than their credential."""
+    elsewhere = (tmp_path / "credential").rename(tmp_path / "elsewhere")
+    code, _, err = vote(town, tmp_path, "--approve")
+    assert code != 0
+    assert "credential: no such file" in err
+    assert "--credential" in err
+    assert ".state/signer/credential" in err
+    assert vote(town, tmp_path, "--approve", "--credential", elsewhere)[0] == 0
+
+
 def test_a_vote_is_shown_signed_and_taken(town: Town, tmp_path: Path, key: keys.Key) -> None:
     """Amount, payee, title and digest stand on the screen; the server finds the signature good."""
     code, out, _ = vote(town, tmp_path, "--approve")

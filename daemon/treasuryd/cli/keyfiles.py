@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from treasuryd.errors import Refusal, Rejected
 from treasuryd.signer import keys
 
 CREDENTIAL: Final = "credential"
@@ -27,4 +28,11 @@ def secret_of(path: Path, credential: Path | None, *, ask: bool, confirm: bool) 
     place = credential or path.with_name(CREDENTIAL)
     if confirm and not place.exists():
         return keys.make_secret(place)
+    if credential is None and path.exists() and not place.exists():
+        raise Rejected(
+            f"{place}: no such file",
+            hint="Name the file that unlocks the key with --credential; for the house keys that development makes "
+            "it is .state/signer/credential.",
+            kind=Refusal.NOT_FOUND,
+        )
     return keys.read_secret(place)

@@ -1,5 +1,6 @@
 """A store that may be older than the world: what was found, what to do next, and the word that ends it (§8, R11)."""
 
+import re
 from typing import Any, Final
 
 import click
@@ -7,6 +8,18 @@ import click
 from treasuryd.cli import screen
 from treasuryd.cli.client import path_of
 from treasuryd.cli.shared import account_name, as_json, daemon, order, reason
+from treasuryd.core.restore import Sign
+
+_SUBMITTED_IS_GONE: Final = frozenset(
+    {
+        Sign.JOURNAL_LOST,
+        Sign.SIGNER_NONCE,
+        Sign.SIGNER_DISBURSEMENT,
+        Sign.SIGNER_TERM,
+        Sign.SIGNER_WITNESS,
+    }
+)
+"""Signs of a store that lost entries which no copy of the journal gave back: the signer remembers what it signed alone."""
 
 
 @click.group()
@@ -30,6 +43,8 @@ def _show(reply: Any) -> None:
     if not report:
         screen.say("This store was never in quarantine.")
         return
+    if not reply["accounts"]:
+        screen.say(_over(report))
     for found in report["found"]:
         screen.say(f"found: {screen.cell(found['detail'], limit=500)} ({found['sign']})")
     replayed = report.get("replayed")
@@ -43,10 +58,20 @@ def _show(reply: Any) -> None:
             f"{' (nonces ' + ' '.join(adopted[:20]) + ')' if adopted else ''}, "
             f"held {row.get('held', 0)} (`treasuryd list --waiting`)"
         )
+    if any(found["sign"] in _SUBMITTED_IS_GONE for found in report["found"]):
+        screen.say("What was submitted since the backup and not signed is gone: ask those who submit.")
     for row in reply["accounts"]:
         _show_account(row)
-    if not reply["accounts"]:
-        screen.say("No account is in quarantine any more.")
+
+
+def _over(report: Any) -> str:
+    """What is shown below is over: since when, and on whose word."""
+    ends = list(report.get("left", {}).values())
+    if not ends:
+        return "No account is in quarantine. The last one:"
+    last = max(ends, key=lambda one: one["at"])
+    who = screen.clean(last["by"])
+    return f"No account is in quarantine. The last one ended {screen.moment(last['at'])} by {who}:"
 
 
 def _show_account(row: Any) -> None:
@@ -94,6 +119,17 @@ def fill(*, account: str, reason: str, by: str | None) -> None:
     screen.say(f"{account} is {found['state']}: its lost nonces are filled by cancellations.")
 
 
+def _checked_keys(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    for key in given:
+        if not re.fullmatch("[0-9a-f]{64}", key):
+            raise click.BadParameter(
+                f"a public key has 64 digits 0-9 a-f, this is {screen.clean(key, limit=80)!r}",
+                context,
+                option,
+            )
+    return given
+
+
 @click.group()
 def signer() -> None:
     """The signer's memory: import what it lost."""
@@ -115,6 +151,7 @@ def signer() -> None:
 )
 @click.option(
     "--old-key",
+    callback=_checked_keys,
     multiple=True,
     metavar="HEX",
     help="A public key that the account had before; may be repeated.",
