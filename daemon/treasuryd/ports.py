@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coro
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from treasuryd.core.agreement import Agreement
 from treasuryd.core.changes import Change
 from treasuryd.core.events import Event
 from treasuryd.core.model import (
@@ -201,8 +202,8 @@ class Submission:
     key: str
     request_digest: Digest
     items: tuple[NewDisbursement, ...]
-
     also: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
@@ -586,6 +587,7 @@ class Vitals:
     believed_height: Height | None
     chain_age_seconds: float | None  # since the believed head last rose
     loop_fed_age_seconds: float  # since the event loop last fed the watchdog
+    agreement: Agreement | None = None  # of the nodes' heads, as the last tick saw it; None: we do not lead
     signer_waits: str = ""  # why the signer signs nothing until a person acts (R11)
     compared: bool  # whether the store was held against the signer's memory since this process opened it (§8)
     lease_left_seconds: float = 0.0  # how long what `leads` answers holds from now on; 0: nothing is held

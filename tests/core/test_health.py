@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.fakes import breaker
 
-from treasuryd.core.health import Facts, Health, Verdict, judge, live, ready
+from treasuryd.core.health import Facts, Health, Verdict, chain_check, judge, live, ready
 from treasuryd.core.model import (
     Account,
     AccountId,
@@ -62,6 +62,7 @@ def test_nothing_wrong_is_ok() -> None:
         pytest.param({"chain_age_seconds": None}, Verdict.DEGRADED, id="chain not read yet"),
         pytest.param({"reported_height": Height(101)}, Verdict.DEGRADED, id="head not believed"),
         pytest.param({"reported_height": Height(99)}, Verdict.OK, id="a lagging endpoint is no lie"),
+        pytest.param({"endpoints_differ": "b is behind"}, Verdict.DEGRADED, id="a node stands still"),
         pytest.param({"led": frozenset()}, Verdict.DEGRADED, id="standby"),
         pytest.param({"owned": (TREASURY, GRANTS)}, Verdict.DEGRADED, id="one of two leases"),
         pytest.param({"signer_waits": "it forgot"}, Verdict.DEGRADED, id="the signer waits for a person"),
@@ -99,6 +100,12 @@ def test_nothing_wrong_is_ok() -> None:
 def test_one_fact_decides_one_verdict(changes: dict[str, Any], expected: Verdict) -> None:
     """A row of interfaces.md §3 each."""
     assert verdict(**changes) is expected
+
+
+def test_the_chain_names_each_reason() -> None:
+    """A node that stands still is named also where the whole chain does not move."""
+    found = chain_check(replace(FINE, chain_age_seconds=121.0, endpoints_differ="b answers 20 blocks behind"))
+    assert found.reason == "no new block for 121 s (limit 120 s), height 100; b answers 20 blocks behind"
 
 
 def test_the_worst_check_is_the_verdict() -> None:

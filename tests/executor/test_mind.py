@@ -51,6 +51,16 @@ def test_a_claim_beyond_belief_shows() -> None:
     assert (vitals.reported_height, vitals.believed_height) == (9_000, 160)
 
 
+def test_only_a_leader_tells_whether_nodes_agree() -> None:
+    """A standby reads no heads: what it saw when it led would never end."""
+    clock = FakeClock()
+    mind = Mind(clock=clock, poll_seconds=1, fed_boot=clock.boot_seconds())
+    assert mind.vitals().agreement is None
+    lease = Lease(account=AccountId("treasury"), incarnation=Incarnation("me"), term=Term(1))
+    mind.held = Held(leases={lease.account: lease}, until=BootSeconds(clock.boot_seconds() + 5))
+    assert mind.vitals().agreement == mind.agreement
+
+
 def test_only_a_leader_has_a_picture_of_its_own() -> None:
     """A standby ticks nothing: what people see of it is the stored snapshot."""
     clock = FakeClock()

@@ -7,7 +7,8 @@ from tests.matrix import Row
 from tests.world import History, new
 
 from treasuryd.chain.transport import Answer, Unreachable
-from treasuryd.core.events import EventKind
+from treasuryd.core.agreement import said
+from treasuryd.core.events import EventKind, Severity
 from treasuryd.core.model import AccountState, DisbursementId, Evidence, State, Status
 from treasuryd.devnet.faults import Wrong
 from treasuryd.devnet.node import Node
@@ -126,6 +127,52 @@ async def test_a_content_is_poison_only_when_every_endpoint_refuses_it(
 
     assert history.paid("rent") == 1
     assert len((await history.intent(item)).variants) == 1
+
+
+@pytest.mark.parametrize("still", [0, 1])
+async def test_a_node_that_answers_and_stands_still_is_told(begin: Begin, still: int) -> None:
+    """What waits for an epoch waits with it, as it should; no breaker opens, so the node is named in a page."""
+    history, other = await two(begin, Evidence.HASH)
+    if still == 0:
+        history.transport.nodes = dict(zip(history.urls, (other, history.node), strict=True))
+    await history.run(12)
+    settled = (await history.desk.chain_state()).settled
+    (item,) = await history.submit(new("later", to="tb1bob", scheduled=settled + 2))
+    for _ in range(10):
+        other.switches.lag += 20
+        history.clock.now += 19
+        await history.keeper.beat()
+        await history.step(20)
+
+    assert await history.desk.intents(item) == []
+    (page,) = history.events(EventKind.ENDPOINTS_DIFFER)
+    name = (await history.chain.heads())[still].endpoint
+    assert (page.severity, page.reason) == (Severity.PAGE, "behind")
+    assert page.detail.startswith(f"{name} answers 1")
+    assert name in said(history.mind.agreement, history.rules)
+
+    other.switches.lag = 0
+    await history.finalized([item])
+    assert (history.paid("later"), said(history.mind.agreement, history.rules)) == (1, "")
+    assert len(history.events(EventKind.ENDPOINTS_DIFFER)) == 1
+
+
+async def test_two_nodes_on_two_forks_are_told(begin: Begin) -> None:
+    """R9: a payment that stands on one of them is not judged, however long it takes; a person has to choose."""
+    history = await begin(Evidence.HASH, nodes=2)
+    await history.run(12)
+    first, second = (node.ledger for node in history.nodes.values())
+    second.mine(now=history.clock.now + 0.5)
+    first.mine(now=history.clock.now)
+    (item,) = await history.submit(new("rent"))
+    for _ in range(16):
+        history.clock.now += 9
+        await history.step()
+
+    assert await history.status(item) is not Status.FINALIZED
+    (page,) = history.events(EventKind.ENDPOINTS_DIFFER)
+    assert (page.severity, page.reason) == (Severity.PAGE, "forked")
+    assert "different blocks" in said(history.mind.agreement, history.rules)
 
 
 async def test_two_executors_on_one_store_pay_once(begin: Begin, evidence: Evidence) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from treasuryd.core.agreement import Agreement, Span
 from treasuryd.core.model import (
     AccountId,
     AccountMeters,
@@ -22,6 +23,7 @@ from treasuryd.core.model import (
     Epoch,
     Evidence,
     Frame,
+    Head,
     Height,
     Hold,
     Holding,
@@ -47,6 +49,15 @@ FRAME = Frame(
     holdings={Address("treasury"): Holding(balance=BaseUnits(777), nonce=Nonce(4))},
 )
 
+APART = Agreement(
+    heads=tuple(
+        Head(
+            endpoint=Endpoint(name), height=Height(height), block_hash=BlockHash(name), genesis=BlockHash("g")
+        )
+        for name, height in (("b", 100), ("a", 120))
+    ),
+    behind=Span(first=BootSeconds(10.0), last=BootSeconds(40.0), height=Height(100)),
+)
 
 ACCOUNT = AccountMeters(id=TREASURY, balance=777, high_water=Nonce(4), term=6, ambiguous=1)
 STORED = Meters(
@@ -132,7 +143,7 @@ class FakeOffice:
             started=True, stopping=False, task_alive=True, poll_seconds=5, last_tick_age_seconds=self.tick_age,
             last_success_age_seconds=None, last_error=None, store_failing=False, reported_height=Height(121),
             believed_height=Height(120), chain_age_seconds=1.5, loop_fed_age_seconds=0.1, compared=True,
-            lease_left_seconds=6.5,
+            lease_left_seconds=6.5, agreement=APART,
         )  # fmt: skip
 
     async def meters(self, accounts: Sequence[AccountId]) -> Meters:

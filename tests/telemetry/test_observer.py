@@ -164,6 +164,8 @@ async def test_every_declared_gauge_is_exported(heard: Heard) -> None:
         ("treasury_chain_height", "", ""): 120,
         ("treasury_chain_reported_height", "", ""): 121,
         ("treasury_chain_lag_seconds", "", ""): 1.5,
+        ("treasury_chain_endpoint_lag_blocks", "", ""): 20,
+        ("treasury_chain_endpoints_differ_seconds", "", ""): 30,
         ("treasury_chain_settled_epoch", "", ""): 10,
         ("treasury_chain_base_fee", "", ""): 3,
         ("treasury_kill_switch", "", ""): 1,

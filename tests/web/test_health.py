@@ -8,8 +8,25 @@ import pytest
 from tests.fakes import AT, HEALTHY, NOW, FakeWorld, breaker
 from tests.web.conftest import Open, Site
 
-from treasuryd.core.model import Account, AccountState, BreakerState, Height
+from treasuryd.core.agreement import Agreement, Span
+from treasuryd.core.model import (
+    Account,
+    AccountState,
+    BlockHash,
+    BootSeconds,
+    BreakerState,
+    Endpoint,
+    Head,
+    Height,
+)
 from treasuryd.core.model import AccountId as Id
+
+APART = Agreement(
+    heads=(
+        Head(endpoint=Endpoint("a"), height=Height(9), block_hash=BlockHash("h"), genesis=BlockHash("g")),
+    ),
+    behind=Span(first=BootSeconds(0.0), last=BootSeconds(121.0), height=Height(9)),
+)
 
 
 async def test_everything_in_order_is_ok_with_all_that_an_operator_asks_for(site: Site) -> None:
@@ -47,6 +64,7 @@ async def test_a_dead_executor_is_seen_at_once(site: Site) -> None:
         pytest.param({"stopping": True}, 503, "fail", id="stopping"),
         pytest.param({"chain_age_seconds": 121.0}, 200, "degraded", id="chain lagging"),
         pytest.param({"reported_height": Height(9_999_999)}, 200, "degraded", id="head not believed"),
+        pytest.param({"agreement": APART}, 200, "degraded", id="a node stands still"),
     ],
 )
 async def test_the_executors_state_decides_the_verdict(

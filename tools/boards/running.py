@@ -113,13 +113,16 @@ NODES: Final = (
     Panel(
         id=155,
         title="Head of the chain",
-        text="Seconds since the believed head last rose; beyond two minutes nothing becomes final and votes do not count.",
+        text="Seconds since the believed head last rose; beyond two minutes nothing becomes final and votes do not count. "
+        "And how far apart nodes are that answer.",
         queries=(
             Query(f"min({own('treasury_chain_lag_seconds')})", "since the last block"),
             Query(
                 f"max({own('treasury_chain_reported_height')}) - max({own('treasury_chain_height')})",
                 "blocks claimed and not believed",
             ),
+            Query(f"max({own('treasury_chain_endpoint_lag_blocks')})", "blocks the lowest node is behind"),
+            Query(f"max({own('treasury_chain_endpoints_differ_seconds')})", "seconds nodes have differed"),
         ),
         steps=((None, GREEN), (120, RED)),
     ),

@@ -10,6 +10,7 @@ from treasuryd.commands.control import ALL_ENDPOINTS
 from treasuryd.commands.fields import MAX_ID, whole
 from treasuryd.commands.office import Office, no_such
 from treasuryd.commands.proposals import tallies
+from treasuryd.core.agreement import said
 from treasuryd.core.eligibility import Surroundings
 from treasuryd.core.explain import Explanation, Known, explain
 from treasuryd.core.health import Facts, Health, judge
@@ -376,6 +377,7 @@ def vital_facts(office: Office) -> Facts:
         believed_height=vitals.believed_height,
         chain_age_seconds=vitals.chain_age_seconds,
         chain_max_age_seconds=office.rules.head_max_age_seconds,
+        endpoints_differ="" if vitals.agreement is None else said(vitals.agreement, office.rules),
         breakers=breakers(office),
         owned=office.accounts,
         led=frozenset(office.engine.leads()),

@@ -28,9 +28,8 @@ class Belief:
     What one reading of the heads comes to, and what the process remembers of it until the next, by its boot clock.
 
     `lowest` is the height that settling rests on in this reading; finality is judged from it. `excess` (blocks) is
-    what an endpoint claims beyond belief, since `excess_since` without a pause; `lag` (blocks) is how far the last
-    answering endpoint is behind the highest believed head. `spare` (0 … finality depth) is how many blocks the chain
-    may still run ahead of its pace.
+    what an endpoint claims beyond belief, since `excess_since` without a pause. `spare` (0 … finality depth) is
+    how many blocks the chain may still run ahead of its pace. How far endpoints are apart is told by `agreement`.
     """
 
     believed: Height
@@ -42,7 +41,6 @@ class Belief:
     spare: float = 0.0
     excess: int = 0
     excess_since: BootSeconds | None = None
-    lag: int = 0
     first: Height | None = None  # the first reading of a chain never seen before, until the second one
     genesis: BlockHash | None = None  # header 0 as all endpoints name it, while none is pinned
     genesis_at: Height | None = None  # and what was believed when they began to
@@ -136,7 +134,6 @@ def _judged(
             spare=spare,
             excess=excess,
             excess_since=since if excess else None,
-            lag=max(0, highest - min(reported)),
         ),
         rules,
     )

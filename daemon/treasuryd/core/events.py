@@ -48,6 +48,7 @@ class EventKind(StrEnum):
     ENDPOINT_CONTRADICTS = (
         "endpoint_contradicts"  # a nonce fell although no header changed (R9): no verdict, page
     )
+    ENDPOINTS_DIFFER = "endpoints_differ"  # one stands still, or they follow two chains, for too long: page
     LOOKUP_MISSING = "lookup_missing"  # what was sent while there was look-up waits for it (interfaces.md §5)
     REORGED_CHAIN = "chain_reorged"  # a kept header changed: the baseline goes back (R9)
     HASH_MISMATCH = "hash_mismatch"  # the node names another hash than ours (R3)

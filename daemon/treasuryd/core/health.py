@@ -71,6 +71,7 @@ class Facts:
     believed_height: Height | None = None
     chain_age_seconds: float | None = None
     chain_max_age_seconds: float = 120.0
+    endpoints_differ: str = ""  # which nodes have differed for too long, in words
     breakers: Sequence[BreakerReport] = ()
     accounts: Sequence[Account] = ()
     owned: Sequence[AccountId] = ()  # accounts that this process is configured for
@@ -175,19 +176,22 @@ def store_check(facts: Facts) -> Check:
 
 
 def chain_check(facts: Facts) -> Check:
-    """A chain that does not move, or a head that is not believed (protocol.md R16), degrades; money only waits."""
+    """A chain that does not move, a head that is not believed (R16), or nodes that differ degrade; money only waits."""
     name = "chain"
     believed, reported, age = facts.believed_height, facts.reported_height, facts.chain_age_seconds
     if believed is None or age is None:
         return Check(name=name, verdict=Verdict.DEGRADED, reason="the chain has not been read yet")
+    reasons = []
     if age > facts.chain_max_age_seconds:
-        reason = (
+        reasons.append(
             f"no new block for {age:.0f} s (limit {facts.chain_max_age_seconds:.0f} s), height {believed}"
         )
-        return Check(name=name, verdict=Verdict.DEGRADED, reason=reason)
     if reported is not None and reported > believed:
-        reason = f"an endpoint claims height {reported}, believed is {believed}"
-        return Check(name=name, verdict=Verdict.DEGRADED, reason=reason)
+        reasons.append(f"an endpoint claims height {reported}, believed is {believed}")
+    if facts.endpoints_differ:
+        reasons.append(facts.endpoints_differ)
+    if reasons:
+        return Check(name=name, verdict=Verdict.DEGRADED, reason="; ".join(reasons))
     return Check(name=name, verdict=Verdict.OK, reason=f"height {believed}, last risen {age:.1f} s ago")
 
 

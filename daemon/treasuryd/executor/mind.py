@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from treasuryd.core.agreement import Agreement
 from treasuryd.core.epochs import Belief
 from treasuryd.core.model import (
     AccountId,
@@ -35,6 +36,7 @@ class Mind:
     poll_seconds: float
     held: Held = field(default_factory=Held)
     belief: Belief | None = None
+    agreement: Agreement = field(default_factory=Agreement)
     at: Moment | None = None
     waiting: Mapping[Hold, int] = field(default_factory=dict)
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -97,6 +99,8 @@ class Mind:
             reported_height=self.belief.reported if self.belief else None,
             believed_height=self.belief.believed if self.belief else None,  # of the same reading as the claim
             chain_age_seconds=self.belief.age_seconds(now) if self.belief else None,
+            # of who reads the heads at every tick: what a former leader once saw would never end
+            agreement=self.agreement if self.leads() else None,
             loop_fed_age_seconds=now - self.fed_boot,
             lease_left_seconds=max(0.0, self.held.until - now) if self.held.leases else 0.0,
         )

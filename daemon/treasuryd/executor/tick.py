@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from treasuryd.core import confirmation, epochs, planner, submission
+from treasuryd.core import agreement, confirmation, epochs, planner, submission
 from treasuryd.core.changes import BlockBuried, ChainMoved, Change, FinalizeDue, FrozenNow
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.freezing import freezes
@@ -153,6 +153,10 @@ async def _heads(grip: Grip, stored: ChainState, rules: Rules) -> tuple[ChainSta
     )
     mind.belief = belief
     _tell_unbelieved(grip, belief, rules, boot)
+    seen = agreement.compare(
+        mind.agreement, heads if wrong is None else (), believed=belief.believed, boot=boot, rules=rules
+    )
+    _note_agreement(grip, seen, rules)
     moment = Moment(
         unix=unix,
         boot=boot,
@@ -203,6 +207,12 @@ def _tell_unbelieved(grip: Grip, belief: epochs.Belief, rules: Rules, now: BootS
         )
 
 
+def _note_agreement(grip: Grip, now: agreement.Agreement, rules: Rules) -> None:
+    """Keep it for health and metrics; it decides nothing."""
+    grip.tell(*agreement.news(grip.mind.agreement, now, rules))
+    grip.mind.agreement = now
+
+
 # --- settle ------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +233,8 @@ async def settle(grip: Grip, rules: Rules, trade: Trade, view: View, at: Moment)
     except Transient as problem:
         grip.tell(_call_failed("settle", problem))
         return [], False
+    unknown = [height for height, header in zip(heights, headers, strict=True) if header is None]
+    _note_agreement(grip, agreement.doubt(grip.mind.agreement, unknown, boot=at.boot), rules)
     verdict = confirmation.settle(
         view,
         at,

@@ -192,6 +192,9 @@ def _chain(picture: Picture) -> Iterable[Metric]:
     if vitals is not None:
         yield from _single(looked.CHAIN_REPORTED, vitals.reported_height)
         yield from _single(looked.CHAIN_LAG, vitals.chain_age_seconds)
+        if vitals.agreement is not None:
+            yield from _single(looked.ENDPOINT_LAG, vitals.agreement.lag)
+            yield from _single(looked.ENDPOINTS_DIFFER, vitals.agreement.seconds)
 
 
 def _store(picture: Picture, meters: Meters) -> Iterable[Metric]:

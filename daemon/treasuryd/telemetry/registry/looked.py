@@ -32,6 +32,7 @@ _UNREADABLE: Final = "while the store cannot be read"
 _NOT_ADOPTED: Final = "until the account has a baseline"
 _STANDBY: Final = "on a standby, where the leader writes the copy; while the store cannot be read"
 _NO_READING: Final = "until a tick has read the chain"
+_LED: Final = "on a standby, which does not read the heads"
 _CALLS: Final = (ENDPOINT, closed("call_class", CallClass))
 _BREAKER: Final = (ENDPOINT, closed("class", CallClass))
 
@@ -246,6 +247,20 @@ CHAIN_LAG: Final = _gauge(
     "Since the believed head last rose.",
     _RUNNING,
     absent=_NO_READING,
+)
+ENDPOINT_LAG: Final = _gauge(
+    "treasury_chain_endpoint_lag_blocks",
+    Unit.BLOCKS,
+    "How far the lowest believed head of a node that answers lies behind the highest one.",
+    _RUNNING,
+    absent=_LED,
+)
+ENDPOINTS_DIFFER: Final = _gauge(
+    "treasury_chain_endpoints_differ_seconds",
+    Unit.SECONDS,
+    "For how long nodes that answer have been more than the finality depth apart, or on two chains; 0: they agree.",
+    _RUNNING,
+    absent=_LED,
 )
 
 # --- the store -------------------------------------------------------------------------------------------------
