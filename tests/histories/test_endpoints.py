@@ -157,12 +157,14 @@ async def test_a_node_that_answers_and_stands_still_is_told(begin: Begin, still:
     assert len(history.events(EventKind.ENDPOINTS_DIFFER)) == 1
 
 
-async def test_two_nodes_on_two_forks_are_told(begin: Begin) -> None:
+@pytest.mark.parametrize("ahead", [0, 1])
+async def test_two_nodes_on_two_forks_are_told(begin: Begin, ahead: int) -> None:
     """R9: a payment that stands on one of them is not judged, however long it takes; a person has to choose."""
     history = await begin(Evidence.HASH, nodes=2)
     await history.run(12)
     first, second = (node.ledger for node in history.nodes.values())
-    second.mine(now=history.clock.now + 0.5)
+    for _ in range(1 + ahead):  # ahead, no two heads can be compared: the kept headers show it
+        second.mine(now=history.clock.now + 0.5)
     first.mine(now=history.clock.now)
     (item,) = await history.submit(new("rent"))
     for _ in range(16):
