@@ -72,6 +72,16 @@ class Watcher:
         self.wall += away + wall_step
 
 
+def test_a_reading_without_heads_settles_nothing_that_a_lagging_one_holds_back() -> None:
+    """R15: heads of another chain are left out of a reading; what waits for an epoch waits on."""
+    watcher = Watcher()
+    watcher.reads(1_100, 1_000, after=60.0)
+    before = watcher.state
+    watcher.reads(after=1.0)
+    assert watcher.state == before
+    assert watcher.state.settled_height == 988
+
+
 def fresh() -> Watcher:
     return Watcher(
         believed=Height(0),
