@@ -99,7 +99,7 @@ async def test_what_a_deep_reorg_took_is_sent_again_and_the_open_nonce_filled(
     account = await history.account()
     assert (account.lost_payments, account.lost_nonces) == ((first, last), (2,))
     refused = await refusal(history)
-    assert "lost 2 final payments (disbursements 1 3) and 1 nonces pay nobody any more (2)" in refused.message
+    assert "lost 2 final payments (disbursements 1 3) and 1 nonce pays nobody any more (2)" in refused.message
     for item in (first, last):
         await history.desk.reopen(item, by=office(history).approval(who="ada", reason="lost"))
         assert await history.status(item) is Status.TIMELOCKED

@@ -163,7 +163,7 @@ async def test_a_filler_that_lost_its_nonce_is_judged_by_leaving_once_that_is_fi
     )
     await payer.sql("UPDATE chain SET believed = 1057, settled_height = 1054")
     now = await standing(desk)
-    assert (now.included, open_points(now)) == (1_055, ["not final yet: in 1 blocks"])
+    assert (now.included, open_points(now)) == (1_055, ["not final yet: in 1 block"])
     await payer.sql("UPDATE chain SET believed = 1058, settled_height = 1055")
     assert (await standing(desk)).included is None
     await leave(desk)

@@ -338,7 +338,7 @@ async def test_where_the_chain_has_consumed_nothing_no_foreign_nonce_is_waited_f
         pytest.param(
             1,
             0,
-            "lost 1 final payments (disbursements 1)",
+            "lost 1 final payment (disbursements 1)",
             "the payments again: `treasuryd reopen ID`.",
             id="payments",
         ),
@@ -352,7 +352,7 @@ async def test_where_the_chain_has_consumed_nothing_no_foreign_nonce_is_waited_f
         pytest.param(
             1,
             1,
-            "(disbursements 1) and 1 nonces pay nobody any more (2)",
+            "(disbursements 1) and 1 nonce pays nobody any more (2)",
             "reopen ID`. Fill the nonces: `treasuryd account fill tb1ops --nonce 2`.",
             id="both",
         ),

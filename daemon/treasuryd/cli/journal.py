@@ -57,7 +57,7 @@ def _show(found: "Found", *, wants_json: bool) -> int:
             screen.say(remark)
         for problem in found.problems:
             screen.complain(problem)
-        screen.say(f"{found.entries} entries, {len(found.problems)} problems.")
+        screen.say(f"{_entries(found.entries)}, {screen.many(len(found.problems), 'problem')}.")
     return Exit.NOT_ALL if found.problems else Exit.DONE
 
 
@@ -86,7 +86,7 @@ def export(
         return Exit.DONE
     with os.fdopen(places.new_file(output), "wb") as file:
         count = journals.export(settings, file, chain=chain, first=first, last=last)
-    screen.say(f"{count} entries in {output}.")
+    screen.say(f"{_entries(count)} in {output}.")
     return Exit.DONE
 
 
@@ -116,9 +116,15 @@ def replay(
     else:
         for difference in differences:
             screen.complain(difference)
-        verdict = f"{len(differences)} differences ({SHOWN_DIFFERENCES})" if differences else "equal"
-        screen.say(f"{count} entries replayed: {verdict}.")
+        verdict = (
+            f"{screen.many(len(differences), 'difference')} ({SHOWN_DIFFERENCES})" if differences else "equal"
+        )
+        screen.say(f"{_entries(count)} replayed: {verdict}.")
     return Exit.NOT_ALL if differences else Exit.DONE
+
+
+def _entries(count: int) -> str:
+    return screen.many(count, "entry", "entries")
 
 
 COMMANDS: Final = (journal,)

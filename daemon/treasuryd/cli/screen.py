@@ -95,6 +95,11 @@ def as_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
+def many(count: int, one: str, more: str = "") -> str:
+    """A count and its noun: `1 entry`, `2 entries`."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
 def moment(seconds: object) -> str:
     """Unix seconds as UTC, to the second."""
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < 10**11:

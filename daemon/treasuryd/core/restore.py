@@ -226,7 +226,7 @@ def open_points(now: Standing, *, give_up: bool = False) -> list[str]:
         )
     if now.included is not None:
         left = max(1, now.included + now.finality_depth - now.believed)
-        points.append(f"not final yet: in {left} blocks")
+        points.append(f"not final yet: in {left} {'block' if left == 1 else 'blocks'}")
     if now.read is None:
         points.append("the chain has not been read yet")
     elif now.read < now.settled:  # what the backup remembers of the chain may have been replaced since

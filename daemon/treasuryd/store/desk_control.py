@@ -179,10 +179,15 @@ def _refuse_while_lost(connection: Connection, account: AccountId) -> None:
     said, hints = [], []
     if payments:
         named = " ".join(map(str, payments))
-        said.append(f"the chain has lost {len(lost.payments)} final payments (disbursements {named})")
+        said.append(
+            f"the chain has lost {_many(len(lost.payments), 'final payment')} (disbursements {named})"
+        )
         hints.append("Send the payments again: `treasuryd reopen ID`.")
     if nonces:
-        said.append(f"{len(lost.nonces)} nonces pay nobody any more ({' '.join(map(str, nonces))})")
+        pays = "pays" if len(lost.nonces) == 1 else "pay"
+        said.append(
+            f"{_many(len(lost.nonces), 'nonce')} {pays} nobody any more ({' '.join(map(str, nonces))})"
+        )
         flags = " ".join(f"--nonce {nonce}" for nonce in nonces)
         hints.append(f"Fill the nonces: `treasuryd account fill {account} {flags}`.")
     if said:
@@ -192,6 +197,10 @@ def _refuse_while_lost(connection: Connection, account: AccountId) -> None:
             field="account",
             kind=Refusal.CONFLICT,
         )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _consumed_at(connection: Connection, account: AccountId, nonce: Nonce) -> Height | None:
