@@ -197,6 +197,23 @@ def test_a_mistake_in_a_flag_is_named() -> None:
     assert complaints(flags={"http.prot": 1})[0].startswith("flag http.prot: unknown setting")
 
 
+def test_a_rule_of_a_section_blames_the_layer_that_broke_it(tmp_path: Path) -> None:
+    """An empty variable over a good file was blamed on the file's line of the section."""
+    file = tmp_path / "treasuryd.toml"
+    file.write_text('[http]\nhost = "127.0.0.1"\n')
+    named = {
+        "TREASURYD_HTTP__HOST: host: ": (file, {"TREASURYD_HTTP__HOST": ""}, {}),
+        "flag http.host: host: ": (file, {}, {"http.host": ""}),
+    }
+    for start, layers in named.items():
+        with pytest.raises(Rejected) as refusal:
+            load(*layers)
+        assert refusal.value.message.startswith(start)
+    file.write_text('[http]\nport = 9000\nhost = ""\n')
+    with pytest.raises(Rejected, match=r"treasuryd\.toml:3: http\.host: host: an address"):
+        load(file, {}, {})
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """A person corrects a file once, not five times."""
     file = written(tmp_path, "typo = 1\n[http]\nport = true\n[lease]\nttl_seconds = 1\n")

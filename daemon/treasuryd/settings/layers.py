@@ -229,13 +229,20 @@ def _siblings(place: Place) -> list[str]:
 
 
 def _complaint(detail: ErrorDetails, layers: tuple[Layer, ...]) -> str:
-    place = detail["loc"]
+    message = detail["msg"].removeprefix("Value error, ")
+    place = _blamed(detail["loc"], message, layers)
     name = next((name for layer in reversed(layers) if (name := layer.name_of(place))), None) or dotted(place)
     if detail["type"] == "extra_forbidden":
         return f"{name}: unknown setting{_suggestion(str(place[-1]), _siblings(place))}"
-    message = detail["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(detail.get("input"), Mapping | BaseModel) else _shown(detail, place)
     return f"{name}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _blamed(place: Place, message: str, layers: tuple[Layer, ...]) -> Place:
+    """The place that is wrong: a rule of a whole section begins with the setting's name, which some layer may have set."""
+    first = _WORD.match(message)
+    inner = place if first is None else (*place, first[0])
+    return inner if any(inner in layer.names for layer in layers) else place
 
 
 def _shown(detail: ErrorDetails, place: Place) -> str:
@@ -255,6 +262,7 @@ _HEADER: Final = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY: Final = re.compile(
     r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
 )
+_WORD: Final = re.compile(r"[a-z_]+")
 _STEP: Final = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 
