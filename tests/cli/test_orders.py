@@ -126,6 +126,16 @@ def test_a_reset_gives_both_classes_back_unless_one_is_named(town: Town) -> None
     assert all(one is None or one.mode is BreakerMode.AUTO for one in left)
 
 
+def test_a_reset_says_which_breaker_stays_open(town: Town) -> None:
+    """What opened by itself is no person's word: a reset takes nothing back there, and said nothing of it."""
+    reading = replace(breaker(call_class=CallClass.READ, state=BreakerState.OPEN), reopens_in_seconds=46.2)
+    town.world.chain.reports = [breaker(), reading]
+    told = town.call("breaker", "reset", "node-a", "--reason", "x").out
+    assert "node-a read opened by itself, and tries again in 47 s." in told
+    assert "`treasuryd breaker close node-a --class read --reason …`, then `reset` again." in told
+    assert "node-a send opened" not in told
+
+
 def test_when_a_breaker_reopens_is_told_in_whole_seconds(town: Town) -> None:
     """Nobody reads fourteen digits; as JSON they stand as they are."""
     town.world.chain.reports = [

@@ -133,8 +133,21 @@ def _forcing(name: str, state: str, classes: tuple[str, ...], text: str) -> clic
             for one in (classes if call_class is None else (call_class,))
         ]
         _show(replies[-1], wants_json=wants_json)
+        if state == "auto" and not wants_json:
+            _tell_open(replies[-1]["items"])
 
     return force
+
+
+def _tell_open(rows: list[Any]) -> None:
+    """A breaker that opened by itself stays open: there is no word of a person to take back."""
+    for row in rows:
+        if (row["state"], row["mode"]) == ("open", "auto"):
+            node, call_class = screen.clean(row["endpoint"]), row["class"]
+            screen.say(
+                f"{node} {call_class} opened by itself, and tries again in {_whole(row['reopens_in_seconds'])} s. Sooner: "
+                f"`treasuryd breaker close {node} --class {call_class} --reason …`, then `reset` again."
+            )
 
 
 breaker.add_command(
