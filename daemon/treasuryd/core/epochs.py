@@ -85,7 +85,8 @@ def believe(
         state, belief = _first_sight(stored, reported, before, unix=unix, boot=boot, rules=rules)
     else:
         known = _remembered(stored, before, unix=unix, boot=boot, rules=rules)
-        reported = reported or [known.lowest]  # of another chain nothing is believed, nor that a lagging head rose
+        # of another chain nothing is believed, nor that a lagging head rose
+        reported = reported or [known.lowest]
         state, belief = _judged(stored, reported, known, unix=unix, boot=boot, rules=rules)
     return _pinned(state, heads, before, belief, rules)
 
