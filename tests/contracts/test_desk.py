@@ -752,7 +752,7 @@ async def test_thawing_waits_until_nothing_lost_is_left(world: DeskWorld) -> Non
     )
     (account,) = await world.desk.accounts()
     assert (account.lost_payments, account.lost_nonces) == ((item,), (nonce + 1, nonce + 2))
-    with pytest.raises(Rejected, match="lost 1 final payments") as found:
+    with pytest.raises(Rejected, match="lost 1 final payment ") as found:
         await world.desk.thaw(OPS, by=PERSON, burned=Nonce(0))
     assert f"--nonce {nonce + 1} --nonce {nonce + 2}" in found.value.hint
     await world.desk.reopen(item, by=PERSON)
