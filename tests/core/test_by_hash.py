@@ -114,6 +114,31 @@ def test_a_charge_in_a_dear_block_is_booked(lab: Lab) -> None:
     assert lab.explained() == lab.by_baseline()
 
 
+def test_a_charge_is_bounded_by_the_blocks_between_two_readings(lab: Lab) -> None:
+    """§5.1 item 2: one block lies between them, however high the chain is; its base fee rises by an eighth at most."""
+    one = intent(1)
+    lab.add(one)
+    for _ in range(8):
+        lab.mine(base_fee=1_000)
+    lab.tick()
+    lab.mine(lab.tx(one, charge=FEE + 1_000))
+    assert not lab.tick(find=claim(lab, FEE + 1_300)).changes
+    assert charges(lab.tick()) == [FEE + 1_000]
+
+
+def test_a_charge_below_all_that_was_read_is_bounded_by_what_was_held(lab: Lab) -> None:
+    """A restored store adopts what was paid before its account was first read."""
+    one = intent(1)
+    lab.mine(lab.tx(one, charge=FEE + 1))
+    paid_at = lab.height
+    for _ in range(2 * DEPTH):
+        lab.tick()
+        lab.mine()
+    lab.add(one)
+    assert all(frame.height > paid_at for frame in lab.account().kept)
+    assert charges(lab.tick()) == [FEE + 1]
+
+
 @pytest.mark.parametrize("missing", ["before", "after"])
 def test_where_no_base_fee_was_read_a_charge_is_bounded_by_what_was_held(lab: Lab, missing: str) -> None:
     """An endpoint without metrics: a charge is taken from what is there, and what is there was seen."""

@@ -528,6 +528,6 @@ def test_a_count_that_is_not_ours_is_followed_only_where_its_block_is_known_to_s
     unknown = lab.tick(header=lambda height: None if height == adopted_at else lab.header(height))
     assert not unknown.rooted
     assert lab.tick().rooted
-    lab.accounts[TREASURY] = replace(lab.account(), high_water=Nonce(2))
+    lab.accounts[TREASURY] = replace(lab.account(), high_water=Nonce(1))
     own = lab.tick(header=lambda height: None if height == adopted_at else lab.header(height))
     assert own.rooted, "what follows on our own nonces needs no other ground"

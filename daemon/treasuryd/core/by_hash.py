@@ -156,7 +156,7 @@ def _dearest(case: Case, variant: Variant, height: Height) -> int:
     does: the chain takes a charge from what is there.
     """
     frames = (*reorgs.frames_of(case.account), case.shared.frame)
-    held = max(variant.fee, *(holding_of(frame, case.account.id).balance for frame in frames))
+    held = max(holding_of(frame, case.account.id).balance for frame in frames)
     first = next((frame for frame in reversed(frames) if frame.height < height), None)
     second = next(frame for frame in frames if frame.height >= height)
     if first is None or first.base_fee is None or second.base_fee is None:
