@@ -748,8 +748,8 @@ async def test_thawing_waits_until_nothing_lost_is_left(world: DeskWorld) -> Non
     intent = await world.paid(item)
     ((nonce,),) = await world.sql("SELECT nonce FROM intent WHERE id = ?", intent)
     await world.account(
-        state="frozen", cause="deep_reorg", chain_nonce=nonce - 1, next_nonce=nonce + 3, high_water=nonce + 2
-    )
+        state="frozen", cause="deep_reorg", chain_nonce=nonce - 1, next_nonce=nonce + 3, high_water=nonce
+    )  # a stranger had the nonces above ours, until the reorg
     (account,) = await world.desk.accounts()
     assert (account.lost_payments, account.lost_nonces) == ((item,), (nonce + 1, nonce + 2))
     with pytest.raises(Rejected, match="lost 1 final payment ") as found:
@@ -758,6 +758,8 @@ async def test_thawing_waits_until_nothing_lost_is_left(world: DeskWorld) -> Non
     await world.desk.reopen(item, by=PERSON)
     event = await world.desk.fill(OPS, [Nonce(nonce + 2), Nonce(nonce + 1)], fee=BaseUnits(9), by=PERSON)
     assert (event.kind, event.count) == (EventKind.FILL_ORDERED, 2)
+    (account,) = await world.desk.accounts()
+    assert account.high_water == nonce + 2, "the signer will know them: that is no sign of an old store"
     assert await world.sql(
         "SELECT nonce, amount, fee, state, step FROM intent WHERE disbursement_id IS NULL"
     ) == [

@@ -1,6 +1,7 @@
 """One namespace for keys: a whole request's and a batch's name, with the words and the class of each refusal."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,16 @@ from treasuryd.errors import Refusal, Rejected
 from treasuryd.store import keys
 
 WHEN = "2023-11-14 22:13:20Z"
+
+
+@pytest.fixture(autouse=True)
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine has another zone than the texts."""
+    with monkeypatch.context() as zone:
+        zone.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture

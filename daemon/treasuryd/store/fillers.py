@@ -175,9 +175,7 @@ def stage_fillers(
         intents.append((intent, account, nonce, sink, CANCEL_UNITS, price, term, work.now))
         staged.append((intent, nonce, price))
     work.many(SQL["insert_filler"], intents)
-    work.many(
-        SQL["filled_up_to"], [(account, nonce) for _, nonce, _ in staged[-1:]]
-    )  # the signer will know it
+    work.many(SQL["filled_up_to"], [(account, nonce) for _, nonce, _ in staged])  # the signer will know it
     work.many(
         STAGING["insert_variant"],
         [(intent, 1, VariantKind.CANCEL, price, work.now) for intent, _, price in staged],
