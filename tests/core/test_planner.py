@@ -474,7 +474,10 @@ def test_no_vote_opens_before_the_chain_was_seen() -> None:
     """§2, found by seed 40390: its window would count from epoch 0, and be over as soon as the chain is known."""
     draft = item(1, status=Status.DRAFT, proposal=Proposal(title="t", summary="s"))
     unseen = moment(believed=Height(0), settled=Epoch(0), seen=Epoch(0), frame=None)
-    assert plan(view(advancing=(draft,)), unseen).changes == ()
+    queued = item(2, status=Status.QUEUED, activation_epoch=Epoch(0))
+    [behind] = plan(view(advancing=(draft, queued)), unseen).changes
+    assert isinstance(behind, Advanced)
+    assert behind.disbursement_id == queued.id, "it holds no other one up"
     assert advanced(draft, replace(unseen, believed=Height(1))).to is Status.VOTING
 
 
@@ -571,6 +574,8 @@ def test_nothing_is_begun_behind_a_staged_nonce_that_was_consumed(seen_by: str) 
     assert [(one.account, one.nonce) for one in found.sign] == [(RESERVE, 5), (TREASURY, 6)]
     assert [draft.account for draft in found.drafts] == [RESERVE]
     assert [one.nonce for one in plan(replace(seen, unsealed=lines[1:]), at).sign] == [5, 5]
+    withdrawn = replace(seen, accounts=seen.accounts[1:])
+    assert [one.account for one in plan(withdrawn, at).sign] == [RESERVE]
 
 
 def test_an_account_that_no_frame_shows_has_consumed_nothing() -> None:
@@ -979,6 +984,8 @@ def test_without_look_up_an_interval_is_read_whole() -> None:
     rules = replace(RULES, batch_min=16, batch_max=100, max_unburned=300)
     assert next_batch(16, view(), moment(Evidence.BALANCE), rules) == 300
     assert next_batch(16, view(), moment(Evidence.HASH), rules) == 16
+    deep = view(more=True)
+    assert next_batch(32, deep, moment(Evidence.BALANCE), replace(rules, max_unburned=3)) == 64
     rewound = view(
         intervals={TREASURY: Interval(consumed=301)}
     )  # found by seed 88677: it was never listed whole

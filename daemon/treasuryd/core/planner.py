@@ -172,7 +172,9 @@ def _returning(view: View, at: Moment) -> frozenset[AccountId]:
     return frozenset(
         intent.account
         for intent in view.unsealed
-        if intent.state is State.STAGED and intent.nonce <= counts.get(intent.account, 0)
+        if intent.state is State.STAGED
+        and intent.account in counts  # else it was withdrawn in this tick
+        and intent.nonce <= counts[intent.account]
     )
 
 
