@@ -115,12 +115,12 @@ async def test_the_journal_is_read_in_bounded_pieces_and_followed_over_them(
     payer: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whose chain broke is frozen; what belongs to no account concerns everybody."""
-    [(size,)] = await payer.sql("SELECT length(CAST(body AS BLOB)) FROM journal WHERE id = 1")
-    monkeypatch.setattr(
-        auditing, "JOURNAL_BYTES", size + 1
-    )  # the first entry does not fill a piece, the second does
-    first, after = await payer.driver.read(auditing.page, Cursor(), 9)
-    assert (first.broken, after.entry) == ([], 2)
+    sizes = await payer.sql("SELECT length(CAST(body AS BLOB)) FROM journal WHERE id < 3 ORDER BY id")
+    ((one,), (other,)) = sizes
+    for bound in (one + other, one + 1):  # two entries fill such a piece; one leaves a byte of it
+        monkeypatch.setattr(auditing, "JOURNAL_BYTES", bound)
+        first, after = await payer.driver.read(auditing.page, Cursor(), 9)
+        assert (first.broken, after.entry) == ([], 2)
     await payer.sql("UPDATE journal SET at = at + 1 WHERE chain = ?", f"account:{PAYER}")
     broken = list[Any]()
     while after.entry:
@@ -140,6 +140,8 @@ async def test_what_moved_is_summed_up_by_kind(payer: Bench) -> None:
         (PAYER, "execution", 2, -2_200, 200),
         (PAYER, "funding", 1, payer.balance, 0),
     ]
+    await payer.sql("UPDATE balance_event SET fee = ? WHERE kind = 'execution'", 2**62 - 1)
+    assert (await payer.driver.read(auditing.totals))[0] == (PAYER, "execution", 2, -2_200, 2**63 - 2)
 
 
 async def test_the_books_of_an_account_that_was_not_on_the_chain_begin_with_its_first_nonce(
