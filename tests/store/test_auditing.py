@@ -117,6 +117,7 @@ async def test_the_journal_is_read_in_bounded_pieces_and_followed_over_them(
     """Whose chain broke is frozen; what belongs to no account concerns everybody."""
     sizes = await payer.sql("SELECT length(CAST(body AS BLOB)) FROM journal WHERE id < 3 ORDER BY id")
     ((one,), (other,)) = sizes
+    after = Cursor()
     for bound in (one + other, one + 1):  # two entries fill such a piece; one leaves a byte of it
         monkeypatch.setattr(auditing, "JOURNAL_BYTES", bound)
         first, after = await payer.driver.read(auditing.page, Cursor(), 9)
