@@ -323,6 +323,15 @@ async def test_an_account_that_had_left_is_taken_up_anew_by_what_happens_next(
     assert await payer.sql("SELECT state FROM account WHERE id = ?", PAYER) == [("active",)]
 
 
+async def test_a_report_that_says_nothing_of_burned_nonces_is_gone_on_with(
+    payer: Bench, desk: SqliteDesk
+) -> None:
+    """An older version wrote it, and the next restore comes before that quarantine is over."""
+    await payer.driver.write(put_report, {"found_at": 1.0, "found": [], "accounts": {}})
+    await declared(payer, desk)
+    assert (await payer.driver.read(report))["burned"] == {PAYER: 0}
+
+
 @pytest.mark.parametrize(
     ("sign", "may_be_paid"),
     [

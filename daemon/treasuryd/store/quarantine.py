@@ -99,7 +99,7 @@ def find(
     before = report(connection)
     rows = connection.execute(SQL["pasts"]).fetchall()
     settled = chain_state(connection).settled_height
-    nothing: dict[str, Any] = {"found_at": now, "found": [], "accounts": {}, "burned": {}}
+    nothing: dict[str, Any] = {"found_at": now, "found": [], "accounts": {}}
     kept = before if running(before) else nothing
     known = [(one["sign"], one["detail"]) for one in kept["found"]]
     untouched = all((row[1], row[2]) == (AccountState.QUARANTINED, restore.FOUND) for row in rows)
@@ -115,7 +115,7 @@ def find(
     detail = f"{fresh[0].detail[:400]}{more_signs}"
     for row in rows:
         if row[1] != AccountState.QUARANTINED:  # what was said of it before it left an earlier one is over
-            kept["burned"][row[0]] = _burned(connection, row[0], settled)
+            kept.setdefault("burned", {})[row[0]] = _burned(connection, row[0], settled)
             kept["accounts"].pop(row[0], None)
             kept.get("left", {}).pop(row[0], None)
         if row[1] == AccountState.FROZEN:  # it is frozen again once the quarantine is over
