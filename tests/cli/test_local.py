@@ -66,6 +66,19 @@ def test_a_good_configuration_is_in_order(call: Call, config: Path) -> None:
     assert (said.code, said.out) == (0, "the configuration is in order.\n")
 
 
+def test_the_files_of_a_configuration_are_looked_at_when_asked(
+    call: Call, config: Path, tmp_path: Path
+) -> None:
+    """A folder that others may write is refused as by the start (77), without the flag it is no matter."""
+    said = call("config", "check", "--files", "--config", config)
+    assert (said.code, said.out) == (0, "the configuration and its files are in order.\n")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o777)
+    said = call("config", "check", "--files", "--config", config)
+    assert (said.code, f"chmod go-w {tmp_path / 'state'}" in said.err) == (77, True)
+    assert call("config", "check", "--config", config).code == 0
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

@@ -324,16 +324,25 @@ def config() -> None:
 
 @config.command()
 @settings_flags
-def check(*, config: Path | None, **chosen: Any) -> int:
-    """Check file, environment and flags, as `run` would; every mistake is named."""
-    from treasuryd.main import compose  # noqa: PLC0415 - see above
+@click.option("--files", is_flag=True, help="Look at folders, databases, token and key files, too.")
+def check(*, config: Path | None, files: bool, **chosen: Any) -> int:
+    """
+    Check file, environment and flags, as `run` would; every mistake is named.
+
+    With --files also what they name, as the user that asks: nothing is made or changed. What is in the databases is not
+    read, and no node is called.
+    """
+    from treasuryd.main import compose, preflight  # noqa: PLC0415 - see above
 
     settings = load_settings(config, flags_of(**chosen))
     try:
         compose.check(settings)
+        untried = preflight.preflight(settings) if files else ""
     except Rejected as error:
         raise of_error(error, rejected=Exit.CONFIGURATION) from error
-    screen.say("the configuration is in order.")
+    screen.say("the configuration and its files are in order." if files else "the configuration is in order.")
+    if untried:
+        screen.say(untried)
     return Exit.DONE
 
 

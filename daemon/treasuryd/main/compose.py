@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from treasuryd.chain.config import ChainConfig, EndpointConfig
@@ -71,6 +72,11 @@ class Assembled:
     owner: Owner
     alone: Standing
     electorate: tuple[Voter, ...]
+
+
+def ledger_file(settings: Settings) -> Path:
+    """Give the signer's own database."""
+    return settings.signer_folder / "ledger.db"
 
 
 def check(settings: Settings) -> None:
@@ -250,7 +256,7 @@ async def _signer(
     stack: AsyncExitStack, settings: Settings, signer_keys: Mapping[AccountId, keys.Key]
 ) -> LocalSigner:
     ledger = Database(
-        path=database_file(settings.signer_folder / "ledger.db"),
+        path=database_file(ledger_file(settings)),
         application_id=LEDGER_ID,
         busy_timeout_seconds=busy_seconds(settings),
     )

@@ -25,11 +25,8 @@ async def observing(
         return
 
     def token() -> str | None:
-        path = settings.observer.token_file
-        if path is not None:
-            return token_of(path, setting="observer.token_file", shortest=1)  # the node's operator chose it
         # the embedded chain asks for its own
-        return None if devnet is None else devnet.config.admin_token
+        return observer_token(settings) or (None if devnet is None else devnet.config.admin_token)
 
     async with HttpTransport(parts.world.entropy) as line:
         observer = ChainObserver(
@@ -45,6 +42,12 @@ async def observing(
             yield observer
         finally:
             telemetry.metrics.registry.unregister(collector)
+
+
+def observer_token(settings: Settings) -> str | None:
+    """Read the node's bearer token, as short as its operator chose it; None where none is configured."""
+    path = settings.observer.token_file
+    return None if path is None else token_of(path, setting="observer.token_file", shortest=1)
 
 
 def observer_config(
