@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.replaying import rebuilt
 from tests.store.deskworld import GOOD, NOW, DeskWorld, opened, refused, request
 
 from treasuryd.core.model import Digest, UnixSeconds
 from treasuryd.errors import Refusal
+from treasuryd.sqlite.connect import transaction
 from treasuryd.store import batches, desk_intake
 
 
@@ -145,3 +147,15 @@ async def test_a_batch_lives_until_its_time_and_not_longer(world: DeskWorld) -> 
     assert await world.sql("SELECT name FROM batch") == [("june",)]
     [opening, _] = await world.journal("open_batch")
     assert opening["batch"] == "may"
+
+
+async def test_a_batch_that_a_replay_brought_back_answers_as_before(world: DeskWorld) -> None:
+    """§3, §8.1: requests and their keys are rebuilt. Refused, a file is sent anew under another key, and paid twice."""
+    await begin(world, "may", 1, 2)
+    first = await world.desk.seal_batch("may", parts=2, now=NOW)
+    into = await world.driver.read(rebuilt)
+    part = request(GOOD, key="may/1", whole=False)
+    assert transaction(into, batches.add_part, "may", 1, part, now=NOW) == 2
+    again = transaction(into, batches.seal_batch, "may", None, parts=2, now=NOW, satisfied_by_final=False)
+    assert (again.repeated, again.items) == (True, first.items)
+    into.close()

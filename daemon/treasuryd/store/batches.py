@@ -139,7 +139,8 @@ def seal_batch(
         (CONFLICT: seal again).
     """
     _sealed_at(connection, name, now)
-    digests = dict(connection.execute(DESK["part_numbers"], (name,)).fetchall())
+    kept = connection.execute(DESK["part_numbers"], (name,)).fetchall()
+    digests = {number: digest for number, digest, *_ in kept}
     absent = next((number for number in range(1, parts + 1) if number not in digests), None)
     if absent is not None or len(digests) != parts or not parts:
         raise Rejected(
@@ -166,7 +167,9 @@ def seal_batch(
         digests=gathered.digests,
     )
     connection.execute(DESK["seal_batch"], (name, now))
-    connection.execute(DESK["empty_parts"], (name,))
+    rows = [(name, number, key, digest, count) for number, digest, key, count in kept]
+    # the journal tells of parts here for the first time: a replay brings them back, for whoever repeats one
+    connection.executemany(DESK["keep_part"], rows)
     return done
 
 

@@ -18,7 +18,6 @@ NOT_REPLAYED: Final = frozenset(
         "ownership.renew",  # a beat says that a process lives now; after a replay none does
         "recording.note",  # the last tick's snapshot, for people's eyes: the next tick writes it anew
         "desk.put_part",  # parts of a file on its way up: nobody acts on them, and their sender repeats them
-        "desk.empty_parts",
     }
 )
 

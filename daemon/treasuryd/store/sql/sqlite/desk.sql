@@ -84,7 +84,7 @@ SELECT coalesce(sum(count), 0) FROM part WHERE batch = ?1;
 
 -- name: part_numbers
 -- Which parts of a batch are there.
-SELECT number, request_digest FROM part WHERE batch = ?1 ORDER BY number;
+SELECT number, request_digest, key, count FROM part WHERE batch = ?1 ORDER BY number;
 
 -- name: parts
 -- The parts of a batch, in order.
@@ -94,9 +94,10 @@ SELECT number, request_digest, items FROM part WHERE batch = ?1 ORDER BY number;
 -- From here on the batch is its disbursements.
 UPDATE batch SET sealed_at = ?2 WHERE name = ?1 AND sealed_at IS NULL;
 
--- name: empty_parts
--- The content stands in the disbursements now; the digests stay, so that a repeated part is recognised.
-UPDATE part SET items = '[]' WHERE batch = ?1;
+-- name: keep_part
+-- The content stands in the disbursements now; the digests stay, so that a repeated part is recognised, after a replay too.
+INSERT INTO part (batch, number, key, request_digest, count, items) VALUES (?1, ?2, ?3, ?4, ?5, '[]')
+ON CONFLICT (batch, number) DO UPDATE SET items = '[]';
 
 -- name: vote_of_key
 -- The vote of one key that counts now.
