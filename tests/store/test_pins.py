@@ -206,3 +206,14 @@ async def test_no_sink_is_where_an_open_payment_goes(bench: Bench) -> None:
     await bench.sql("UPDATE disbursement SET status = 'rolled_back' WHERE id = ?", back)
     await start(bench, MOVED)
     assert (await pinned(bench))[f"sink:{PAYER}"] == NEW
+
+
+async def test_a_sink_is_one_accounts_own(bench: Bench) -> None:
+    """R7: two daemons on one store, or an account that was renamed: the settings of one name the sink of the other."""
+    wrong = await refused(bench, replace(RULES, sinks={OTHER: OLD}))
+    assert (
+        wrong.message
+        == f"the sink of {OTHER} is {OLD} in the settings, and so is that of {PAYER} in this store"
+    )
+    await start(bench, replace(RULES, sinks={OTHER: NEW}))
+    assert await pinned(bench) == PINNED | {f"sink:{OTHER}": NEW}

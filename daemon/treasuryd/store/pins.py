@@ -6,6 +6,7 @@ and timelocks, schedules and votes end too early (protocol.md §1). Cancellation
 another one balances and the audit would judge them wrongly (R7, §5.1, §10).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from treasuryd.core.model import Rules, UnixSeconds
@@ -53,6 +54,7 @@ def pin(connection: Connection, rules: Rules, now: UnixSeconds) -> None:
     for name in fresh.keys() & pinned.keys():
         _may_change(connection, name.removeprefix(SINK), pinned[name], fresh[name])
     for name in fresh.keys() - {EPOCH_BLOCKS}:
+        _is_its_own(name, pinned | wanted)
         _pays_nobody(connection, name.removeprefix(SINK), fresh[name])
     if fresh:
         connection.executemany(SQL["pin"], list(fresh.items()))
@@ -66,6 +68,19 @@ def _may_change(connection: Connection, account: str, old: str, new: str) -> Non
         raise Rejected(
             f"the sink of {account} is {old} in this store, {new} in the settings: {AGAINST[against]}",
             hint=f"Put the old sink back, sink = {old!r}, in that account's settings{AGAIN[against]}",
+            kind=Refusal.CONFLICT,
+        )
+
+
+def _is_its_own(name: str, known: Mapping[str, str]) -> None:
+    """Raises: Rejected where another account of this store, led elsewhere or configured no more, has that sink (R7)."""
+    sinks = sorted(one for one, to in known.items() if one.startswith(SINK) and to == known[name])
+    other = next((one for one in sinks if one != name), None)
+    if other is not None:
+        raise Rejected(
+            f"the sink of {name.removeprefix(SINK)} is {known[name]} in the settings, and so is that of "
+            f"{other.removeprefix(SINK)} in this store",
+            hint="Give each account a sink of its own: nothing would tell whose cancellation a unit there is.",
             kind=Refusal.CONFLICT,
         )
 
