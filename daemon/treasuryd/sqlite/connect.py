@@ -186,6 +186,23 @@ def roll_back(connection: Connection) -> None:
             connection.rollback()
 
 
+def told(committed: Callable[[Connection], None], connection: Connection, path: Path | str) -> None:
+    """
+    Call what is to hear of a commit.
+
+    Raises: Corrupt where it cannot read what was committed, since Transient would say that nothing was written: the process
+        ends, and its next start makes good what was missed.
+    """
+    try:
+        committed(connection)
+    except sqlite3.Error as error:
+        raise Corrupt(
+            f"the database {path} could not be read right after a commit: {error}",
+            hint="What was asked for is written; only its copy is not. The next start copies it. If this repeats, end the "
+            "process that keeps the database locked (a shell, a backup tool?).",
+        ) from error
+
+
 @dataclass(slots=True)
 class Trust:
     """

@@ -16,6 +16,7 @@ from treasuryd.sqlite.connect import (
     open_writer,
     snapshot,
     storage_errors,
+    told,
     transaction,
 )
 
@@ -94,7 +95,7 @@ class InlineDriver:
             if self.before_statement is not None:
                 self.before_statement(COMMITTED)
             if self._committed is not None:
-                self._committed(self._writer)
+                told(self._committed, self._writer, self._database.path)
             return result
 
     async def read(

@@ -21,6 +21,7 @@ from treasuryd.sqlite.connect import (
     open_writer,
     snapshot,
     storage_errors,
+    told,
     transaction,
 )
 
@@ -99,7 +100,7 @@ class ThreadedDriver:
         with self._trust.kept():
             result = transaction(connection, verb, *args, **kwargs)
             if self._committed is not None:
-                self._committed(connection)
+                told(self._committed, connection, self._database.path)
             return result
 
     def _read(self, verb: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
