@@ -43,7 +43,12 @@ def test_a_fall_freezes_what_stands_still_for_less(state: AccountState, cause: s
 
 
 def test_what_shows_again_is_not_kept_through_a_quarantine() -> None:
-    """A foreign nonce is waited for there, the audit finds again what it found, and a wrong chain shows in each tick."""
+    """A foreign nonce is waited for there, and a wrong chain shows in each tick; the audit tells of a finding once."""
     account = Account(id=AccountId("payer"), state=AccountState.QUARANTINED, cause="taken_up")
     kept = {cause for cause in FreezeCause if freezes(account, cause)}
-    assert kept == {FreezeCause.DEEP_REORG, FreezeCause.UNEXPLAINED_FALL}
+    assert kept == {
+        FreezeCause.DEEP_REORG,
+        FreezeCause.UNEXPLAINED_FALL,
+        FreezeCause.AUDIT,
+        FreezeCause.CONSERVATION,
+    }

@@ -199,3 +199,17 @@ async def test_two_payments_under_one_nonce_are_found(watched: Watched) -> None:
     assert len(told) == 2
     assert all(detail.endswith("have both payments signed under nonce 1") for detail in told)
     assert (await watched.history.account()).state is AccountState.FROZEN
+
+
+async def test_what_is_found_in_a_quarantine_freezes_the_account_that_leaves_it(watched: Watched) -> None:
+    """R14: a quarantine hides a freeze; whoever ends it has not answered for what the audit found meanwhile."""
+    history = watched.history
+    await history.desk.declare_restored(by=ADA)
+    await history.run(2)
+    await watched.sql(f"UPDATE balance_event SET fee = fee + 1 WHERE {PAYMENT}")
+    assert await watched.passes() == [Finding.BOOKS]
+    assert (await history.account()).state is AccountState.QUARANTINED
+    mark = (await history.signer.marks())[PAYER].nonce
+    await history.desk.leave_quarantine(PAYER, by=ADA, signer=mark, signer_lost=False, lineage="another")
+    assert await watched.passes() == []
+    assert (await history.account()).state is AccountState.FROZEN

@@ -21,7 +21,9 @@ GRAVITY: Final = (
     FreezeCause.DEEP_REORG,
 )
 
-AFTER_QUARANTINE: Final = frozenset({FreezeCause.DEEP_REORG, FreezeCause.UNEXPLAINED_FALL})
+AFTER_QUARANTINE: Final = frozenset(
+    {FreezeCause.DEEP_REORG, FreezeCause.UNEXPLAINED_FALL, FreezeCause.AUDIT, FreezeCause.CONSERVATION}
+)
 """What shows once, and so is kept while an account is in quarantine: what else there is shows again, or is waited for."""
 
 
