@@ -139,3 +139,10 @@ def test_liveness_is_the_watchdogs() -> None:
     """Fed within a lease's time."""
     assert live(FINE).verdict is Verdict.OK
     assert live(replace(FINE, loop_fed_age_seconds=10.1)).verdict is Verdict.FAIL
+
+
+def test_a_former_leader_does_not_say_that_the_chain_stands_still() -> None:
+    """Nobody reads heads for it any more: its last one grows older for ever."""
+    found = chain_check(replace(FINE, led=frozenset(), chain_age_seconds=3_600.0))
+    assert found.verdict is Verdict.DEGRADED
+    assert found.reason == "not read by a standby: ask the leader's /health"

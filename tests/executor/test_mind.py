@@ -70,3 +70,15 @@ def test_only_a_leader_has_a_picture_of_its_own() -> None:
     lease = Lease(account=AccountId("treasury"), incarnation=Incarnation("me"), term=Term(1))
     mind.held = Held(leases={lease.account: lease}, until=BootSeconds(clock.boot_seconds() + 5))
     assert mind.picture() == mind.snapshot
+
+
+def test_only_a_leader_tells_what_its_signer_waits_for() -> None:
+    """Whoever lost its lease within a tick was refused for its term: no person has to act on that, and no tick ends it."""
+    clock = FakeClock()
+    mind = Mind(clock=clock, poll_seconds=1, fed_boot=clock.boot_seconds())
+    lease = Lease(account=AccountId("treasury"), incarnation=Incarnation("me"), term=Term(1))
+    mind.held = Held(leases={lease.account: lease}, until=BootSeconds(clock.boot_seconds() + 5))
+    mind.signer_waits = "term 1 of treasury; term 2 was seen"
+    assert mind.vitals().signer_waits == mind.signer_waits
+    mind.held = Held()
+    assert mind.vitals().signer_waits == ""

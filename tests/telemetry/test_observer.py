@@ -372,3 +372,13 @@ async def test_before_anything_runs_only_the_build_is_known(heard: Heard) -> Non
     body = heard.telemetry.exposition("")[1]
     assert b"treasuryd_build_info" in body
     assert b"treasury_executor_last_tick_seconds" not in body
+
+
+async def test_a_former_leader_says_nothing_of_what_waited_when_it_led(heard: Heard) -> None:
+    """A standby plans nothing: what it saw when it led would page for missing money for ever."""
+    office = FakeOffice()
+    heard.telemetry.watch(office)
+    heard.telemetry.saw(Event(kind=EventKind.TICKED, fields={"waiting_insufficient_funds": 2}))
+    assert heard.sample("treasury_disbursements_waiting", hold="insufficient_funds") == 2
+    office.leading = False
+    assert heard.sample("treasury_disbursements_waiting", hold="insufficient_funds") == 0

@@ -181,6 +181,10 @@ def chain_check(facts: Facts) -> Check:
     believed, reported, age = facts.believed_height, facts.reported_height, facts.chain_age_seconds
     if believed is None or age is None:
         return Check(name=name, verdict=Verdict.DEGRADED, reason="the chain has not been read yet")
+    if not facts.led:  # it reads no heads: the age of what it read when it led says nothing of the chain
+        return Check(
+            name=name, verdict=Verdict.DEGRADED, reason="not read by a standby: ask the leader's /health"
+        )
     reasons = []
     if age > facts.chain_max_age_seconds:
         reasons.append(

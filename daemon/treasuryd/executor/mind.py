@@ -94,7 +94,7 @@ class Mind:
             last_success_age_seconds=_age(now, self.success_boot),
             last_error=self.snapshot.last_error,
             store_failing=self.store_failing,
-            signer_waits=self.signer_waits,
+            signer_waits=self.signer_waits if self.leads() else "",  # of who asks it; as below
             compared=self.compared,
             reported_height=self.belief.reported if self.belief else None,
             believed_height=self.belief.believed if self.belief else None,  # of the same reading as the claim

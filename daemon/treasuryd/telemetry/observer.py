@@ -140,7 +140,7 @@ class Telemetry:
             leads=engine.leads(),
             vitals=engine.vitals(),
             moment=engine.moment(),
-            waiting=self._waiting,
+            waiting=self._waiting if engine.leads() else {},  # what a former leader once saw would never end
             loop_lag_seconds=self._pulse.worst_seconds(world.clock.boot_seconds()),
             clock_skew_seconds=_skew(world.clock) - self._skewed,
             own=engine.picture(),
