@@ -274,3 +274,12 @@ def test_the_process_environment_can_be_handed_in() -> None:
     """`os.environ` is a mapping like any other; here it holds nothing of ours."""
     ours = {name for name in os.environ if name.startswith("TREASURYD_")}
     load(None, {name: value for name, value in os.environ.items() if name not in ours})
+
+
+@pytest.mark.parametrize("name", ["_env_file", "_cli_parse_args", "_build_sources", "__pydantic_self__"])
+def test_a_name_that_the_library_keeps_for_itself_is_no_setting(tmp_path: Path, name: str) -> None:
+    """Nothing unknown passes, and a reload that meets it goes on with the old file."""
+    file = tmp_path / "treasuryd.toml"
+    file.write_text(f"{name} = 1\n")
+    with pytest.raises(Rejected, match=f"{file}:1: {name}: unknown setting"):
+        load(file, {})

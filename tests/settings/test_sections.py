@@ -234,3 +234,10 @@ def test_a_name_that_every_request_has_is_no_allowed_host(name: str) -> None:
     """A request without `Host` has the empty one."""
     with pytest.raises(Rejected, match="allowed_hosts: one is empty or has a blank"):
         load(None, {}, {"http.allowed_hosts": [name]})
+
+
+def test_no_fee_is_planned_that_the_signer_would_refuse() -> None:
+    """§2: a fee above the ceiling is waited out; what the signer refuses waits for a person, item by item."""
+    assert Settings(chain={"fee_ceiling": 7}, signer={"max_fee": 5}).rules().fee_ceiling == 5
+    assert Settings(chain={"fee_ceiling": 7}, signer={"max_fee": 9}).rules().fee_ceiling == 7
+    assert Settings(chain={"fee_ceiling": 7}).rules().fee_ceiling == 7

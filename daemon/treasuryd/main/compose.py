@@ -65,6 +65,7 @@ class Assembled:
     store: SqliteStore
     desk: SqliteDesk
     chain: TheBlock
+    signer: LocalSigner
     rules: Rules
     trade: Trade
     endpoints: tuple[EndpointConfig, ...]
@@ -129,6 +130,7 @@ async def assembled(
             store=store,
             desk=desk,
             chain=chain,
+            signer=signer,
             rules=rules,
             trade=trade_of(rules, chain_id=settings.chain.chain_id),
             endpoints=endpoints,
@@ -262,13 +264,17 @@ async def _signer(
     )
     driver = await ThreadedDriver.open(ledger)
     stack.push_async_callback(driver.close)
-    policy = Policy(
+    return await LocalSigner.open(driver, signer_keys, policy_of(settings))
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Make the signer's own limits of what is set; where its fee's is not, that is the chain's ceiling, reloaded too."""
+    return Policy(
         sinks=settings.sinks,
         max_fee=settings.max_fee,
         max_amount=BaseUnits(settings.signer.max_amount) if settings.signer.max_amount else NO_LIMIT,
         allow_list=frozenset(Address(one) for one in settings.signer.allow_list),
     )
-    return await LocalSigner.open(driver, signer_keys, policy)
 
 
 def _keys(settings: Settings) -> tuple[dict[AccountId, keys.Key], tuple[Voter, ...]]:

@@ -37,7 +37,15 @@ from treasuryd.host import descriptors, hangup
 from treasuryd.host.clock import SystemClock
 from treasuryd.host.notify import ServiceManager
 from treasuryd.host.watchdog import Patience, Watchdog
-from treasuryd.main.compose import Assembled, assembled, chain_config, check, endpoints_of, trade_of
+from treasuryd.main.compose import (
+    Assembled,
+    assembled,
+    chain_config,
+    check,
+    endpoints_of,
+    policy_of,
+    trade_of,
+)
 from treasuryd.main.demo import Summary, demonstrate, watch
 from treasuryd.main.development import submit_all, with_houses
 from treasuryd.main.exits import exit_for, first_of
@@ -122,11 +130,12 @@ class Process:
     async def heartbeat(self) -> None:
         """Feed both watchdogs from the loop; the service manager's only while ticks end."""
         clock = self.parts.world.clock
-        limit = max(3 * self.settings.executor.poll_seconds, self.settings.executor.loop_silence_seconds)
         every = min(HEARTBEAT_SECONDS, (self.manager.watchdog_seconds or HEARTBEAT_SECONDS) / 3)
         while True:
             self.watchdog.feed()
             self.mind.fed_boot = clock.boot_seconds()
+            executor = self.settings.executor  # a reload may have changed how long it rests
+            limit = max(3 * executor.poll_seconds, executor.loop_silence_seconds)
             ticked = self.mind.ticked_boot
             if ticked is None or clock.boot_seconds() - ticked < limit:
                 self.manager.alive()
@@ -162,6 +171,7 @@ class Process:
         """Hand every part its new values; nothing here can fail half-way but the first line, which checks them."""
         parts = self.parts
         parts.chain.retune(chain_config(settings, parts.endpoints, parts.public_keys))
+        parts.signer.retune(policy_of(settings))
         rules = with_houses(settings.rules(), parts.electorate)
         parts.store.retune(rules)
         parts.desk.retune(rules)

@@ -66,6 +66,11 @@ def load(
     merged: dict[str, Any] = {}
     for layer in layers:
         _merge(merged, layer.values)
+    # pydantic-settings takes some of these for itself
+    for name in sorted(name for name in merged if name.startswith("_")):
+        del merged[name]
+        where = next(found for layer in reversed(layers) if (found := layer.name_of((name,))))
+        complaints.append(f"{where}: unknown setting")
     try:
         settings = Settings(**merged)
     except ValidationError as error:

@@ -191,7 +191,8 @@ class Settings(BaseSettings):
             dependency_satisfied_by_final=governance.dependency_satisfied_by == "final",
             destination_pattern=self.intake.destination_pattern,
             max_transfer=BaseUnits(self.intake.max_transfer) if self.intake.max_transfer else None,
-            fee_ceiling=BaseUnits(chain.fee_ceiling),
+            # what the signer would refuse is not asked of it: refused, an item waits for a person, and not for the fee
+            fee_ceiling=min(BaseUnits(chain.fee_ceiling), self.max_fee),
             fee_uncertainty_max=BaseUnits(chain.fee_uncertainty_max or chain.fee_ceiling),
             max_unburned=chain.max_unburned,
             resend_seconds=chain.resend_seconds,

@@ -484,7 +484,7 @@ class SignerSection(Section):
     )
     max_fee: Amount = setting(
         0,
-        "The largest fee it signs. 0: the chain's fee ceiling.",
+        "The largest fee it signs; what costs more waits. 0: the chain's fee ceiling, also when that is reloaded.",
         unit="base units",
         at_least=0,
         at_most=MAX_AMOUNT,

@@ -5,6 +5,7 @@ It encodes for itself: whoever asks says what is to be paid and never which byte
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final, Self
 
 from treasuryd.core.model import (
@@ -61,6 +62,11 @@ class LocalSigner:
         """Bring the ledger to this version's schema and take it into use."""
         await driver.write(ledger.migrate)
         return cls(driver, keys, policy)
+
+    def retune(self, policy: Policy) -> None:
+        """Go on with another policy (SIGHUP): what is refused from now on; what is bound stays bound."""
+        self._policy = policy
+        self._bench = replace(self._bench, policy=policy)
 
     @property
     def public_keys(self) -> Mapping[AccountId, bytes]:
