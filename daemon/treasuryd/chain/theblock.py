@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import anyio
@@ -137,11 +138,13 @@ class TheBlock:
         Look each intent up by the hashes of its sealed variants; empty where there is no look-up.
 
         A row that was answered badly stands with `as_of` 0, older than every frame, so that it proves nothing. What one
-        endpoint does not find is looked up at the others that answer: one of them may have lost its index.
+        endpoint does not find is looked up at the others, of which one may have lost its index; `doubted` where not every
+        one of them says that it does not know it either (protocol.md R5).
         """
         if not sent or self.evidence is not Evidence.HASH:
             return []
         found: dict[IntentId, Sighting] = {}
+        doubted: set[IntentId] = set()
         failed: Transient | None = None
         for reader in self._readers:
             wanted = [intent for intent in sent if intent.id not in found or found[intent.id].variant is None]
@@ -151,16 +154,21 @@ class TheBlock:
                 looked_up = await reader.look_up(_hashes(wanted))
             except Transient as error:
                 failed = error
+                doubted.update(intent.id for intent in wanted)
                 continue
             if looked_up is None:
                 return []  # look-up is lost: balances decide from now on
             for sighting in _sightings(wanted, looked_up):
+                if sighting.doubted:
+                    doubted.add(sighting.intent_id)
                 before = found.get(sighting.intent_id)
                 if before is None or sighting.variant is not None or sighting.as_of > before.as_of:
                     found[sighting.intent_id] = sighting
         if failed is not None and not found:
             raise failed
-        return list(found.values())
+        return [
+            replace(one, doubted=one.variant is None and one.intent_id in doubted) for one in found.values()
+        ]
 
     async def new_heads(self) -> AsyncIterator[Head]:
         """Poll, and give each endpoint's head when it changed. Runs for ever; a silent chain costs latency only."""
@@ -297,4 +305,5 @@ def _sighting(intent: Intent, answers: Sequence[tuple[int, TxStatus | None]], as
                 fee_charged=status.fee_charged,
             )
     unread = not answers or any(status is None for _, status in answers)
-    return Sighting(intent_id=intent.id, as_of=UNPROVEN if unread else as_of)
+    pending = any(status is not None and status.state is TxState.PENDING for _, status in answers)
+    return Sighting(intent_id=intent.id, as_of=UNPROVEN if unread else as_of, doubted=unread or pending)

@@ -185,8 +185,8 @@ def _burn(case: Case, absent: Iterable[Intent], found: Found) -> None:
     """
     burned = reorgs.burned_count(case.account, case.shared.headers, at_or_below=case.shared.final)
     for intent in absent:
-        if intent.nonce > burned:
-            continue
+        if intent.nonce > burned or case.shared.sightings[intent.id].doubted:
+            continue  # not at depth yet, or some endpoint may still know it
         frame = _may_have_paid(case, intent)
         if (
             frame is None

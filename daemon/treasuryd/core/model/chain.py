@@ -74,6 +74,7 @@ class Sighting:
 
     `variant` is the number of the variant that is in a block, None when none of those asked for is.
     `as_of` is the height of the same endpoint when it answered: an answer older than a frame proves nothing about it.
+    `doubted`, of one that nobody found: some endpoint could not say so, or has it in its pool.
     """
 
     intent_id: IntentId
@@ -82,3 +83,4 @@ class Sighting:
     height: Height | None = None
     block_hash: BlockHash | None = None
     fee_charged: BaseUnits | None = None
+    doubted: bool = False
