@@ -21,7 +21,16 @@ from tests.core.chainlab import (
 )
 
 from treasuryd.core import confirmation
-from treasuryd.core.changes import Adopted, BaselineMoved, BlockBuried, Burned, FrozenNow, Rewound, Seen
+from treasuryd.core.changes import (
+    Adopted,
+    BaselineMoved,
+    BlockBuried,
+    Burned,
+    Change,
+    FrozenNow,
+    Rewound,
+    Seen,
+)
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import (
     Account,
@@ -277,16 +286,21 @@ def test_a_baseline_that_lied_goes_back_to_the_newest_frame_that_did_not() -> No
     assert [change.to.height for change in blind if isinstance(change, Rewound)] == [DEPTH]
 
 
-def test_a_baseline_that_no_kept_frame_contradicts_is_not_left() -> None:
-    """R9: where every frame shows the higher nonce there is nothing to go back to; it goes on paging."""
-    lab = Lab(evidence=Evidence.BALANCE)
-    lab.mine()
-    lab.tick(of=ahead_of_its_header(lab))
-    for _ in range(DEPTH + 1):
+def test_a_baseline_that_no_kept_frame_contradicts_is_left_while_nothing_of_ours_follows_on_it() -> None:
+    """R9, R2: where every frame shows the higher nonce it is counted anew; once we staged above it, it goes on paging."""
+    for mark in (0, 2):
+        lab = Lab(evidence=Evidence.BALANCE)
         lab.mine()
-        verdict = lab.tick()
-        assert not verdict.changes
-        assert [one.severity for one in verdict.events] == [Severity.PAGE]
+        lab.tick(of=ahead_of_its_header(lab))
+        lab.accounts[TREASURY] = replace(lab.accounts[TREASURY], high_water=Nonce(mark))
+        back: list[Change] = []
+        for _ in range(DEPTH):
+            assert back == []
+            lab.mine()
+            verdict = lab.tick()
+            back += verdict.changes
+            assert [one.severity for one in verdict.events] == [Severity.PAGE]
+        assert [change.to.height for change in back if isinstance(change, Rewound)] == [0][mark:]
 
 
 def test_headers_are_asked_for_the_blocks_that_a_look_up_named_and_no_others() -> None:

@@ -74,19 +74,31 @@ def asks(view: View, at: Moment, rules: Rules) -> Asks:
     """
     Say what the chain has to be asked, after the frame was read and before anything is concluded.
 
-    Guarantees: at most `rules.batch_max` distinct heights, those of frames before those of blocks, the oldest first;
-        look-ups only where there is look-up, and only of bytes that can have left.
+    Guarantees: at most `rules.batch_max` distinct heights: the frame's, the baselines', without which nothing goes on, then
+        those of kept frames before those of blocks, the oldest first; look-ups only where there is look-up, and only of
+        bytes that can have left.
     """
     if at.frame is None:
         return Asks()
-    kept = (frame.height for account in view.accounts for frame in reorgs.frames_of(account))
+    baselines = (account.baseline.height for account in view.accounts if account.baseline is not None)
+    kept = {frame.height for account in view.accounts for frame in reorgs.frames_of(account)}
     blocks = sorted(block.height for block in view.blocks)
-    wanted = dict.fromkeys((at.frame.height, *kept, *blocks))
+    wanted = dict.fromkeys((at.frame.height, *baselines, *_ends(sorted(kept), rules), *blocks))
     wanted.pop(Height(0), None)  # nothing stands there that could change
     lookups: tuple[Intent, ...] = ()
     if at.evidence is Evidence.HASH:
         lookups = tuple(intent for intent in view.consumed if intent.state in {State.SIGNED, State.BROADCAST})
     return Asks(lookups=lookups, heights=tuple(wanted)[: rules.batch_max])
+
+
+def _ends(kept: Sequence[Height], rules: Rules) -> Sequence[Height]:
+    """
+    Choose among the heights of kept frames: where finality stands still they pile up, and blocks have to be asked, too.
+
+    The oldest ones show a deep reorg, the newest ones where to go back to after an ordinary one.
+    """
+    room = max(2, rules.batch_max // 2)
+    return kept if len(kept) <= room else (*kept[: room // 2], *kept[-(room // 2) :])
 
 
 def heights(asked: Asks, sightings: Iterable[Sighting], at: Moment, rules: Rules) -> tuple[Height, ...]:
@@ -285,7 +297,8 @@ def _contradicted(case: Case) -> bool:
 
 def _before_the_lie(case: Case, baseline: Frame, count: Nonce) -> Frame | None:
     """
-    Name the newest kept frame that agrees with a nonce that stays fallen for the finality depth; None before that.
+    Name the newest kept frame that agrees with a nonce that stays fallen for the finality depth; None before that, and
+    where there is none though something of ours was staged.
 
     Then it was the baseline that lied: its balances were ahead of its header, and their blocks have left the chain
     since. Should the endpoint lie now, all that follows is that the same bytes go again.
@@ -299,7 +312,10 @@ def _before_the_lie(case: Case, baseline: Frame, count: Nonce) -> Frame | None:
         if holding_of(kept, case.account.id).nonce <= count
         and reorgs.stands(kept.height, kept.block_hash, shared.headers)
     ]
-    return agreeing[-1] if agreeing else None
+    if agreeing:
+        return agreeing[-1]
+    # it lied when the account was adopted: as long as nothing of ours follows on that count, it is counted anew (R2)
+    return reorgs.bare_ground(case.account, shared.frame) if case.account.high_water == 0 else None
 
 
 # --- reorgs ----------------------------------------------------------------------------------------------------

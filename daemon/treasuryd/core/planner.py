@@ -249,8 +249,12 @@ def _rooted(account: Account, at: Moment, rules: Rules) -> bool:
 
     Until they are burned a reorg may take them: a gap below ours would stay open for ever, for they are not ours to fill.
     """
-    if account.high_water > 0 or _count(account, at) == 0:
+    count = _count(account, at)
+    if account.high_water > 0 or count == 0:
         return True
+    shown = at.frame.holdings.get(Address(account.id)) if at.frame else None
+    if (shown.nonce if shown else 0) < count:
+        return False  # the chain takes back what the first nonce would follow on (R9)
     lowest = at.believed if at.lowest is None else at.lowest
     frames = account.kept if account.baseline is None else (*account.kept, account.baseline)
     return any(frame.height <= lowest - rules.finality_depth for frame in frames)

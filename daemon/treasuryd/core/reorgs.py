@@ -107,6 +107,15 @@ def _ground(account: Account, lowest: Height, frame: Frame, headers: Headers) ->
     )
 
 
+def bare_ground(account: Account, frame: Frame) -> Frame:
+    """Make a baseline from before everything that was read of the account: what the frame of this tick shows of it."""
+    own = Address(account.id)
+    before = Height(max(0, frames_of(account)[0].height - 1))
+    return Frame(
+        height=before, block_hash=BlockHash(""), base_fee=None, holdings={own: frame.holdings.get(own)}
+    )
+
+
 def burned_count(account: Account, headers: Headers, *, at_or_below: int) -> Nonce:
     """Say which nonces are known to be consumed at finality depth: all up to this one (0: none)."""
     counts = [
