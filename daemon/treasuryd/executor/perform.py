@@ -104,7 +104,9 @@ async def ask_signer(grip: Grip, intents: Sequence[Intent], unsigned: Iterable[I
         own = {intent.id: intent for intent in intents if intent.account == account}
         nonces = [intent.nonce for intent in own.values()]
         first = Nonce(min(nonces))
-        bindings = await signer.bindings(account, first=first, limit=max(nonces) - first + 1)
+        # the limit counts intents: a nonce that was filled has several, of which one is asked about here
+        limit = quarantine.PAGE + max(nonces) - first
+        bindings = await signer.bindings(account, first=first, limit=limit)
         bound += [
             Signed(
                 intent_id=binding.request.intent_id,
