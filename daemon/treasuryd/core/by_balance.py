@@ -43,6 +43,9 @@ def by_balance(case: Case, baseline: Frame, found: Found) -> None:
     strangers = case.now.nonce - count - case.interval.placed - len(fresh)
     if shared.sure:
         found.changes += _undatable(case, baseline, count)
+    left = case.now.balance - holding_of(baseline, account.id).balance + case.interval.cost
+    if strangers <= 0 and (fresh or left >= 0) and _awaits_base_fee(case, baseline):
+        return
     if fresh:
         _judge(case, baseline, fresh, max(0, strangers), found)
         return
@@ -51,7 +54,6 @@ def by_balance(case: Case, baseline: Frame, found: Found) -> None:
             return
         detail = f"{strangers} consumed nonces up to {case.now.nonce} belong to no intent of ours"
         freeze(case, FreezeCause.FOREIGN_NONCE, detail, found, case.now.nonce)
-    left = case.now.balance - holding_of(baseline, account.id).balance + case.interval.cost
     account_for(case, baseline, left, found, explained=strangers > 0)
 
 
@@ -82,6 +84,17 @@ def _awaits_lookup(case: Case, baseline: Frame, fresh: Sequence[Intent], found: 
         )
     )
     return True
+
+
+def _awaits_base_fee(case: Case, baseline: Frame) -> bool:
+    """
+    Whether a frame whose base fee could not be read is passed over: nothing fits where a reading is missing (§5.1 item 2).
+
+    One that follows may have it. After a few times the finality depth it is taken as it is.
+    """
+    patience = LOOKUP_PATIENCE * case.shared.rules.finality_depth
+    missing = case.shared.frame.base_fee is None and baseline.base_fee is not None
+    return missing and case.shared.frame.height - baseline.height <= patience
 
 
 def _undatable(case: Case, baseline: Frame, count: Nonce) -> Iterator[Change]:
