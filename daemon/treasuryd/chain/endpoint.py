@@ -36,6 +36,8 @@ Call: TypeAlias = tuple[str, Mapping[str, object]]
 Offload: TypeAlias = Callable[[Callable[[], StreamFrame]], Awaitable[StreamFrame]]
 
 REPROBE_SECONDS: Final = 300.0  # abilities are asked for again: a restart may hide behind a fresh connection
+# look-up that was there and is not: what was sent under it waits four times the finality depth for it (§5.1)
+MISSED_SECONDS: Final = 10.0
 OFFLOAD_BYTES: Final = 512 * 1024  # a longer frame is parsed off the event loop
 BATCHED_METRICS_BYTES: Final = 64 * 1024  # a longer text of metrics is not asked for inside a batch
 _NO_HASH: Final = "0" * 64
@@ -58,7 +60,8 @@ class Abilities:
     batch: bool = False
     tx_status: bool = False
     account: bool = False
-    metrics: bool = False  # the text of metrics can be had, and is short enough to ask for in a batch
+    metrics: bool = False  # the text of metrics can be had
+    long_metrics: bool = False  # and is too long to be asked for in a batch
 
 
 async def in_a_thread(work: Callable[[], StreamFrame]) -> StreamFrame:
@@ -97,6 +100,7 @@ class Node:
         self._next_id = 1
         self._probed_until = BootSeconds(0.0)  # 0: to be probed at the next use
         self._probed = False
+        self._had_look_up = False
         self._poison_told = False
         self.guards = {
             kind: Guard(
@@ -305,15 +309,29 @@ class Node:
         headers = value_of(await self.ask("light.headers", {"start": 0, "limit": 1}), "light.headers")
         read_headers(headers, start=0, limit=1)
         address = next(iter(self.config.payers), "treasury")
+        known, length = self.abilities, 0
+
+        def measure(value: object) -> None:
+            nonlocal length
+            if not isinstance(value, str):
+                raise Malformed("metrics: text belongs there")
+            length = len(value)
+
         found = Abilities(
-            tx_status=await self._has("tx_status", {"tx_hash": _NO_HASH}, read_tx_status),
-            account=await self._has("account", {"address": address}, read_account),
-            metrics=await self._has("metrics", {}, _short_text),
+            tx_status=await self._has(
+                "tx_status", {"tx_hash": _NO_HASH}, read_tx_status, had=known.tx_status
+            ),
+            account=await self._has("account", {"address": address}, read_account, had=known.account),
+            metrics=await self._has("metrics", {}, measure, had=known.metrics),
+            long_metrics=length > BATCHED_METRICS_BYTES or (not length and known.long_metrics),
             batch=await self._has_batch(),
         )
         self.abilities = found
         self._probed = True
-        self._probed_until = BootSeconds(self.clock.boot_seconds() + REPROBE_SECONDS)
+        self._had_look_up |= found.tx_status
+        missed = self._had_look_up and not found.tx_status
+        stands = MISSED_SECONDS if missed else REPROBE_SECONDS
+        self._probed_until = BootSeconds(self.clock.boot_seconds() + stands)
 
     @property
     def probed(self) -> bool:
@@ -323,13 +341,24 @@ class Node:
     def lose(self, **lost: bool) -> None:
         """Strike out an ability that the endpoint turned out not to have (any more)."""
         self.abilities = replace(self.abilities, **lost)
+        if self._had_look_up and not self.abilities.tx_status:
+            soon = BootSeconds(self.clock.boot_seconds() + MISSED_SECONDS)
+            self._probed_until = min(self._probed_until, soon)
 
-    async def _has(self, method: str, params: Mapping[str, object], read: Callable[[object], object]) -> bool:
+    async def _has(
+        self,
+        method: str,
+        params: Mapping[str, object],
+        read: Callable[[object], object],
+        *,
+        had: bool,
+    ) -> bool:
+        """Ask for an ability; `had` is what it said last, which stands unless the error says that it is absent now."""
         reply = await self.ask(method, params)
         if isinstance(reply, RpcError):
             if reply.code == words.INTERNAL:
                 raise NodeError(f"{self.name}: {method}: {reply.message}", code=reply.code)
-            return False
+            return had and reply.code not in words.ABSENT_ABILITY
         try:
             read(reply.value)
         except Malformed:
@@ -402,11 +431,6 @@ def _limited_in_disguise(body: bytes) -> words.Said | None:
     if message in _LIMIT_WORDS:
         return words.Said(meaning=Meaning.RATE_LIMITED, detail=str(message))
     return None
-
-
-def _short_text(value: object) -> None:
-    if not isinstance(value, str) or len(value) > BATCHED_METRICS_BYTES:
-        raise Malformed("metrics: a short text belongs there")
 
 
 def _reason(error: Transient) -> str:

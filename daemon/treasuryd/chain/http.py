@@ -8,6 +8,7 @@ bound; every foreign error is translated here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from types import TracebackType
 from typing import Final, Self
@@ -111,7 +112,9 @@ class HttpTransport:
     ) -> Answer:
         if self._session is None:
             raise Unreachable("the HTTP session is closed", hint="Enter the transport before using it.")
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
+        # `connect` and not `sock_connect`: the name's look-up, every address of it and a free place count, too (§6.3);
+        # nor is it rounded up to a whole second
+        limits = aiohttp.ClientTimeout(total=None, connect=connect_seconds, ceil_threshold=math.inf)
         async with self._session.request(
             method, url, data=body, headers=headers, timeout=limits, allow_redirects=False
         ) as response:

@@ -122,13 +122,16 @@ class Reader:
             return frame
 
     async def _frame_by_accounts(self, ids: Sequence[Address]) -> Frame | None:
-        """One batch between two readings of the tip; None when the chain kept moving or an ability is missing."""
+        """One batch between two readings of the tip; None when the chain kept moving, or it cannot be had like this."""
         accounts: list[Call] = [("account", {"address": address}) for address in ids]
         for _ in range(_ACCOUNT_ATTEMPTS):
             if not (self.node.abilities.batch and self.node.abilities.account):
                 return None
-            start = max(0, self._tip_index - 1)
             known = self._known_base_fee()
+            if known is None and self.node.abilities.long_metrics:
+                tip = await self._some_tip()  # asked for by itself, it counts if this is still the tip
+                known = self._base_fee = (tip, await self.base_fee())
+            start = max(0, self._tip_index - 1)
             ask_fee = self.node.abilities.metrics and known is None
             edge = _headers_call(start, MAX_HEADERS)
             fee_call: list[Call] = [("metrics", {})] if ask_fee else []
@@ -138,6 +141,8 @@ class Reader:
             if any(isinstance(row, RpcError) and row.code in ABSENT_ABILITY for row in held):
                 self.node.lose(account=False)
                 continue
+            if any(isinstance(row, RpcError) for row in held):
+                return None  # one address that it will not look at: the stream shows all that there are
             if len(before) in {0, MAX_HEADERS}:  # the hint was wrong: search, then try again
                 await self._some_tip()
                 continue
