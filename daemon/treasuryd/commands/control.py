@@ -136,7 +136,8 @@ async def cancel_fee(office: Office, account: AccountId) -> BaseUnits:
     if fee is None:
         raise Rejected(
             f"the account {account}: a transaction costs more than the ceiling of {office.rules.fee_ceiling} now",
-            hint="Try again when the fee has fallen, or raise chain.fee_ceiling (reload; signer.max_fee, where it is set, needs a restart).",
+            hint="Try again when the fee has fallen, or raise chain.fee_ceiling (reload), and signer.max_fee "
+            "where it is set (restart).",
             field="account",
             kind=Refusal.CONFLICT,
         )
