@@ -31,6 +31,7 @@ from treasuryd.core.model import (
     BaseUnits,
     DisbursementId,
     Evidence,
+    Frame,
     FreezeCause,
     Height,
     Nonce,
@@ -310,6 +311,67 @@ def test_what_was_sent_under_look_up_waits_for_it_and_then_for_a_person(lab: Lab
     lab.mine()
     assert of_type(lab.tick(), Unproven)
     assert not lab.frozen
+
+
+def blind(lab: Lab) -> Frame:
+    """The newest frame of an endpoint whose base fee could not be read."""
+    return replace(lab.frame(), base_fee=None)
+
+
+def test_a_frame_without_its_base_fee_is_passed_over_for_a_while(lab: Lab) -> None:
+    """§5.1 item 2: nothing fits where a reading is missing; a later frame that has it shows the payment."""
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    for _ in range(LOOKUP_PATIENCE * DEPTH - 1):
+        assert not lab.tick(of=blind(lab)).changes
+        lab.mine()
+    assert not lab.tick(of=blind(lab)).changes, "as many blocks as it is waited for"
+    assert of_type(lab.tick(), Seen)
+
+
+def test_a_base_fee_that_does_not_come_leaves_the_payment_to_a_person(lab: Lab) -> None:
+    """§5.1: after four times k blocks the frame is taken as it is; the next one begins where it ends."""
+    one, two = intent(1), intent(2)
+    lab.add(one, two)
+    lab.mine(lab.tx(one))
+    for _ in range(LOOKUP_PATIENCE * DEPTH):
+        lab.mine()
+    assert [change.intent_id for change in of_type(lab.tick(of=blind(lab)), Unproven)] == [one.id]
+    lab.mine(lab.tx(two))
+    assert [change.intent_id for change in of_type(lab.tick(of=blind(lab)), Unproven)] == [two.id]
+
+
+def test_income_without_a_base_fee_waits_for_a_frame_that_has_it(lab: Lab) -> None:
+    """An account at rest keeps the frame whose base fee is known, so that what it sends next can be proved."""
+    lab.mine()
+    assert not lab.tick(of=blind(lab)).changes
+    lab.mine(deposits={TREASURY: 5})
+    assert not lab.tick(of=blind(lab)).changes
+    lab.tick()
+    assert [(kind, delta) for kind, delta, _ in lab.booked] == [(BalanceKind.FUNDING, 5)]
+
+
+@pytest.mark.parametrize("with_ours", [False, True])
+def test_a_stranger_freezes_at_first_sight_though_the_base_fee_is_missing(
+    lab: Lab, *, with_ours: bool
+) -> None:
+    """R14: what no base fee explains does not wait for one."""
+    one = intent(1)
+    if with_ours:
+        lab.add(one)
+        lab.mine(lab.tx(one), stranger())
+    else:
+        lab.mine(stranger())
+    lab.tick(of=blind(lab))
+    assert [change.cause for change in lab.frozen] == [FreezeCause.FOREIGN_NONCE]
+
+
+def test_a_fall_freezes_at_first_sight_though_the_base_fee_is_missing(lab: Lab) -> None:
+    """R14: nothing of ours was consumed, so no fee can be the reason."""
+    lab.mine(deposits={TREASURY: -1})
+    lab.tick(of=blind(lab))
+    assert [change.cause for change in lab.frozen] == [FreezeCause.UNEXPLAINED_FALL]
 
 
 def test_an_event_names_no_more_than_twenty_of_what_waits_for_look_up(lab: Lab) -> None:
