@@ -18,7 +18,6 @@ from tests.core.chainlab import (
 )
 
 from treasuryd.core import restore
-from treasuryd.core.by_balance import LOOKUP_PATIENCE
 from treasuryd.core.changes import BaselineMoved, Booked, FrozenNow, Seen, Unproven
 from treasuryd.core.confirmation import Verdict
 from treasuryd.core.events import Event, EventKind, Severity
@@ -39,6 +38,7 @@ from treasuryd.core.model import (
     Nonce,
     State,
 )
+from treasuryd.core.settling import LOOKUP_PATIENCE
 
 SECOND = AccountId("treasury-2")
 

@@ -44,6 +44,7 @@ from treasuryd.core.model import (
     Sighting,
     State,
 )
+from treasuryd.core.settling import LOOKUP_PATIENCE
 
 
 @pytest.fixture
@@ -243,6 +244,33 @@ def test_a_strangers_nonce_freezes_at_first_sight_and_voids_at_finality(lab: Lab
     assert lab.state(1) is State.VOID
     assert len(lab.frozen) == 1
     assert lab.explained() == lab.by_baseline()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "judged"),
+    [(DEPTH, Burned), (LOOKUP_PATIENCE * DEPTH, Burned), (LOOKUP_PATIENCE * DEPTH + 2, Unproven)],
+)
+def test_what_an_endpoint_may_still_know_is_not_voided(lab: Lab, blocks: int, judged: type[Change]) -> None:
+    """
+    R5 a: "not found" by one while another could not say, or has it pooled. The account freezes at first sight.
+
+    The frames that show what left in that interval are kept for four times k blocks; then a person judges.
+    """
+    one = intent(1)
+    lab.add(one)
+    lab.mine(stranger(charge=5))
+
+    def doubted(of: Intent) -> Sighting:
+        return replace(lab.find(of), doubted=True)
+
+    for _ in range(blocks):
+        assert not of_type(lab.tick(find=doubted), Burned)
+        lab.mine()
+    verdict = lab.tick(find=doubted)
+    assert not of_type(verdict, Burned)
+    assert not of_type(verdict, Unproven)
+    assert [one.cause for one in lab.frozen] == [FreezeCause.FOREIGN_NONCE]
+    assert of_type(lab.tick(), judged)
 
 
 def test_a_nonce_of_nobody_freezes_and_a_higher_one_raises_the_bar(lab: Lab) -> None:

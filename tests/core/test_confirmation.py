@@ -38,12 +38,14 @@ from treasuryd.core.model import (
     AccountState,
     Address,
     BaseUnits,
+    BlockHash,
     ChainState,
     Evidence,
     Frame,
     FreezeCause,
     Height,
     Holding,
+    IncludedBlock,
     IntentId,
     Nonce,
     Sighting,
@@ -125,6 +127,30 @@ def test_asks_name_frames_before_blocks_within_their_bound() -> None:
     assert sorted(asks.heights) == [2, 3, 4, 5, 6]
     two = confirmation.asks(lab.view(now), moment(now), replace(RULES, batch_max=2))
     assert (two.lookups, two.heights[0], len(two.heights)) == ((), lab.height, 2)
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked"),
+    [
+        (100, (50, 49, *range(30, 49), 7)),
+        (40, (50, 49, *range(30, 49), 7)),
+        (39, (50, 49, *range(30, 39), *range(41, 49), 7)),
+        (9, (50, 49, 30, 31, 48, 7)),
+        (6, (50, 49, 30, 7)),
+        (5, (50, 49, 30, 7)),
+        (2, (50, 49)),
+    ],
+)
+def test_of_many_kept_frames_the_ends_are_asked_and_always_the_baseline(
+    bound: int, asked: tuple[int, ...]
+) -> None:
+    """R9: where nothing is final frames pile up; without the baseline's own header nothing would ever go on."""
+    read = [frame(height, {TREASURY: (5, 0)}) for height in range(30, 50)]
+    account = Account(id=TREASURY, baseline=read[-1], kept=tuple(read[:-1]))
+    block = IncludedBlock(account=TREASURY, height=Height(7), block_hash=BlockHash("b"), count=1)
+    view = View(chain=ChainState(chain_id=1), accounts=(account,), blocks=(block,))
+    now = moment(frame(50, {TREASURY: (5, 0)}))
+    assert confirmation.asks(view, now, replace(RULES, batch_max=bound)).heights == asked
 
 
 @BOTH

@@ -294,6 +294,16 @@ def test_our_first_nonce_waits_until_those_before_it_are_buried() -> None:
     assert stages(consumed(high_water=Nonce(1)), moment(frame=here)), "we have staged there before"
 
 
+def test_nothing_follows_on_a_count_that_the_chain_takes_back() -> None:
+    """R2, R9: adopted at a count of 3, which this tick's frame does not show; what it does not show at all counts as 0."""
+    deep = Height(50 + RULES.finality_depth)
+    assert stages(consumed(), moment(frame=frame(count=3, height=60), believed=deep))
+    assert not stages(consumed(), moment(frame=frame(count=2, height=60), believed=deep))
+    absent = replace(frame(height=60), holdings={})
+    assert not stages(consumed(), moment(frame=absent, believed=deep))
+    assert stages(consumed(high_water=Nonce(1)), moment(frame=frame(count=2, height=60), believed=deep))
+
+
 def test_of_several_endpoints_the_lowest_head_says_what_is_buried() -> None:
     """R9: one of them alone buries nothing."""
     depth = RULES.finality_depth

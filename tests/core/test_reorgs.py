@@ -6,6 +6,7 @@ from treasuryd.core import reorgs
 from treasuryd.core.model import (
     Account,
     Address,
+    BaseUnits,
     BlockHash,
     Frame,
     Header,
@@ -171,3 +172,16 @@ def test_the_newest_frame_at_depth_and_all_above_it_are_kept() -> None:
     assert reorgs.keep_from(heights, at_or_below=5) == 4
     assert reorgs.keep_from(heights, at_or_below=1) == 2
     assert Holding(balance=reorgs.NOBODY.balance, nonce=Nonce(0)) == reorgs.NOBODY
+
+
+def test_bare_ground_lies_below_all_that_was_read_and_knows_the_account_alone() -> None:
+    """R2: counted anew, as this tick's frame shows it; its block is not known."""
+    now = frame(9, {TREASURY: (50, 2), "tb1alice": (1, 0)})
+    assert reorgs.bare_ground(account(4, 6, 8), now) == Frame(
+        height=Height(3),
+        block_hash=BlockHash(""),
+        base_fee=None,
+        holdings={OWN: Holding(balance=BaseUnits(50), nonce=Nonce(2))},
+    )
+    assert reorgs.bare_ground(account(0), frame(9, {})).height == 0
+    assert reorgs.bare_ground(account(4), frame(9, {})).holdings == {OWN: None}

@@ -5,8 +5,8 @@ from dataclasses import replace
 from tests.histories.conftest import Begin
 from tests.histories.test_lost_look_up import out
 
-from treasuryd.core.by_balance import LOOKUP_PATIENCE
 from treasuryd.core.model import Evidence, State
+from treasuryd.core.settling import LOOKUP_PATIENCE
 
 
 async def test_look_up_that_returns_is_found_before_patience_is_over(begin: Begin) -> None:

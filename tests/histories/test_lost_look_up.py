@@ -5,9 +5,9 @@ from dataclasses import replace
 from tests.histories.conftest import Begin
 from tests.world import ADA, PAYER, History, new
 
-from treasuryd.core.by_balance import LOOKUP_PATIENCE
 from treasuryd.core.events import EventKind
 from treasuryd.core.model import AccountState, DisbursementId, Evidence, State, Status
+from treasuryd.core.settling import LOOKUP_PATIENCE
 
 PATIENCE = LOOKUP_PATIENCE * 3  # blocks: the finality depth of these histories is 3
 

@@ -5,8 +5,8 @@ from tests.histories.conftest import Begin
 from tests.world import new
 
 from treasuryd.chain.endpoint import REPROBE_SECONDS
-from treasuryd.core.by_balance import LOOKUP_PATIENCE
 from treasuryd.core.model import Evidence, State
+from treasuryd.core.settling import LOOKUP_PATIENCE
 from treasuryd.devnet.faults import Wrong
 
 

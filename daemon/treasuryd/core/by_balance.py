@@ -5,7 +5,6 @@ The interval runs from the baseline to the frame of this tick; `evidence` weighs
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
 from treasuryd.core import evidence, restore
 from treasuryd.core.changes import Change, Seen, Unproven
@@ -20,10 +19,15 @@ from treasuryd.core.model import (
     Nonce,
     State,
 )
-from treasuryd.core.settling import Case, Found, account_for, booked, freeze, holding_of, move
-
-LOOKUP_PATIENCE: Final = (
-    4  # times the finality depth: how long what was sent under look-up waits for it to return
+from treasuryd.core.settling import (
+    LOOKUP_PATIENCE,
+    Case,
+    Found,
+    account_for,
+    booked,
+    freeze,
+    holding_of,
+    move,
 )
 
 

@@ -27,7 +27,7 @@ from treasuryd.core.model import (
     Variant,
     VariantKind,
 )
-from treasuryd.core.settling import Case, Found, account_for, booked, freeze, holding_of
+from treasuryd.core.settling import LOOKUP_PATIENCE, Case, Found, account_for, booked, freeze, holding_of
 
 
 class _Look(Enum):
@@ -110,12 +110,7 @@ def _consumed_at(case: Case, nonce: Nonce) -> Height:
 
     What corrects that booking has to fall with it when a reorg takes the frame back, and not before.
     """
-    own = Address(case.account.id)
-    return next(
-        frame.height
-        for frame in reorgs.frames_of(case.account)
-        if (frame.holdings.get(own) or reorgs.NOBODY).nonce >= nonce
-    )
+    return _around(case, nonce)[-1].height
 
 
 def _sight(case: Case, intent: Intent) -> tuple[Seen, Variant] | _Look:
@@ -181,12 +176,19 @@ def _burn(case: Case, absent: Iterable[Intent], found: Found) -> None:
     Void what a stranger's nonce has made impossible for good: consumed at finality depth, and still unknown (R5 a).
 
     "Not found" alone proves nothing (R5): an endpoint may have lost its index. Where the balance does not contradict it,
-    who was paid is for a person to judge.
+    who was paid is for a person to judge; so it is where an endpoint leaves it open for longer than it is waited for, since
+    the frames that tell are dropped then.
     """
     burned = reorgs.burned_count(case.account, case.shared.headers, at_or_below=case.shared.final)
+    patience = LOOKUP_PATIENCE * case.shared.rules.finality_depth
     for intent in absent:
-        if intent.nonce > burned or case.shared.sightings[intent.id].doubted:
-            continue  # not at depth yet, or some endpoint may still know it
+        if intent.nonce > burned:
+            continue
+        if case.shared.sightings[intent.id].doubted:  # some endpoint may still know it
+            around = _around(case, intent.nonce)
+            if case.shared.frame.height - around[-1].height <= patience:
+                found.needed.append(around[0].height)
+            continue
         frame = _may_have_paid(case, intent)
         if (
             frame is None
@@ -208,6 +210,17 @@ def _burn(case: Case, absent: Iterable[Intent], found: Found) -> None:
         )
 
 
+def _around(case: Case, nonce: Nonce) -> tuple[Frame, ...]:
+    """Name the frames between which a nonce was consumed, the later one alone where what was before is not known."""
+    frames, own = reorgs.frames_of(case.account), Address(case.account.id)
+    at = next(
+        place
+        for place, frame in enumerate(frames)
+        if (frame.holdings.get(own) or reorgs.NOBODY).nonce >= nonce
+    )
+    return frames[max(0, at - 1) : at + 1]
+
+
 def _may_have_paid(case: Case, intent: Intent) -> Frame | None:
     """
     Name the frame that first showed the nonce consumed, unless our fall up to it is between 0 and half the amount.
@@ -218,8 +231,8 @@ def _may_have_paid(case: Case, intent: Intent) -> Frame | None:
     """
     if intent.disbursement_id is None:
         return None
-    frames, own = reorgs.frames_of(case.account), Address(case.account.id)
-    held = [frame.holdings.get(own) or reorgs.NOBODY for frame in frames]
-    at = next(place for place, holding in enumerate(held) if holding.nonce >= intent.nonce)
-    fall = held[at - 1].balance - held[at].balance if at else intent.amount
-    return None if 0 <= 2 * fall <= intent.amount else frames[at]
+    first, *second = _around(case, intent.nonce)
+    if not second:
+        return first
+    before, after = (holding_of(frame, case.account.id).balance for frame in (first, *second))
+    return None if 0 <= 2 * (before - after) <= intent.amount else second[0]

@@ -6,6 +6,7 @@ Shared by `confirmation`, `by_hash` and `by_balance`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from treasuryd.core import evidence, reorgs
 from treasuryd.core.changes import BaselineMoved, Booked, Change, FrozenNow
@@ -32,6 +33,8 @@ from treasuryd.core.model import (
     Rules,
     Sighting,
 )
+
+LOOKUP_PATIENCE: Final = 4  # times the finality depth: how long what only look-up can tell is waited for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class Found:
     changes: list[Change] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     ask_signer: list[Intent] = field(default_factory=list)
+    needed: list[Height] = field(default_factory=list)  # of kept frames that a later verdict rests on
     deep: bool = False
 
 
@@ -160,5 +164,5 @@ def move(case: Case, baseline: Frame, found: Found) -> None:
     frame = case.shared.frame
     if frame != baseline:
         heights = [kept.height for kept in (*reorgs.frames_of(case.account), frame)]
-        lowest = reorgs.keep_from(heights, at_or_below=case.shared.final)
+        lowest = min((reorgs.keep_from(heights, at_or_below=case.shared.final), *found.needed))
         found.changes.append(BaselineMoved(account=case.account.id, frame=frame, keep_from=lowest))
