@@ -248,7 +248,7 @@ def test_a_strangers_nonce_freezes_at_first_sight_and_voids_at_finality(lab: Lab
 
 @pytest.mark.parametrize(
     ("blocks", "judged"),
-    [(DEPTH, Burned), (LOOKUP_PATIENCE * DEPTH, Burned), (LOOKUP_PATIENCE * DEPTH + 2, Unproven)],
+    [(DEPTH, Burned), (LOOKUP_PATIENCE * DEPTH, Burned), (LOOKUP_PATIENCE * DEPTH + 1, Unproven)],
 )
 def test_what_an_endpoint_may_still_know_is_not_voided(lab: Lab, blocks: int, judged: type[Change]) -> None:
     """
