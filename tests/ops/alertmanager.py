@@ -130,7 +130,12 @@ def always(config: dict[str, Any], port: int) -> dict[str, Any]:
     return hooked(config, port)
 
 
+def unmuted(config: dict[str, Any]) -> dict[str, Any]:
+    """Take the night of maintenance away: whatever day it is, it never comes."""
+    config["time_intervals"][0]["time_intervals"] = [{"years": ["2001"]}]
+    return config
+
+
 def never(config: dict[str, Any], port: int) -> dict[str, Any]:
     """The same, where no such night ever comes."""
-    config["time_intervals"][0]["time_intervals"] = [{"years": ["2001"]}]
-    return hooked(config, port)
+    return hooked(unmuted(config), port)

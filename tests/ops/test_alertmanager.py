@@ -20,6 +20,7 @@ from tests.ops.alertmanager import (
     never,
     routes,
     running,
+    unmuted,
 )
 from tests.ops.rules import ALERTS, ROOT, Rule
 from tests.reach import ask, free_port, until
@@ -261,8 +262,18 @@ def test_every_kind_of_receiver_is_told_in_our_words(tmp_path: Path) -> None:
 
     def as_it_stands(config: dict[str, Any], port: int) -> dict[str, Any]:
         unused = free_port()  # mail is refused here; tests/ops/test_end_to_end.py receives it
-        return redirected(config, Run(folder=tmp_path, daemon="", mailbox_port=port, smtp_port=unused, prometheus_port=0,
-                                      alertmanager_port=0, grafana_port=0))  # fmt: skip
+        return redirected(
+            unmuted(config),
+            Run(
+                folder=tmp_path,
+                daemon="",
+                mailbox_port=port,
+                smtp_port=unused,
+                prometheus_port=0,
+                alertmanager_port=0,
+                grafana_port=0,
+            ),
+        )
 
     names = ["TreasuryPage", "TreasuryChainCallsSlow", "EnergyStalled", "StorageRetrievalFailureRateHigh"]
     expected = {

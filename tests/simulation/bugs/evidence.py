@@ -25,7 +25,12 @@ def void_what_is_not_found(patch: pytest.MonkeyPatch) -> None:
 
 
 def let_a_deposit_hide_it(patch: pytest.MonkeyPatch) -> None:
-    edit(patch, by_hash, "_may_have_paid", ("0 <= 2 * fall <= intent.amount", "2 * fall <= intent.amount"))
+    edit(
+        patch,
+        by_hash,
+        "_may_have_paid",
+        ("0 <= 2 * (before - after) <= intent.amount", "2 * (before - after) <= intent.amount"),
+    )
 
 
 def void_what_is_staged(patch: pytest.MonkeyPatch) -> None:
