@@ -549,6 +549,41 @@ def test_what_was_consumed_before_the_first_reading_is_a_persons(lab: Lab) -> No
     assert lab.state(1) is State.AMBIGUOUS
 
 
+def test_doubt_about_what_was_consumed_before_the_first_reading_keeps_no_frame(lab: Lab) -> None:
+    """R5 a: it waits, too, and nothing that was read could tell; then it is a person's."""
+    lab.mine(stranger())
+    lab.accounts[TREASURY] = Account(id=TREASURY)
+    first = lab.tick()
+    assert first.changes
+    lab.add(intent(1))
+    for _ in range(DEPTH + 1):
+        lab.mine()
+        lab.tick(find=lambda of: replace(lab.find(of), doubted=True))
+    assert lab.state(1) is State.BROADCAST
+    lab.tick()
+    assert lab.state(1) is State.AMBIGUOUS
+
+
+def test_doubt_about_one_burned_nonce_keeps_no_other_from_being_judged(lab: Lab) -> None:
+    """R5 a: and of the frames those are kept that its own verdict rests on."""
+    lab.add(intent(1), intent(2), intent(3))
+    began = lab.height
+    for _ in range(3):
+        lab.mine(stranger())
+        lab.tick()
+
+    def doubted(*numbers: int) -> Callable[[Intent], Sighting]:
+        return lambda of: replace(lab.find(of), doubted=of.id in numbers)
+
+    kept: list[int] = []
+    for doubts in ((1, 2), (1, 2), (1, 2), (2,)):
+        lab.mine()
+        moved = [change for change in lab.tick(find=doubted(*doubts)) if isinstance(change, BaselineMoved)]
+        kept += [change.keep_from - began for change in moved]
+    assert [lab.state(number) for number in (1, 2, 3)] == [State.VOID, State.BROADCAST, State.VOID]
+    assert kept == [0, 0, 0, 1]
+
+
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_each_burned_nonce_is_judged_for_itself(lab: Lab, *, newest_first: bool) -> None:
     """R5 a: what is not burned yet, and what a person judges, keep no other from being judged."""

@@ -300,7 +300,9 @@ def test_nothing_follows_on_a_count_that_the_chain_takes_back() -> None:
     assert stages(consumed(), moment(frame=frame(count=3, height=60), believed=deep))
     assert not stages(consumed(), moment(frame=frame(count=2, height=60), believed=deep))
     absent = replace(frame(height=60), holdings={})
-    assert not stages(consumed(), moment(frame=absent, believed=deep))
+    assert not stages(account(baseline=frame(count=1, height=50)), moment(frame=absent, believed=deep))
+    blind = moment(frame=None, believed=deep)
+    assert not plan(view(accounts=(consumed(),), candidates=(item(1),)), blind).drafts
     assert stages(consumed(high_water=Nonce(1)), moment(frame=frame(count=2, height=60), believed=deep))
 
 

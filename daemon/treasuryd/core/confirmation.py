@@ -95,10 +95,10 @@ def _ends(kept: Sequence[Height], rules: Rules) -> Sequence[Height]:
     """
     Choose among the heights of kept frames: where finality stands still they pile up, and blocks have to be asked, too.
 
-    The oldest ones show a deep reorg, the newest ones where to go back to after an ordinary one.
+    The oldest ones show a deep reorg, the newest ones where to go back to after an ordinary one; some are named twice.
     """
-    room = max(2, rules.batch_max // 2)
-    return kept if len(kept) <= room else (*kept[: room // 2], *kept[-(room // 2) :])
+    end = max(1, rules.batch_max // 4)
+    return (*kept[:end], *kept[-end:])
 
 
 def heights(asked: Asks, sightings: Iterable[Sighting], at: Moment, rules: Rules) -> tuple[Height, ...]:
