@@ -20,6 +20,10 @@ class Transient(TreasuryError):
     """The outside did not answer as hoped: the same call may succeed later. Nothing was decided by it."""
 
 
+class Disputed(Transient):
+    """Endpoints answer and contradict each other (protocol.md R9): nothing follows from it until they agree."""
+
+
 class Refusal(StrEnum):
     """Why a request is rejected; the web ring maps each onto one status or JSON-RPC code."""
 

@@ -391,7 +391,7 @@ class Chain(Protocol):
         ...
 
     async def frame(self, ids: Many[Address]) -> Frame:
-        """One moment of the chain: height, its hash, holdings of `ids`, base fee. Transient when it kept moving."""
+        """One moment of the chain, borne out by two endpoints where there are two (R9); Transient when it kept moving."""
         ...
 
     async def quote(self) -> FeeQuote: ...
@@ -401,7 +401,7 @@ class Chain(Protocol):
         ...
 
     async def sightings(self, sent: Many[Intent]) -> Many[Sighting]:
-        """Look each up by the hashes of its sealed variants; empty where there is no look-up."""
+        """Look each up by the hashes of its sealed variants; empty where there is no look-up; `doubted`: too few agree."""
         ...
 
     def new_heads(self) -> AsyncIterator[Head]:

@@ -16,7 +16,7 @@ from treasuryd.core.model import (
     Meaning,
 )
 from treasuryd.devnet.config import DevnetConfig
-from treasuryd.errors import Transient
+from treasuryd.errors import Disputed, Transient
 from treasuryd.ports import Chain
 from treasuryd.wire.theblock.readings import LARGEST
 
@@ -106,9 +106,9 @@ async def test_a_lagging_second_endpoint_confirms_nothing_yet() -> None:
 
 
 @pytest.mark.parametrize("config", [DEV, REAL], ids=["look-up", "stream"])
-async def test_frames_quotes_and_sightings_come_from_the_first_that_can_be_read(config: DevnetConfig) -> None:
-    """One endpoint away costs nothing but its place."""
-    stage = Stage(config, DEV)
+async def test_one_endpoint_of_three_away_costs_nothing(config: DevnetConfig) -> None:
+    """A quote is the first one's that can be read; of frames and look-ups two have to say the same (R9)."""
+    stage = Stage(config, DEV, DEV)
     stage.mine()
     await stage.chain.start()
     down(stage, 0)
@@ -117,17 +117,77 @@ async def test_frames_quotes_and_sightings_come_from_the_first_that_can_be_read(
     assert len(await stage.chain.sightings(intents(1))) == (1 if config is DEV else 0)
 
 
+async def test_with_one_of_two_away_there_is_no_frame() -> None:
+    """R9: what one endpoint alone shows of an account decides nothing."""
+    stage = Stage(DEV, DEV)
+    stage.mine()
+    down(stage, 0)
+    with pytest.raises(Transient, match="1 of 2 endpoints answered, 2 are needed"):
+        await stage.chain.frame([TREASURY])
+
+
 @pytest.mark.parametrize("config", [DEV, REAL], ids=["look-up", "stream"])
 @pytest.mark.parametrize("balance", [LARGEST + 1, 2**63, 2**64 - 1])
-async def test_a_balance_that_could_not_be_kept_is_read_from_the_next_endpoint(
+async def test_a_balance_that_could_not_be_kept_is_read_from_the_others(
     config: DevnetConfig, balance: int
 ) -> None:
-    """One number of one node stops nothing: the frame is the next one's."""
-    stage = Stage(config, DEV)
+    """One number of one node of three stops nothing: the frame is the other two's."""
+    stage = Stage(config, DEV, DEV)
     stage.mine(3)
     honest = (await stage.chain.frame([TREASURY])).holdings[TREASURY]
     stage.node.ledger.accounts[TREASURY].balance = balance
     assert (await stage.chain.frame([TREASURY])).holdings[TREASURY] == honest
+
+
+async def test_the_frame_is_one_that_another_endpoint_bears_out() -> None:
+    """R9: the highest one for which that is so; an account that one of them forges is in none."""
+    stage = Stage(DEV, DEV, DEV)
+    stage.mine(10)
+    stage.nodes["http://node-2"].switches.lag = 3
+    assert (await stage.chain.frame([TREASURY])).height == 10
+    honest = (await stage.chain.frame([TREASURY])).holdings[TREASURY]
+    stage.node.ledger.accounts[TREASURY].nonce += 1
+
+    found = await stage.chain.frame([TREASURY])
+
+    assert (found.height, found.holdings[TREASURY]) == (7, honest)
+    stage.nodes["http://node-2"].switches.lag = 0
+    down(stage, 2)
+    with pytest.raises(Disputed, match=r"about treasury: at height 10 it holds \d+ after nonce [01], at 10 "):
+        await stage.chain.frame([TREASURY])
+
+
+async def test_what_one_endpoint_alone_finds_is_doubted() -> None:
+    """R9, R5: until a second one names the same block; a third is not asked then."""
+    stage = Stage(DEV, DEV, DEV)
+    stage.mine()
+    await stage.chain.start()
+    sent = intents(1)
+    (nothing,) = await stage.chain.sightings(sent)
+    assert (nothing.variant, nothing.doubted) == (None, False)
+    ledgers = [node.ledger for node in stage.nodes.values()]
+    await stage.chain.broadcast(sent, until=FOREVER)  # to the first alone
+    stage.mine()
+
+    (alone,) = await stage.chain.sightings(sent)
+    assert (alone.variant, alone.height, alone.doubted) == (1, 2, True)
+
+    for node in stage.nodes.values():
+        node.ledger = ledgers[0]
+    stage.transport.forget()
+    (both,) = await stage.chain.sightings(sent)
+    assert (both.variant, both.height, both.doubted) == (1, 2, False)
+    assert stage.transport.methods.count("tx_status") == 2
+
+    down(stage, 0)
+    (again,) = await stage.chain.sightings(sent)
+    assert not again.doubted  # two of three answer, and agree
+    down(stage, 0, 1)
+    (again,) = await stage.chain.sightings(sent)
+    assert again.doubted
+    down(stage, 0, 1, 2)
+    with pytest.raises(Transient):
+        await stage.chain.sightings(sent)
 
 
 async def test_with_every_endpoint_away_reading_is_transient_and_sending_is_told() -> None:

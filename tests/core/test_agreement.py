@@ -2,7 +2,7 @@
 
 import pytest
 
-from treasuryd.core.agreement import Agreement, Discord, compare, doubt, news, said
+from treasuryd.core.agreement import Agreement, Discord, compare, dispute, doubt, news, said
 from treasuryd.core.events import Event, EventKind, Severity
 from treasuryd.core.model import BlockHash, BootSeconds, Endpoint, Head, Height, Rules
 
@@ -140,3 +140,29 @@ def test_of_another_chain_nothing_is_compared(reader: Reader) -> None:
     reader.reads(head("a", 1_000), head("b", 980), times=20)
     reader.reads()
     assert (reader.found.heads, reader.found.lag, reader.said) == ((), 0, "")
+
+
+def test_what_nodes_contradict_each_other_about_is_told_once_and_ends_when_they_agree(reader: Reader) -> None:
+    """R9: what one alone says is not judged; people are told what it is about, after the limit of a late head."""
+    heads = (head("a", 900), head("b", 901))
+
+    def disputes(about: str | None, times: int) -> None:
+        for _ in range(times):
+            before = reader.found
+            boot = BootSeconds(reader.now)
+            reader.found = dispute(before, about, height=Height(900), boot=boot)
+            reader.told += news(before, reader.found, RULES)
+            reader.reads(*heads)
+
+    disputes("intent 7", 13)
+    assert (reader.found.seconds, reader.said, reader.told) == (120.0, "", [])
+
+    disputes("intent 8", 5)
+
+    (told,) = reader.told
+    assert (told.severity, told.reason) == (Severity.PAGE, Discord.DISPUTED)
+    assert told.detail.startswith(
+        "nodes contradict each other for 130 s (a at 900, b at 901): intent 8: it is not judged"
+    )
+    disputes(None, 1)
+    assert (reader.found.disputed, reader.found.seconds, reader.said) == (None, 0.0, "")

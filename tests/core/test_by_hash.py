@@ -698,3 +698,19 @@ def test_thousands_of_consumed_intents_are_one_pass(lab: Lab) -> None:
     assert lab.explained() == lab.by_baseline()
     assert Account(id=TREASURY).baseline is None
     assert many[0].destination == ALICE
+
+
+def test_an_inclusion_that_too_few_endpoints_show_is_waited_for(lab: Lab) -> None:
+    """R9: nothing is seen, burned or taken for a stranger's, and the baseline stays; once they agree, all at once."""
+    one = intent(1)
+    lab.add(one)
+    lab.mine(lab.tx(one))
+    for _ in range(2 * LOOKUP_PATIENCE * DEPTH):
+        verdict = lab.tick(find=lambda of: replace(lab.find(of), doubted=True))
+        assert not verdict.changes
+        lab.mine()
+
+    lab.tick()
+
+    assert lab.state(1) is State.INCLUDED
+    assert not lab.frozen

@@ -12,6 +12,8 @@ from tests.world import ADA, AMOUNT, PAYER, RULES, Crash, History, new
 from treasuryd.commands import control
 from treasuryd.commands.fields import Person
 from treasuryd.commands.office import Office
+from treasuryd.core.agreement import said
+from treasuryd.core.events import EventKind, Severity
 from treasuryd.core.model import (
     AccountState,
     BreakerMode,
@@ -107,19 +109,31 @@ async def test_a_deposit_does_not_hide_a_payment_that_nobody_knows(begin: Begin)
     assert (await history.intent(item)).state is State.AMBIGUOUS
 
 
-async def test_what_one_endpoint_does_not_find_is_looked_up_at_the_other(begin: Begin) -> None:
-    """R5, R9: two endpoints on one chain, the first has lost its index."""
+@pytest.mark.parametrize("endpoints", [2, 3])
+async def test_what_one_endpoint_does_not_find_is_looked_up_at_the_others(
+    begin: Begin, endpoints: int
+) -> None:
+    """R5, R9: on one chain the first has lost its index. Two others are enough; one waits, and says what for."""
     history = await begin(Evidence.HASH)
-    history.urls.append("http://node-1")
-    history.nodes[history.urls[1]] = Node(history.config, history.node.ledger, lambda: history.clock.now)
+    for place in range(1, endpoints):
+        history.urls.append(f"http://node-{place}")
+        history.nodes[history.urls[-1]] = Node(history.config, history.node.ledger, lambda: history.clock.now)
     await history.crash()
     history.node.faults.add(Wrong.UNKNOWN_TX, times=None)
     (item,) = await history.submit(new("rent"))
 
-    await history.finalized([item])  # both nodes mine on the one chain
+    if endpoints == 2:
+        await history.run(140)  # the nodes mine on the one chain
+        assert (await history.intent(item)).state is State.BROADCAST
+        (page,) = history.events(EventKind.ENDPOINTS_DIFFER)
+        assert (page.severity, page.reason) == (Severity.PAGE, "disputed")
+        assert f"show intent {(await history.intent(item)).id} in the block" in page.detail
+        history.node.faults.clear()
+    await history.finalized([item])
 
     assert history.paid("rent") == 1
     assert (await history.account()).state is AccountState.ACTIVE
+    assert said(history.mind.agreement, history.rules) == ""
 
 
 @pytest.mark.matrix(Row.STRANGER, Row.THAWED)

@@ -38,6 +38,7 @@ async def test_not_found_at_one_endpoint_voids_nothing_while_another_cannot_say(
     assert history.events(EventKind.ACCOUNT_FROZEN)  # R14: at first sight it does
 
     other.faults.clear()
+    history.node.faults.clear()
     await history.finalized([item])
 
 

@@ -8,6 +8,8 @@ from tests.world import PAYER, History, new
 
 from treasuryd.core.findings import Finding
 from treasuryd.core.model import Evidence
+from treasuryd.devnet.faults import Wrong
+from treasuryd.devnet.node import Node
 from treasuryd.main.audits import Report, audited
 from treasuryd.settings import load
 from treasuryd.sqlite.connect import Connection
@@ -86,3 +88,14 @@ async def test_a_chain_that_does_not_answer_is_said(paid: History) -> None:
     found = await report(paid)
     assert (found.violations, found.chain.unreachable, found.items) == ([], True, 2)
     assert found.chain.not_asked
+
+
+async def test_a_payment_that_one_node_of_two_does_not_show_is_said(paid: History) -> None:
+    """R9: one alone proves it no more than a look-up without an answer; it is no violation either."""
+    paid.urls.append("http://node-1")
+    paid.nodes[paid.urls[1]] = Node(paid.config, paid.node.ledger, lambda: paid.clock.now)
+    await paid.crash()
+    paid.node.faults.add(Wrong.UNKNOWN_TX, times=None)
+    found = await report(paid)
+    assert (found.violations, found.chain.look_ups) == ([], 2)
+    assert set(found.chain.unsure.values()) == {"not every node shows it"}

@@ -6,6 +6,7 @@ Each is a conspiracy of two or three ordinary happenings that chance brings toge
 
 import asyncio
 import contextvars
+import copy
 from collections.abc import Coroutine
 from dataclasses import replace
 from itertools import pairwise
@@ -64,6 +65,35 @@ class Forked:
     def block_hash(self, index: int) -> str:
         named: str = self._ledger.block_hash(index)
         return named if index == 0 or index >= self._tip else blake3(b"fork:" + named.encode()).hexdigest()
+
+
+class Forging:
+    """A ledger that shows what its pools held at one moment as mined in its newest block, and accounts accordingly."""
+
+    def __init__(self, ledger: Any, now: float) -> None:
+        self._ledger = ledger
+        ahead = copy.deepcopy(ledger)
+        ahead.mine(now=now)
+        self._shown = ahead.holdings()
+        self._mined = {
+            name: replace(mined, index=ledger.height - 1)
+            for name, mined in ahead.transactions.items()
+            if name not in ledger.transactions
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    @property
+    def transactions(self) -> Any:
+        return {**self._mined, **self._ledger.transactions}
+
+    def holdings(self, *, lag: int = 0) -> Any:
+        return {address: self.holding(address, lag=lag) for address in self._ledger.holdings(lag=lag)}
+
+    def holding(self, address: str, *, lag: int = 0) -> Any:
+        held, shown = self._ledger.holding(address, lag=lag), self._shown.get(address)
+        return shown if held is not None and shown is not None and shown[1] > held[1] else held
 
 
 class AskedTroubles(RareTroubles):
@@ -328,6 +358,18 @@ class AskedTroubles(RareTroubles):
             history.node_list[0].ledger = Forked(history.ledger)  # type: ignore[assignment]
             history.trace("the first endpoint names other blocks")
             history.loop.call_later(2.0 + 4.0 * self.rare.random(), self._be_modest, context=NOBODY)
+
+    async def forge(self) -> None:
+        """The first of several endpoints keeps what is pooled for itself and says for long that it was mined."""
+        history = self.history
+        if len(history.node_list) < 2 or isinstance(history.node_list[0].ledger, Forging):
+            return
+        await self._ask()
+        history.node_list[0].ledger = Forging(history.ledger, history.loop.time())  # type: ignore[assignment]
+        history.ledger.lose_pool()
+        history.trace("the first endpoint forges")
+        self._wake()
+        history.loop.call_later(8.0 + 12.0 * self.rare.random(), self._be_modest, context=NOBODY)
 
     async def refuse_and_cancel(self) -> None:
         """No pool takes two new payments; a person cancels the later one, and then the one before it."""

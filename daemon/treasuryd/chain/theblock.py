@@ -8,13 +8,12 @@ the neighbours: `reading` (heads, frames, look-ups), `pricing` (quotes), `sendin
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Final, TypeVar
 
 import anyio
 
+from treasuryd.chain import agreeing
 from treasuryd.chain.config import ChainConfig
 from treasuryd.chain.endpoint import Node, Offload, in_a_thread
 from treasuryd.chain.pricing import Pricing
@@ -46,7 +45,6 @@ from treasuryd.wire.theblock.readings import TxState, TxStatus
 T = TypeVar("T")
 
 ALL_ENDPOINTS: Final = Endpoint("*")
-AGREEMENT: Final = 2  # endpoints that must say the same where there is more than one (protocol.md R9)
 UNPROVEN: Final = Height(0)  # `as_of` of an answer that proves nothing: it is older than every frame
 
 
@@ -121,13 +119,19 @@ class TheBlock:
         """
         if not heights:
             return []
-        needed = min(AGREEMENT, len(self._nodes))
+        needed = self._needed
         said = _answers(await self._each(lambda reader: reader.headers(heights)), needed=needed)
-        return [_agreed(column, needed) for column in zip(*said, strict=True)]
+        return [agreeing.agreed_header(column, needed) for column in zip(*said, strict=True)]
 
     async def frame(self, ids: Sequence[Address]) -> Frame:
-        """Read one moment from the first endpoint that gives one."""
-        return await self._first(lambda reader: reader.frame(ids))
+        """
+        Read one moment, which another endpoint bears out where there is one (protocol.md R9).
+
+        Raises: Transient when fewer endpoints gave a frame than have to agree; Disputed when they contradict each other.
+        """
+        needed = self._needed
+        read = _answers(await self._each(lambda reader: reader.frame(ids)), needed=needed)
+        return agreeing.agreed_frame(read, needed)
 
     async def quote(self) -> FeeQuote:
         """Say what a transaction costs now, at the first endpoint that can be read."""
@@ -137,37 +141,35 @@ class TheBlock:
         """
         Look each intent up by the hashes of its sealed variants; empty where there is no look-up.
 
-        A row that was answered badly stands with `as_of` 0, older than every frame, so that it proves nothing. What one
-        endpoint does not find is looked up at the others, of which one may have lost its index; `doubted` where not every
-        one of them says that it does not know it either (protocol.md R5).
+        A row that was answered badly stands with `as_of` 0, older than every frame, so that it proves nothing. Endpoints
+        are asked one after the other until enough of them agree on a block (protocol.md R9); what is `doubted` then, see
+        `agreeing.agreed_sighting`.
         """
         if not sent or self.evidence is not Evidence.HASH:
             return []
-        found: dict[IntentId, Sighting] = {}
-        doubted: set[IntentId] = set()
+        said: dict[IntentId, list[Sighting]] = {intent.id: [] for intent in sent}
+        silent: set[IntentId] = set()
         failed: Transient | None = None
         for reader in self._readers:
-            wanted = [intent for intent in sent if intent.id not in found or found[intent.id].variant is None]
+            wanted = [intent for intent in sent if not self._placed(said[intent.id])]
             if not wanted:
                 break
             try:
                 looked_up = await reader.look_up(_hashes(wanted))
             except Transient as error:
                 failed = error
-                doubted.update(intent.id for intent in wanted)
+                silent.update(intent.id for intent in wanted)
                 continue
             if looked_up is None:
                 return []  # look-up is lost: balances decide from now on
             for sighting in _sightings(wanted, looked_up):
-                if sighting.doubted:
-                    doubted.add(sighting.intent_id)
-                before = found.get(sighting.intent_id)
-                if before is None or sighting.variant is not None or sighting.as_of > before.as_of:
-                    found[sighting.intent_id] = sighting
-        if failed is not None and not found:
+                said[sighting.intent_id].append(sighting)
+        if failed is not None and not any(said.values()):
             raise failed
         return [
-            replace(one, doubted=one.variant is None and one.intent_id in doubted) for one in found.values()
+            agreeing.agreed_sighting(words, self._needed, silent=intent_id in silent)
+            for intent_id, words in said.items()
+            if words
         ]
 
     async def new_heads(self) -> AsyncIterator[Head]:
@@ -219,6 +221,17 @@ class TheBlock:
 
     # --- several endpoints --------------------------------------------------------------------------------
 
+    @property
+    def _needed(self) -> int:
+        return min(agreeing.AGREEMENT, len(self._nodes))
+
+    def _placed(self, said: Sequence[Sighting]) -> bool:
+        """Whether enough endpoints name one block for an intent, so that no other one has to be asked."""
+        if len(said) < self._needed:
+            return False
+        one = agreeing.agreed_sighting(said, self._needed, silent=False)
+        return one.variant is not None and not one.doubted
+
     async def _first(self, read: Callable[[Reader], Awaitable[T]]) -> T:
         """Give the first answer that an endpoint has; the last one's error when none has."""
         failed: Transient | None = None
@@ -265,16 +278,6 @@ def _answers(said: Sequence[T | Transient], *, needed: int) -> list[T]:
         + "; ".join(error.message for error in errors),
         hint=errors[-1].hint,
     )
-
-
-def _agreed(column: Sequence[Header | None], needed: int) -> Header | None:
-    """Give the header that enough endpoints name; None when there is none or when two camps are equally large."""
-    votes = Counter(header for header in column if header is not None).most_common(2)
-    if not votes or votes[0][1] < needed:
-        return None
-    if len(votes) > 1 and votes[1][1] == votes[0][1]:
-        return None
-    return votes[0][0]
 
 
 def _hashes(intents: Sequence[Intent]) -> list[TxHash]:

@@ -1,9 +1,10 @@
 """
 Whether the nodes that answer tell of one chain, and since when they do not.
 
-By design the lowest head decides what is settled and two camps of equal size decide nothing (protocol.md R9, R15, R16):
-a node that answers and stands still, or follows a fork, delays payments for as long as it does. Nothing here is an
-input to what is believed, settled or paid: it is for people, who alone can repair a node or take it out.
+By design the lowest head decides what is settled, two camps of equal size decide nothing, and what no two say is not
+judged (protocol.md R9, R15, R16): a node that answers and stands still, follows a fork or contradicts the others delays
+payments for as long as it does. Nothing here is an input to what is believed, settled or paid: it is for people, who
+alone can repair a node or take it out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ class Discord(StrEnum):
 
     BEHIND = "behind"  # the lowest head lies more than the finality depth behind the highest believed one
     FORKED = "forked"  # they name different blocks at one height
+    DISPUTED = "disputed"  # they contradict each other about an account or a payment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Span:
     first: BootSeconds
     last: BootSeconds
     height: Height  # where it was seen last
+    about: str = ""  # what is disputed, in words
 
     @property
     def seconds(self) -> float:
@@ -42,6 +45,7 @@ class Agreement:
     heads: tuple[Head, ...] = ()  # the believed ones, lowest first
     behind: Span | None = None
     forked: Span | None = None
+    disputed: Span | None = None
 
     @property
     def lag(self) -> int:
@@ -51,7 +55,8 @@ class Agreement:
     @property
     def seconds(self) -> float:
         """Say for how long nodes have differed; 0 while they agree."""
-        return max((span.seconds for span in (self.behind, self.forked) if span is not None), default=0.0)
+        spans = (self.behind, self.forked, self.disputed)
+        return max((span.seconds for span in spans if span is not None), default=0.0)
 
 
 def compare(
@@ -87,6 +92,13 @@ def doubt(before: Agreement, unknown: Iterable[Height], *, boot: BootSeconds) ->
     return replace(before, forked=_seen(before.forked, min(doubted), boot)) if doubted else before
 
 
+def dispute(before: Agreement, about: str | None, *, height: Height, boot: BootSeconds) -> Agreement:
+    """Take in what nodes that answer contradict each other about at this height; None ends it: they agree."""
+    if about is None:
+        return replace(before, disputed=None)
+    return replace(before, disputed=replace(_seen(before.disputed, height, boot), about=about))
+
+
 def news(before: Agreement, after: Agreement, rules: Rules) -> list[Event]:
     """Tell once, as a page, what has just gone on for longer than `head_max_age_seconds`."""
     told = _lasting(before, rules)
@@ -117,7 +129,11 @@ def _seen(span: Span | None, height: Height, boot: BootSeconds) -> Span:
 
 
 def _lasting(agreement: Agreement, rules: Rules) -> dict[Discord, Span]:
-    spans = {Discord.BEHIND: agreement.behind, Discord.FORKED: agreement.forked}
+    spans = {
+        Discord.BEHIND: agreement.behind,
+        Discord.FORKED: agreement.forked,
+        Discord.DISPUTED: agreement.disputed,
+    }
     return {
         discord: span
         for discord, span in spans.items()
@@ -131,6 +147,10 @@ def _sentence(agreement: Agreement, discord: Discord, span: Span) -> str:
         return (
             f"nodes name different blocks at height {span.height} for {span.seconds:.0f} s ({told}): "
             "what stands on them is not judged"
+        )
+    if discord is Discord.DISPUTED:
+        return (
+            f"nodes contradict each other for {span.seconds:.0f} s ({told}): {span.about}: it is not judged"
         )
     lowest = ", ".join(head.endpoint for head in agreement.heads if head.height == span.height)
     return (

@@ -168,7 +168,7 @@ def _of_paid(row: Decided, seen: Sighting) -> Violation | str | None:
     if by_hash and row.cost != took:
         detail = f"intent {intent.id} took {row.cost} by the books, and {took} on the chain"
         return _violation(Finding.BOOKS, intent, detail)
-    return None
+    return "not every node shows it" if seen.doubted else None
 
 
 def _violation(finding: Finding, intent: Intent, detail: str) -> Violation:

@@ -34,7 +34,9 @@ class _Look(Enum):
     """What a look-up leaves open."""
 
     ABSENT = auto()  # its nonce is consumed in the frame, and no block up to there holds bytes of it
-    LATER = auto()  # the answer is older than the frame, missing, of another fork, or of an impossible charge
+    LATER = (
+        auto()
+    )  # the answer is older than the frame, missing, one endpoint's alone, of another fork, or cannot be true
 
 
 @dataclass(slots=True)
@@ -121,6 +123,8 @@ def _sight(case: Case, intent: Intent) -> tuple[Seen, Variant] | _Look:
         return _Look.LATER
     if sighting.variant is None:
         return _Look.ABSENT if sighting.as_of >= frame.height and shared.sure else _Look.LATER
+    if sighting.doubted:
+        return _Look.LATER  # one endpoint alone makes nothing final (R9)
     variant = next((variant for variant in intent.variants if variant.number == sighting.variant), None)
     height, block_hash, charged = sighting.height, sighting.block_hash, sighting.fee_charged
     if variant is None or not height or not block_hash or charged is None or height > frame.height:

@@ -26,7 +26,7 @@ from treasuryd.core.model import (
     Rules,
     View,
 )
-from treasuryd.errors import Transient
+from treasuryd.errors import Disputed, Transient
 from treasuryd.executor import perform
 from treasuryd.executor.grip import Grip
 from treasuryd.executor.mind import Mind
@@ -183,6 +183,8 @@ async def _frame(grip: Grip, at: Moment, rules: Rules, size: int) -> Frame | Non
         return await world.chain.frame(tuple(dict.fromkeys(ids)))
     except Transient as problem:
         grip.tell(_call_failed("frame", problem))
+        if isinstance(problem, Disputed):
+            _note_dispute(grip, problem.message, at, rules)
         return None
 
 
@@ -213,6 +215,12 @@ def _note_agreement(grip: Grip, now: agreement.Agreement, rules: Rules) -> None:
     grip.mind.agreement = now
 
 
+def _note_dispute(grip: Grip, about: str | None, at: Moment, rules: Rules) -> None:
+    """Keep what endpoints contradict each other about (R9), or that they do not."""
+    found = agreement.dispute(grip.mind.agreement, about, height=at.believed, boot=at.boot)
+    _note_agreement(grip, found, rules)
+
+
 # --- settle ------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +241,13 @@ async def settle(grip: Grip, rules: Rules, trade: Trade, view: View, at: Moment)
     except Transient as problem:
         grip.tell(_call_failed("settle", problem))
         return [], False
+    alone = next((one for one in sightings if one.doubted and one.variant is not None), None)
+    about = (
+        f"not enough of them show intent {alone.intent_id} in the block at height {alone.height}"
+        if alone
+        else None
+    )
+    _note_dispute(grip, about, at, rules)
     unknown = [height for height, header in zip(heights, headers, strict=True) if header is None]
     _note_agreement(grip, agreement.doubt(grip.mind.agreement, unknown, boot=at.boot), rules)
     verdict = confirmation.settle(

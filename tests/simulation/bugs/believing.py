@@ -6,8 +6,9 @@ import pytest
 from tests.simulation.bugs.planting import edit, swap
 from tests.simulation.bugs.seed import Bug
 
-from treasuryd.chain import theblock
+from treasuryd.chain import agreeing
 from treasuryd.core import epochs, settling
+from treasuryd.core.model import Evidence
 
 
 def no_pace(patch: pytest.MonkeyPatch) -> None:
@@ -53,8 +54,18 @@ def one_endpoint_decides(patch: pytest.MonkeyPatch) -> None:
     def agreed(column: Any, _needed: int) -> Any:
         return next((header for header in column if header is not None), None)
 
-    swap(patch, theblock, "_agreed", agreed)
-    patch.setattr(theblock, "AGREEMENT", 1)
+    swap(patch, agreeing, "agreed_header", agreed)
+    patch.setattr(agreeing, "AGREEMENT", 1)
+
+
+def one_endpoint_pays(patch: pytest.MonkeyPatch) -> None:
+    sighting = agreeing.agreed_sighting
+
+    def alone(said: Any, _needed: int, *, silent: bool) -> Any:
+        return sighting(said, 1, silent=silent)
+
+    swap(patch, agreeing, "agreed_frame", lambda read, _needed: read[0])
+    swap(patch, agreeing, "agreed_sighting", alone)
 
 
 def any_chain(patch: pytest.MonkeyPatch) -> None:
@@ -92,6 +103,13 @@ BUGS: Final = (
             "endpoints": 2,
             "often": (("fork_one", 12.0), ("reorganise", 0.0), ("fault", 0.0), ("ask", 10.0)),
         },
+    ),
+    Bug(
+        name="one_endpoint_pays",
+        rule="R9",
+        story="what one of two endpoints alone says of an account and of a payment is believed",
+        plant=one_endpoint_pays,
+        world={"endpoints": 2, "kind": Evidence.HASH, "often": (("forge", 8.0), ("ask", 10.0))},
     ),
     Bug(
         name="any_chain_served",

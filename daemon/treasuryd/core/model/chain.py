@@ -74,7 +74,8 @@ class Sighting:
 
     `variant` is the number of the variant that is in a block, None when none of those asked for is.
     `as_of` is the height of the same endpoint when it answered: an answer older than a frame proves nothing about it.
-    `doubted`, of one that nobody found: some endpoint could not say so, or has it in its pool.
+    `doubted`, of one that was found: fewer endpoints than have to agree name that block; of one that nobody found: some
+    endpoint could not say so, or has it in its pool.
     """
 
     intent_id: IntentId

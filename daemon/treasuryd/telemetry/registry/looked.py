@@ -258,7 +258,7 @@ ENDPOINT_LAG: Final = _gauge(
 ENDPOINTS_DIFFER: Final = _gauge(
     "treasury_chain_endpoints_differ_seconds",
     Unit.SECONDS,
-    "For how long nodes that answer have been more than the finality depth apart, or on two chains; 0: they agree.",
+    "For how long nodes that answer have been too far apart, on two chains, or contradicted each other; 0: they agree.",
     _RUNNING,
     absent=_LED,
 )
