@@ -2,8 +2,10 @@
 Make the record of the failure matrix: `python -m tests.evidence.collect` (`make evidence-matrix`).
 
 Runs every test that is marked with a row, then each row's proof without its rule, and writes docs/evidence/matrix.json.
+`--after FILE`: the marked tests ran already, in a run of all: `make test ARGS="--evidence FILE"`.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,15 @@ COMMAND = "make evidence-matrix"
 
 def main() -> int:
     """Run everything; answers 1 when a test failed or a row was not proved."""
-    marked, proved = _marked(), _proved()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--after", type=Path, metavar="FILE", help="what the marked tests told in a run of all"
+    )
+    given = parser.parse_args()
+    marked = _by_row(given.after) if given.after is not None else _marked()
+    proved = _proved()
     rows = [
         _row(proof.row, marked[proof.row.name], proof, proved.get(proof.row.name, {})) for proof in PROOFS
     ]
@@ -40,7 +50,6 @@ def main() -> int:
 
 def _marked() -> dict[str, list[dict[str, Any]]]:
     """Run all marked tests; answers what they told, by row."""
-    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="evidence-") as folder:
         file = Path(folder) / "lines"
         command = [
@@ -56,10 +65,16 @@ def _marked() -> dict[str, list[dict[str, Any]]]:
             str(file),
         ]
         subprocess.run(command, cwd=ROOT, check=False)
-        for line in file.read_bytes().splitlines() if file.exists() else ():
-            told = orjson.loads(line)
-            for row in told["rows"]:
-                found[row].append(told)
+        return _by_row(file)
+
+
+def _by_row(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """Read what marked tests told, a line each."""
+    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in file.read_bytes().splitlines() if file.exists() else ():
+        told = orjson.loads(line)
+        for row in told["rows"]:
+            found[row].append(told)
     return found
 
 

@@ -190,7 +190,7 @@ def test_a_killed_holder_is_replaced_on_its_machine_within_three_seconds(tmp_pat
         pytest.param("open key", 77, "mode", id="a key file that others can read"),
         pytest.param("typo", 78, "poll_second", id="a typo in the file"),
         pytest.param("no file", 78, "nowhere.toml", id="a file that is not there"),
-        pytest.param("port", 78, "cannot listen", id="a port in use"),
+        pytest.param("port", 69, "cannot listen", id="a port in use"),
     ],
 )
 def test_it_refuses_to_start_with_a_sentence(spoil: str, code: int, sentence: str, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from tests.fakes import FakeWorld, disbursement
 from tests.web.conftest import TOKEN, Open, Site
 
 from treasuryd.core.events import EventKind
-from treasuryd.errors import Corrupt, Rejected
-from treasuryd.web.app import WebOptions, serve
+from treasuryd.errors import Corrupt, Rejected, Transient
+from treasuryd.web.app import WebOptions, not_bound, serve
 
 ITEM = {"destination": "tb1qpayee", "amount": 5, "scheduled_epoch": 1}
 JSON = {"Content-Type": "application/json"}
@@ -167,10 +167,17 @@ async def test_a_storage_error_ends_the_server(site: Site) -> None:
         await site.task
 
 
-async def test_an_address_in_use_is_a_clear_refusal(site: Site) -> None:
-    """Naming the address and what to do."""
-    with pytest.raises(Rejected, match=f"cannot listen on 127.0.0.1:{site.port}"):
+async def test_an_address_in_use_is_named_and_may_be_free_later(site: Site) -> None:
+    """The service manager tries again: the one before may be ending, a network may come up."""
+    with pytest.raises(Transient, match=f"cannot listen on 127.0.0.1:{site.port}"):
         await serve(FakeWorld().office(), WebOptions(port=site.port), ready=lambda _: None)
+
+
+def test_a_port_that_is_not_allowed_stays_so() -> None:
+    """Starting again changes nothing: a person chooses another one."""
+    found = not_bound("127.0.0.1", 80, PermissionError(13, "Permission denied"))
+    assert isinstance(found, Rejected)
+    assert found.message == "cannot listen on 127.0.0.1:80: Permission denied"
 
 
 async def test_stopping_lets_a_running_request_end(open_site: Open) -> None:

@@ -36,7 +36,7 @@ class _Look(Enum):
     ABSENT = auto()  # its nonce is consumed in the frame, and no block up to there holds bytes of it
     LATER = (
         auto()
-    )  # the answer is older than the frame, missing, one endpoint's alone, of another fork, or cannot be true
+    )  # the answer is missing, older than the frame, one endpoint's alone, of another fork, or impossible
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import anyio
 from aiohttp import web
 
 from treasuryd.commands.office import Office
-from treasuryd.errors import Rejected
+from treasuryd.errors import Rejected, Transient
 from treasuryd.web import health, quarantine, rest, rpc
 from treasuryd.web.bulk import KNOWN, STRANGERS
 from treasuryd.web.envelope import FATAL, OFFICE, OPTIONS, WebOptions, envelope
@@ -41,7 +41,7 @@ async def serve(office: Office, options: WebOptions, *, ready: Callable[[int], N
     Serve until cancelled.
 
     Args: ready: called once with the bound port (which `port=0` left to the system).
-    Raises: Rejected when the address cannot be bound; Corrupt when a request met a storage error.
+    Raises: as `not_bound` says when the address cannot be bound; Corrupt when a request met a storage error.
     Guarantees: on cancellation no new connection is taken, running requests have `grace_seconds` to end.
     """
     loop = asyncio.get_running_loop()
@@ -79,12 +79,22 @@ async def _listening(runner: web.AppRunner, options: WebOptions):  # type: ignor
             guarded(runner.server, gate), options.host, options.port, backlog=BACKLOG, reuse_address=True
         )
     except OSError as error:
-        raise Rejected(
-            f"cannot listen on {options.host}:{options.port}: {error.strerror or error}",
-            field="http",
-            hint="Is another treasuryd running? Choose another http.port, or stop it.",
-        ) from error
+        raise not_bound(options.host, options.port, error) from error
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+def not_bound(host: str, port: int, error: OSError) -> Rejected | Transient:
+    """
+    Say what follows from an address that cannot be bound.
+
+    Returns: Rejected where only another setting helps. Transient where the same start may succeed later (the address is
+    taken, or the network not up yet), so that a service manager tries again.
+    """
+    said = f"cannot listen on {host}:{port}: {error.strerror or error}"
+    if isinstance(error, PermissionError):
+        return Rejected(said, field="http", hint="Choose an http.port above 1023.")
+    hint = "Is another treasuryd running? Stop it, or choose another http.port; http.host is an address of this machine."
+    return Transient(said, hint=hint)
