@@ -166,3 +166,12 @@ def test_what_nodes_contradict_each_other_about_is_told_once_and_ends_when_they_
     )
     disputes(None, 1)
     assert (reader.found.disputed, reader.found.seconds, reader.said) == (None, 0.0, "")
+
+
+def test_a_dispute_that_was_not_heard_again_is_forgotten(reader: Reader) -> None:
+    """Two moments with a long silence in between are no dispute of hours."""
+    reader.found = dispute(reader.found, "intent 7", height=Height(900), boot=BootSeconds(reader.now))
+    reader.reads(head("a", 900), head("b", 901), times=13)
+    assert reader.found.disputed is not None
+    reader.reads(head("a", 900), head("b", 901))
+    assert (reader.found.seconds, reader.told) == (0.0, [])

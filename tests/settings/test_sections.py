@@ -94,12 +94,17 @@ def test_breaker_settings_are_judged_by_the_breaker_itself() -> None:
             "limit of one process",
         ),
         (
-            {"chain": {"endpoints": [{"name": f"e{number}"} for number in range(MAX_ENDPOINTS + 1)]}},
+            {
+                "chain": {
+                    "endpoints": [{"name": f"e{n}", "url": f"http://e{n}"} for n in range(MAX_ENDPOINTS + 1)]
+                }
+            },
             f"the limit is {MAX_ENDPOINTS}",
         ),
         ({"accounts": [{"name": "a", "sink": "b"}, {"name": "b"}]}, "also a paying account"),
         ({"devnet": {"enabled": True}}, "needs development"),
         ({"chain": {"endpoints": [{"name": "a"}, {"name": "a"}]}}, "same name"),
+        ({"chain": {"endpoints": [{"name": "a"}, {"name": "b"}]}}, "same url"),
         ({"chain": {"endpoints": [{"name": "*"}]}}, "names none"),
         ({"executor": {"batch_min": 2_000}}, "batch_min is above"),
         ({"intake": {"destination_pattern": "("}}, "no regular expression"),

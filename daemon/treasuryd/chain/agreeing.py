@@ -4,16 +4,20 @@ What several endpoints agree on (protocol.md R9): one alone, whichever it is, ma
 Pure functions on what was answered. With one endpoint its word is all there is, and `needed` is 1.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Final
 
 from treasuryd.core.model import Address, Frame, Header, Holding, Sighting
 from treasuryd.core.reorgs import NOBODY
-from treasuryd.errors import Disputed, Transient
+from treasuryd.errors import Disputed
 
 AGREEMENT: Final = 2  # endpoints that must say the same where there is more than one
+REMEMBERED: Final = 32  # readings of an endpoint that are held against those of the others
 _HINT: Final = "Find the node that is wrong and take it out of chain.endpoints: docs/runbooks/chain-lag.md"
 
 
@@ -27,43 +31,76 @@ def agreed_header(column: Sequence[Header | None], needed: int) -> Header | None
     return votes[0][0]
 
 
-def agreed_frame(read: Sequence[Frame], needed: int) -> Frame:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What one endpoint shows of accounts, and what it showed in its last readings and has not taken back itself."""
+
+    now: Frame
+    before: tuple[Frame, ...] = ()
+
+    def then(self, frame: Frame) -> Shown:
+        """Go on with a newer reading: it takes back what was said of that height, and counts above its own from there."""
+        kept = [old for old in (*self.before, self.now) if not _takes_back(frame, old)]
+        return Shown(now=frame, before=tuple(kept[-REMEMBERED:]))
+
+
+def agreed_frame(said: Sequence[Shown]) -> Frame:
     """
-    Give the highest frame that enough endpoints bear out, itself among them.
+    Give the newest frame of the first endpoint that no other contradicts, or only the smaller part of them.
 
-    One of the same block bears out what is the same word for word. A higher one bears out counts that are not above its
-    own, since counts only rise on one chain; of balances it can say nothing.
-    Raises: where there is none, Disputed, naming the first account on which the two highest differ; Transient where they
-    show two blocks at one height.
+    One that lags behind contradicts nothing by what it has not reached yet: what it says when it gets there is held against
+    what the other one said then. Of balances that shows only where both were read at that very block.
+    Raises: Disputed, naming an account on which two differ.
     """
-    highest = sorted(read, key=lambda frame: (frame.height, frame.base_fee is not None), reverse=True)
-    for frame in highest:
-        if sum(_bears_out(other, frame) for other in read) >= needed:
-            return frame
-    first, second = highest[:2]
-    if first.height == second.height and first.block_hash != second.block_hash:
-        raise Transient(
-            f"endpoints show blocks {first.block_hash} and {second.block_hash} at height {first.height}",
-            hint=_HINT,
-        )
-    address = next(address for address in second.holdings if not _same(first, second, address))
-    raise Disputed(
-        f"endpoints contradict each other about {address}: at height {first.height} it {_said(first, address)}, "
-        f"at {second.height} it {_said(second, address)}",
-        hint=_HINT,
-    )
+    against = [sum(_contradiction(one, other) is not None for other in said) for one in said]
+    least = min(against)
+    if 2 * least < len(said):
+        return said[against.index(least)].now
+    contradictions = (_contradiction(one, other) for one, other in combinations(said, 2))
+    raise next(Disputed(found, hint=_HINT) for found in contradictions if found is not None)
 
 
-def _bears_out(other: Frame, frame: Frame) -> bool:
-    if other.height < frame.height or (other.height == frame.height and other.block_hash != frame.block_hash):
-        return False
-    return all(_same(other, frame, address) for address in frame.holdings)
+def _contradiction(one: Shown, other: Shown) -> str | None:
+    """Say in what two endpoints contradict each other; None where both can be true."""
+    theirs = {(frame.height, frame.block_hash): frame for frame in (*other.before, other.now)}
+    pairs = [
+        (claim, theirs[claim.height, claim.block_hash])
+        for claim in (*one.before, one.now)
+        if (claim.height, claim.block_hash) in theirs
+    ]
+    pairs += [(claim, other.now) for claim in (*one.before, one.now)]
+    pairs += [(claim, one.now) for claim in (*other.before, other.now)]
+    for claim, frame in pairs:
+        address = _broken(claim, frame)
+        if address is not None:
+            return (
+                f"endpoints contradict each other about {address}: at height {claim.height} it {_said(claim, address)}, "
+                f"at {frame.height} it {_said(frame, address)}"
+            )
+    return None
 
 
-def _same(other: Frame, frame: Frame, address: Address) -> bool:
-    """Whether another frame, not lower than this one, does not contradict it about an account."""
-    theirs, ours = _held(other, address), _held(frame, address)
-    return theirs == ours if other.height == frame.height else theirs.nonce >= ours.nonce
+def _takes_back(frame: Frame, old: Frame) -> bool:
+    return frame.height == old.height or (frame.height > old.height and _broken(old, frame) is not None)
+
+
+def _broken(claim: Frame, frame: Frame) -> Address | None:
+    """
+    Name an address of which both cannot be true on one chain; None where there is none, or the claim is the higher one.
+
+    In one block everything has to be the same, later the count may have risen alone. Of two blocks at one height nothing
+    can be said: that they are two is told by the heads.
+    """
+    same = frame.block_hash == claim.block_hash
+    if frame.height < claim.height or (frame.height == claim.height and not same):
+        return None
+    for address in claim.holdings:
+        if address not in frame.holdings:
+            continue
+        before, after = _held(claim, address), _held(frame, address)
+        if before != after if same else after.nonce < before.nonce:
+            return address
+    return None
 
 
 def _held(frame: Frame, address: Address) -> Holding:

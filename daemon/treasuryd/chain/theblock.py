@@ -82,6 +82,9 @@ class TheBlock:
         ]
         self._readers = [Reader(node) for node in self._nodes]
         self._pricing = {reader.node.name: Pricing(reader) for reader in self._readers}
+        self._shown: dict[
+            Endpoint, agreeing.Shown
+        ] = {}  # where there are several, to hold against each other
         self._heeding = anyio.Lock()
 
     async def start(self) -> None:
@@ -125,13 +128,22 @@ class TheBlock:
 
     async def frame(self, ids: Sequence[Address]) -> Frame:
         """
-        Read one moment, which another endpoint bears out where there is one (protocol.md R9).
+        Read one moment from the first endpoint that no other contradicts (protocol.md R9).
 
         Raises: Transient when fewer endpoints gave a frame than have to agree; Disputed when they contradict each other.
         """
-        needed = self._needed
-        read = _answers(await self._each(lambda reader: reader.frame(ids)), needed=needed)
-        return agreeing.agreed_frame(read, needed)
+        read = await self._each(lambda reader: reader.frame(ids))
+        answered = _answers(read, needed=self._needed)
+        if self._needed == 1:
+            return answered[0]
+        shown: list[agreeing.Shown] = []
+        for reader, frame in zip(self._readers, read, strict=True):
+            if not isinstance(frame, Transient):
+                before = self._shown.get(reader.node.name)
+                now = agreeing.Shown(now=frame) if before is None else before.then(frame)
+                self._shown[reader.node.name] = now
+                shown.append(now)
+        return agreeing.agreed_frame(shown)
 
     async def quote(self) -> FeeQuote:
         """Say what a transaction costs now, at the first endpoint that can be read."""

@@ -66,10 +66,13 @@ def compare(
     Compare the heads of one reading; one that is beyond belief is told as such (R16) and compared with none.
 
     Args: the height believed after this very reading. Guarantees: where nodes cannot be compared (one is a block ahead)
-    a fork is remembered for `head_max_age_seconds`, and ends at once when all name the same last block.
+    a fork is remembered for `head_max_age_seconds`, and ends at once when all name the same last block; for as long is a
+    dispute remembered that was not heard again.
     """
     known = tuple(sorted((head for head in heads if head.height <= believed), key=lambda head: head.height))
     after = replace(before, heads=known)
+    if after.disputed is not None and boot - after.disputed.last > rules.head_max_age_seconds:
+        after = replace(after, disputed=None)
     behind = after.lag > rules.finality_depth
     after = replace(after, behind=_seen(before.behind, known[0].height, boot) if behind else None)
     tips = {(head.height, head.block_hash) for head in known}

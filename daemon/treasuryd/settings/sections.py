@@ -192,6 +192,11 @@ class ChainSection(Section):
     def _check(self) -> Self:
         names = [endpoint.name for endpoint in self.endpoints]
         require(len(names) == len(set(names)), "endpoints: two have the same name")
+        urls = [endpoint.url for endpoint in self.endpoints]
+        require(
+            len(urls) == len(set(urls)),
+            "endpoints: two have the same url, and one node agrees with itself (R9)",
+        )
         require("*" not in names, "endpoints: * means all of them and names none")
         require(len(names) <= MAX_ENDPOINTS, f"endpoints: {len(names)}, the limit is {MAX_ENDPOINTS}")
         require(self.connect_seconds <= self.read_seconds, "connect_seconds is above read_seconds")

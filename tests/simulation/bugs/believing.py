@@ -64,7 +64,7 @@ def one_endpoint_pays(patch: pytest.MonkeyPatch) -> None:
     def alone(said: Any, _needed: int, *, silent: bool) -> Any:
         return sighting(said, 1, silent=silent)
 
-    swap(patch, agreeing, "agreed_frame", lambda read, _needed: read[0])
+    swap(patch, agreeing, "agreed_frame", lambda said: said[0].now)
     swap(patch, agreeing, "agreed_sighting", alone)
 
 
