@@ -7,6 +7,7 @@ others come at any moment: in a start, in its first tenth of a second, all daemo
 
 import contextlib
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -47,7 +48,9 @@ class Tally:
     rows: Counter[Row] = field(default_factory=Counter)
     grounds: Counter[str] = field(default_factory=Counter)  # why leases were taken
     lost: Counter[str] = field(default_factory=Counter)  # why leases were lost
-    exits: Counter[int] = field(default_factory=Counter)  # ends that nobody asked for, by exit code
+    exits: Counter[str] = field(
+        default_factory=Counter
+    )  # ends that nobody asked for: exit code and last words
     weather: Counter[str] = field(default_factory=Counter)
     struck: Counter[str] = field(default_factory=Counter)
     terms: int = 0
@@ -245,8 +248,15 @@ class Campaign:
         self._wait(self._draw.uniform(0.0, 0.4))
 
     def _note_end(self, one: Program) -> None:
-        if not one.life.killed:
-            self.tally.exits[one.life.process.returncode] += 1
+        """Count an end that nobody asked for by its exit code and its words; one that has no reason here is a failure."""
+        if one.life.killed:
+            return
+        one.life.heard_out.wait(10.0)
+        code = one.life.process.returncode
+        said = f"{code}: {re.sub('[0-9]+', 'N', one.life.last_words)}"
+        self.tally.exits[said] += 1
+        if code not in MAY_END:
+            self.tally.violations.append(f"{one.name} ended by itself with {said}\n{one.tail()}")
 
     def _wait(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -297,11 +307,6 @@ class Campaign:
                 tally.grounds += Counter(str(line.get("ground")) for line in life.named("lease_claimed"))
                 tally.lost += Counter(str(line.get("reason")) for line in life.named("lease_lost"))
                 tally.rows[Row.REORGED] += sum(line.get("count", 1) for line in life.named("intent_reorged"))
-        tally.violations += [
-            f"a daemon ended by itself with {code}, {times} times"
-            for code, times in tally.exits.items()
-            if code not in MAY_END
-        ]
         tally.weather, tally.struck = self.weather.told, self.weather.struck
         tally.rows[Row.REPLY_LOST] += self.weather.struck["drop_reply"] + self.weather.struck["delay_reply"]
         tally.rows[Row.DROPPED] += self.weather.lost

@@ -57,6 +57,7 @@ timeout_secs = 0.3
 open_cap_secs = 1.0
 {AT_ONCE}"""  # the lease's inequalities hold (protocol.md §6); a takeover by silence takes 2.5 s instead of 12.5
 
+SAID = b"treasuryd: "  # what comes before the sentence for a person (main/roots.py)
 Line = Mapping[str, Any]
 Ear = Callable[[Line], None]
 
@@ -70,6 +71,7 @@ class Life:
     killed: bool = False  # by us, with SIGKILL
     expected: tuple[int, ...] = ()  # exit codes that we asked for
     lines: list[Line] = field(default_factory=list)
+    last_words: str = ""  # the sentence that it ended with, if it did by itself
     heard_out: threading.Event = field(
         default_factory=threading.Event
     )  # its standard error is read to the end
@@ -172,6 +174,8 @@ class Program:
                 log.flush()
                 if self._ready.encode() in raw:
                     life.ready.set()
+                if raw.startswith(SAID):
+                    life.last_words = raw.removeprefix(SAID).decode(errors="replace").strip()
                 line = _parsed(raw)
                 if line is not None:
                     life.lines.append(line)
