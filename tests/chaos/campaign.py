@@ -48,9 +48,7 @@ class Tally:
     rows: Counter[Row] = field(default_factory=Counter)
     grounds: Counter[str] = field(default_factory=Counter)  # why leases were taken
     lost: Counter[str] = field(default_factory=Counter)  # why leases were lost
-    exits: Counter[str] = field(
-        default_factory=Counter
-    )  # ends that nobody asked for: exit code and last words
+    exits: Counter[str] = field(default_factory=Counter)  # ends that nobody asked for: code, last words
     weather: Counter[str] = field(default_factory=Counter)
     struck: Counter[str] = field(default_factory=Counter)
     terms: int = 0
@@ -253,7 +251,8 @@ class Campaign:
             return
         one.life.heard_out.wait(10.0)
         code = one.life.process.returncode
-        said = f"{code}: {re.sub('[0-9]+', 'N', one.life.last_words)}"
+        words = one.life.last_words.replace(f"{self.fleet.folder}/", "")
+        said = f"{code}: {re.sub('[0-9]+', 'N', words)}"
         self.tally.exits[said] += 1
         if code not in MAY_END:
             self.tally.violations.append(f"{one.name} ended by itself with {said}\n{one.tail()}")
@@ -320,4 +319,6 @@ class Campaign:
         tally.judged = len(self.judged)
 
 
-MAY_END: Final = frozenset({69, 75})  # no chain at the start; the watchdog of a lease that ran out
+MAY_END: Final = frozenset(
+    {69, 75}
+)  # no chain, or a locked store, at the start; the watchdog of a lease that ran out

@@ -1,10 +1,12 @@
 """The contract that `threaded.py` has with aiosqlite, and with whoever is cancelled meanwhile."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -197,6 +199,22 @@ async def test_closing_waits_through_a_cancellation(driver: ThreadedDriver) -> N
     with pytest.raises(asyncio.CancelledError):
         await closing
     assert not driver._reader._thread.is_alive()
+
+
+async def test_an_opening_that_fails_leaves_no_thread_behind(tmp_path: Path) -> None:
+    """A thread that outlives the loop ends in a traceback of its own, below the sentence that says what is wrong."""
+    database = replace(_database(tmp_path), busy_timeout_seconds=0.5)
+    holder = sqlite3.connect(database.path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    opening = asyncio.ensure_future(ThreadedDriver.open(database))
+    await asyncio.sleep(0)  # its thread has started, and waits for the lock
+
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+
+    assert not [one for one in threading.enumerate() if "_connection_worker_thread" in one.name]
+    holder.close()
 
 
 def test_a_process_that_closes_its_driver_exits(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ Exit codes:
   0   done
   1   not everything was done (submit: rows refused; demo: not paid exactly once)
   2   wrong usage
-  69  no daemon or no chain was reached, or it takes no orders now
+  69  no daemon or no chain was reached, or it takes no orders now; a start: its address or its store is taken
   70  a bug of ours
   74  the store failed
   75  the lease was lost

@@ -268,8 +268,8 @@ def storage_errors(path: Path | str) -> Iterator[None]:
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise Transient(
                 f"the database {path} stayed locked: {name}",
-                hint="Another process holds a transaction open on it (a shell, a backup tool?); end that process. "
-                "Nothing was written.",
+                hint="Another process holds a transaction open on it: an executor whose disk stalls goes on by itself, "
+                "a shell or a backup tool has to end. Nothing was written.",
             ) from error
         raise Corrupt(f"the database {path} failed: {name}: {error}", hint=_hint(code)) from error
 

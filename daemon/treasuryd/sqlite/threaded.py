@@ -1,8 +1,8 @@
 """
 Verbs on aiosqlite's threads: one that writes, one that reads.
 
-aiosqlite has no public call that runs a whole function on its thread, so this module, and no other, uses
-`Connection._execute`; `tests/sqlite/test_threaded.py` holds the version range to it.
+aiosqlite has no public call that runs a whole function on its thread, or that waits for its thread, so this module, and
+no other, uses `Connection._execute` and `_thread`; `tests/sqlite/test_threaded.py` holds the version range to them.
 """
 
 import asyncio
@@ -109,7 +109,13 @@ class ThreadedDriver:
 
 
 async def _connected(connector: Callable[[], Connection]) -> aiosqlite.Connection:
-    return await aiosqlite.Connection(connector, CHUNK_ROWS)
+    """Open on a new thread; where that fails, the thread has ended too: what it says last needs an open event loop."""
+    connection = aiosqlite.Connection(connector, CHUNK_ROWS)
+    try:
+        return await connection
+    except BaseException:
+        await _outlast(asyncio.ensure_future(asyncio.to_thread(connection._thread.join)))  # noqa: SLF001 — told to stop
+        raise
 
 
 async def _settled(connection: aiosqlite.Connection, job: Callable[[], R]) -> R:
