@@ -39,11 +39,12 @@ def submitted(fleet: Fleet, memos: list[str]) -> list[int]:
 
 
 def statuses(fleet: Fleet, ids: list[int]) -> set[str]:
-    """How they stand."""
-    return {
-        ask(fleet.daemons[0].port, "GET", f"/treasury/disbursements/{item}", seconds=20.0)[1]["status"]
-        for item in ids
-    }
+    """How they stand; `unanswered` where the daemon says 503: a disk that stands still for a second locks the store."""
+    told = [
+        ask(fleet.daemons[0].port, "GET", f"/treasury/disbursements/{item}", seconds=20.0) for item in ids
+    ]
+    assert {status for status, _ in told} <= {200, 503}, told
+    return {said["status"] if status == 200 else "unanswered" for status, said in told}
 
 
 def backed_up(fleet: Fleet, target: Path) -> None:
