@@ -73,10 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Write one line per marked test that ran: what it injected, how often, and how it ended."""
     target = config.getoption("--evidence")
-    if not target or hasattr(
-        config, "workerinput"
-    ):  # a worker's tests are told by the process that began it, too
-        return
+    if not target or hasattr(config, "workerinput"):
+        return  # a worker's tests are told by the process that began it, too
     with Path(target).open("ab") as file:
         for outcome in ("passed", "failed", "error"):
             for report in terminalreporter.stats.get(outcome, []):

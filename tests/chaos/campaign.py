@@ -250,11 +250,10 @@ class Campaign:
         if one.life.killed:
             return
         one.life.heard_out.wait(10.0)
-        code = one.life.process.returncode
-        words = one.life.last_words.replace(f"{self.fleet.folder}/", "")
-        said = f"{code}: {re.sub('[0-9]+', 'N', words)}"
+        words = re.sub("[0-9]+", "N", one.life.last_words.replace(f"{self.fleet.folder}/", ""))
+        said = f"{one.life.process.returncode}: {words}"
         self.tally.exits[said] += 1
-        if code not in MAY_END:
+        if not MAY_END.match(said):
             self.tally.violations.append(f"{one.name} ended by itself with {said}\n{one.tail()}")
 
     def _wait(self, seconds: float) -> None:
@@ -319,6 +318,6 @@ class Campaign:
         tally.judged = len(self.judged)
 
 
-MAY_END: Final = frozenset(
-    {69, 75}
-)  # no chain, or a locked store, at the start; the watchdog of a lease that ran out
+MAY_END: Final = re.compile(
+    r"69: .* stayed locked|75: "
+)  # a start beside a disk that stands still; the watchdog
